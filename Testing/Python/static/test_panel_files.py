@@ -1,0 +1,146 @@
+"""The panel's .ui file and the Python that uses it must name the same things."""
+
+from __future__ import annotations
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def ui(tree):
+    return ET.parse(tree.module / "Resources/UI/XVRegistration.ui").getroot()
+
+
+@pytest.fixture(scope="module")
+def module_source(tree):
+    return (tree.module / "XVRegistration.py").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def panel_sources(tree, module_source):
+    files = sorted((tree.library / "panel").glob("*.py"))
+    return {"XVRegistration.py": module_source} | {path.name: path.read_text(encoding="utf-8") for path in files}
+
+
+@pytest.fixture(scope="module")
+def parameters(module_source):
+    """Fields of the parameter node: name -> annotation."""
+    classes = [node for node in ast.walk(ast.parse(module_source)) if isinstance(node, ast.ClassDef)]
+    node = next(c for c in classes if c.name == "XVRegistrationParameterNode")
+    return {f.target.id: ast.unparse(f.annotation) for f in node.body if isinstance(f, ast.AnnAssign)}
+
+
+def _property(widget, name) -> str | None:
+    for p in widget.findall("property"):
+        if p.get("name") == name:
+            return "".join(p[0].itertext())
+    return None
+
+
+def test_the_top_widget_receives_the_scene_and_is_named_like_the_module(ui):
+    top = ui.find("widget")
+    assert (top.get("class"), top.get("name"), ui.findtext("class")) == (
+        "qMRMLWidget",
+        "XVRegistration",
+        "XVRegistration",
+    )
+
+
+def test_no_two_widgets_share_a_name(ui):
+    names = [w.get("name") for w in ui.iter("widget")]
+    assert len(names) == len(set(names))
+
+
+def test_every_widget_of_slicer_is_declared(ui):
+    used = {w.get("class") for w in ui.iter("widget") if re.match("q(MRML|Slicer)|ctk", w.get("class"))}
+    assert used == {c.text for c in ui.findall("customwidgets/customwidget/class")}
+
+
+def test_every_node_selector_is_connected_to_the_scene(ui):
+    selectors = {w.get("name") for w in ui.iter("widget") if w.get("class") == "qMRMLNodeComboBox"}
+    connections = {
+        (c.findtext("sender"), c.findtext("signal"), c.findtext("receiver"), c.findtext("slot"))
+        for c in ui.iter("connection")
+    }
+    assert selectors
+    assert connections == {
+        ("XVRegistration", "mrmlSceneChanged(vtkMRMLScene*)", name, "setMRMLScene(vtkMRMLScene*)") for name in selectors
+    }
+
+
+def test_every_bound_widget_names_a_field_of_the_parameter_node_and_no_field_twice(ui, parameters):
+    bound = [name for w in ui.iter("widget") if (name := _property(w, "SlicerParameterName"))]
+    assert len(bound) == len(set(bound))
+    assert set(bound) <= parameters.keys()
+
+
+def test_every_field_of_the_parameter_node_is_bound_or_used_by_the_panel(ui, parameters, panel_sources):
+    bound = {_property(w, "SlicerParameterName") for w in ui.iter("widget")}
+    source = "\n".join(panel_sources.values())
+    assert not {name for name in parameters.keys() - bound if not re.search(rf"\.{name}\b", source)}
+
+
+def test_every_widget_that_the_code_uses_exists(ui, panel_sources):
+    names = {element.get("name") for tag in ("widget", "layout") for element in ui.iter(tag)}
+    used = {name for source in panel_sources.values() for name in re.findall(r"\bui\.(\w+)", source)}
+    assert used
+    assert used <= names
+
+
+def test_every_button_and_message_label_is_used_by_the_code(ui, panel_sources):
+    source = "\n".join(panel_sources.values())
+    buttons = [w.get("name") for w in ui.iter("widget") if w.get("class") == "QPushButton"]
+    blank = [w.get("name") for w in ui.iter("widget") if w.get("class") == "QLabel" and not _property(w, "text")]
+    assert not [name for name in buttons + blank if f"ui.{name}" not in source]
+
+
+def test_every_input_has_a_tooltip(ui):
+    inputs = {
+        "qMRMLNodeComboBox",
+        "ctkPathLineEdit",
+        "QDoubleSpinBox",
+        "QSpinBox",
+        "QCheckBox",
+        "QLineEdit",
+        "QComboBox",
+    }
+    silent = [w.get("name") for w in ui.iter("widget") if w.get("class") in inputs and not _property(w, "toolTip")]
+    assert not silent
+
+
+def test_only_literals_are_translated(panel_sources):
+    translated = 0
+    for name, source in panel_sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                translated += 1
+                assert len(node.args) == 1, f"{name}:{node.lineno}"
+                assert isinstance(node.args[0], ast.Constant), f"{name}:{node.lineno} is not a plain string"
+                assert isinstance(node.args[0].value, str), f"{name}:{node.lineno} is not a plain string"
+    assert translated
+
+
+def test_the_translation_function_is_never_a_throw_away_name(panel_sources):
+    for name, source in panel_sources.items():
+        for node in ast.walk(ast.parse(source)):
+            stored = isinstance(node, ast.Name) and node.id == "_" and isinstance(node.ctx, ast.Store)
+            assert not stored, f"{name}:{node.lineno}"
+
+
+def test_the_module_file_has_the_classes_that_slicer_looks_for_and_is_short(module_source):
+    classes = {
+        n.name: [ast.unparse(b) for b in n.bases] for n in ast.parse(module_source).body if isinstance(n, ast.ClassDef)
+    }
+    assert classes["XVRegistration"] == ["ScriptedLoadableModule"]
+    assert classes["XVRegistrationWidget"] == ["ScriptedLoadableModuleWidget", "VTKObservationMixin"]
+    assert classes["XVRegistrationLogic"] == ["ScriptedLoadableModuleLogic"]
+    assert classes["XVRegistrationTest"] == ["ScriptedLoadableModuleTest"]
+    assert len(module_source.splitlines()) < 200
+
+
+def test_the_panel_uses_nothing_that_qt_6_lacks(panel_sources):
+    for name, source in panel_sources.items():
+        assert not re.search(r"QTextCodec|QRegExp|QDesktopWidget|stateChanged", source), name

@@ -1,0 +1,223 @@
+"""Pictures and reports: left is left, outlines lie where their masks are, and the page holds what it should."""
+
+from __future__ import annotations
+
+import json
+import sys
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from XVRegistrationLib.evaluation.pictures import side_markers, training_curve, window, xray_picture
+from XVRegistrationLib.evaluation.report import Case, Summary, console_table, summarize, summary_line, write_report
+from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.views import NominalView, relative_motion
+from XVRegistrationLib.registration.result import Registration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CENTER = (10.0, -20.0, 30.0)
+
+
+def camera(view: str) -> tuple[NominalView, Intrinsics]:
+    nominal = NominalView(view, CENTER, 700.0)
+    return nominal, Intrinsics.centered(1000.0, (0.5, 0.8), (200, 100), nominal.mirrored)
+
+
+@pytest.mark.parametrize(
+    ("view", "left", "right"), [("AP", "R", "L"), ("PA", "R", "L"), ("LLAT", "P", "A"), ("RLAT", "A", "P")]
+)
+def test_side_markers_name_the_patient_s_side_as_a_radiograph_shows_it(view: str, left: str, right: str) -> None:
+    nominal, intrinsics = camera(view)
+    assert side_markers(nominal.pose, intrinsics) == {"left": left, "right": right, "top": "H", "bottom": "F"}
+
+
+@pytest.mark.parametrize("view", ["AP", "PA", "LLAT", "RLAT"])
+def test_side_markers_agree_with_where_points_are_projected(view: str) -> None:
+    nominal, intrinsics = camera(view)
+    pose = nominal.absolute(relative_motion((15, -20, 10), (5, 5, 5)))
+    towards = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+    middle = project(CENTER, pose, intrinsics)
+    for side, letter in side_markers(pose, intrinsics).items():
+        column, row = project(np.add(CENTER, towards[letter]), pose, intrinsics) - middle
+        assert {"left": -column, "right": column, "top": -row, "bottom": row}[side] > 0
+
+
+def test_an_image_that_is_mirrored_has_its_markers_swapped() -> None:
+    import dataclasses
+
+    nominal, intrinsics = camera("AP")
+    flipped = side_markers(nominal.pose, dataclasses.replace(intrinsics, mirrored=True))
+    assert (flipped["left"], flipped["right"]) == ("L", "R")
+
+
+def test_window_ignores_outliers_and_keeps_flat_images_dark() -> None:
+    image = np.linspace(0, 1, 10_000).reshape(100, 100)
+    image[0, 0], image[0, 1], image[0, 2] = 1e6, -1e6, np.nan
+    shown = window(image)
+    assert shown.min() == 0
+    assert shown.max() == 1
+    assert shown[50, 50] == pytest.approx(0.5, abs=0.02)
+    assert not window(np.full((4, 4), 7.0)).any()
+    assert not window(np.full((4, 4), np.nan)).any()
+
+
+def marked(image: NDArray[np.float32], color: tuple[float, float, float]) -> NDArray[np.bool_]:
+    return (np.abs(image[..., :3] - color) < 0.15).all(axis=-1)
+
+
+def test_the_picture_has_the_outline_and_the_target_where_they_are_on_the_x_ray(tmp_path: Path) -> None:
+    path = tmp_path / "case.png"
+    x_ray = np.zeros((100, 200), np.float32)
+    x_ray[10:30, 20:40] = 1.0
+    mask = x_ray > 0
+    red, cyan = (1.0, 0.0, 0.0), (0.0, 229 / 255, 1.0)
+    xray_picture(
+        path, x_ray, x_ray[::2, ::2], [("first_rib", "red", mask)], [("", (150.0, 80.0))], "Case 1", {"left": "R"}
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["case.png"]
+    image = imread(path)
+    # The third panel is the right third of the picture, above the legend; its black background shows where it is.
+    width = image.shape[1]
+    dark = (image[..., :3] < 0.02).all(axis=-1)
+    rows = np.flatnonzero(dark[:, 2 * width // 3 + 40 : width - 40].mean(axis=1) > 0.5)
+    columns = np.flatnonzero(dark[rows[0] : rows[-1]].mean(axis=0) > 0.5)
+    columns = columns[columns > 2 * width // 3]
+    top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+
+    def on_x_ray(found: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        v, u = np.nonzero(found[top:bottom, left:right])
+        return u / (right - left) * 200 - 0.5, v / (bottom - top) * 100 - 0.5
+
+    u, v = on_x_ray(marked(image, red))
+    assert (u.min(), u.max(), v.min(), v.max()) == pytest.approx((19.5, 39.5, 9.5, 29.5), abs=1.5)
+    u, v = on_x_ray(marked(image, cyan))
+    assert ((u.min() + u.max()) / 2, (v.min() + v.max()) / 2) == pytest.approx((150, 80), abs=1.0)
+
+
+def test_a_picture_without_structures_and_one_with_many_are_written(tmp_path: Path) -> None:
+    x_ray = np.random.default_rng(0).random((60, 40)).astype(np.float32)
+    xray_picture(tmp_path / "plain.png", x_ray, x_ray)
+    rng = np.random.default_rng(1)
+    outlines = [(f"bone {i}", tuple(rng.random(3)), rng.random((60, 40)) > 0.5) for i in range(30)]
+    outlines.append(("out of view", "red", np.zeros((60, 40), bool)))
+    xray_picture(tmp_path / "many.png", x_ray, x_ray, outlines, title="Many", aspect=1.5)
+    plain, many = imread(tmp_path / "plain.png"), imread(tmp_path / "many.png")
+    assert many.shape[0] > plain.shape[0]
+    with pytest.raises(ValueError, match="outline of rib has shape"):
+        xray_picture(tmp_path / "wrong.png", x_ray, x_ray, [("rib", "red", np.zeros((4, 4), bool))])
+    assert not (tmp_path / "wrong.png").exists()
+
+
+def test_pictures_leave_pyplot_alone(tmp_path: Path) -> None:
+    training_curve(tmp_path / "curve.png", [(0.0, 3.0, 40.0), (60.0, 2.0, None), (300.0, 1.0, 18.0)])
+    training_curve(tmp_path / "short.png", [(0.0, 3.0, None), (10.0, 2.0, None)])
+    assert imread(tmp_path / "curve.png").std() > 0.01
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def case(name: str, mtre: float | None, mpd: float | None = 0.2, seconds: float = 3.0) -> Case:
+    nominal, intrinsics = camera("AP")
+    registration = Registration(name, nominal.pose, intrinsics, similarity=0.95, seconds=seconds, winner="bank")
+    starts = None if mtre is None else {"network": 18.0, "bank": 12.5}
+    return Case(name, registration, starts, mtre, None if mtre is None else mpd, f"pictures/{name}.png")
+
+
+def test_the_summary_counts_strictly_below_the_thresholds() -> None:
+    cases = [case("a", 0.3), case("b", 1.0), case("c", 2.0), case("d", 1.99)]
+    s = summarize(cases)
+    assert (s.cases, s.judged, s.below_1_mm, s.below_2_mm) == (4, 4, 1, 3)
+    assert s.median_mtre_mm == pytest.approx(1.495)
+    assert s.median_start_errors_mm == {"bank": 12.5, "network": 18.0}
+    line = summary_line(cases)
+    assert line.startswith("1 of 4 X-rays < 1 mm, 3 < 2 mm; median mTRE 1.50 mm")
+    assert "bank 12.5 mm, network 18.0 mm" in line
+
+
+def test_without_a_reference_nothing_is_claimed() -> None:
+    assert "without a reference pose" in summary_line([case("a", None)])
+    assert "mm" not in summary_line([case("a", None)])
+    assert summary_line([]) == "No X-ray was registered."
+    assert summarize([]) == Summary(0, 0, 0, 0, None, None, {}, None, None)
+
+
+def test_the_console_table_shows_every_case_with_its_errors() -> None:
+    console = Console(width=140, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(console_table([case("x-[01]", 0.34), case("x-02", None), case("x-03", 5.0, float("inf"))]))
+    text = capture.get()
+    for expected in ("x-[01]", "0.34", "18.0", "12.5", "bank", "–", "out of view"):
+        assert expected in text
+
+
+class Page(HTMLParser):
+    """Collects the text and the pictures of a page, and complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.pictures: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"] or "")
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_report_holds_table_pictures_versions_and_the_notice(tmp_path: Path) -> None:
+    cases = [case("x01", 0.34), case("x02", 1.5)]
+    path = write_report(
+        tmp_path / "out",
+        cases,
+        training_curve="training.png",
+        scene_picture="scene 3d.png",
+        facts={"CT": "chest"},
+        versions={"torch": "2.13"},
+    )
+    page = Page(path.read_text("utf-8"))
+    text = " ".join(page.texts)
+    assert page.pictures == ["scene%203d.png", "pictures/x01.png", "pictures/x02.png", "training.png"]
+    for expected in ("Research use only. Not a medical device.", summary_line(cases), "0.34", "torch", "2.13", "chest"):
+        assert expected in text
+    assert not page.tags & {"script", "link"}
+    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "report.json"]
+
+
+def test_the_report_s_numbers_are_in_its_json_and_registrations_can_be_read_back(tmp_path: Path) -> None:
+    cases = [case("x01", 0.34), case("x02", 5.0, float("inf"))]
+    write_report(tmp_path, cases)
+    record = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert record["summary"]["below_1_mm"] == 1
+    assert record["summary"]["line"] == summary_line(cases)
+    assert record["cases"][0]["mtre_mm"] == 0.34
+    assert record["cases"][1]["mpd_mm"] is None
+    read = Registration.from_dict(record["cases"][0]["registration"])
+    assert np.array_equal(read.pose, cases[0].registration.pose)
+    assert read.intrinsics == cases[0].registration.intrinsics
+
+
+def test_names_cannot_inject_html(tmp_path: Path) -> None:
+    path = write_report(tmp_path, [case('<script>alert("x")</script>', 0.5)], facts={"<b>": "<img src=x>"})
+    page = Page(path.read_text("utf-8"))
+    assert "script" not in page.tags
+    assert len(page.pictures) == 1
+    assert '<script>alert("x")</script>' in page.texts

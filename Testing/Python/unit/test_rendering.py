@@ -1,0 +1,215 @@
+"""The ray march: against closed forms, a float64 twin, finite differences and an independent renderer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy, transform_points
+from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
+from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.rendering import oracle
+from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid, grid_from_density, matched_to
+from XVRegistrationLib.rendering.labels import label_grids, project_labels
+from XVRegistrationLib.rendering.pyramid import Pyramid
+from XVRegistrationLib.rendering.rays import rays_of
+from XVRegistrationLib.rendering.render import default_step, render, render_with_jacobian
+
+
+def oblique_frame(
+    spacing: tuple[float, float, float], center: tuple[float, float, float], shape: tuple[int, ...]
+) -> np.ndarray:
+    """An IJK-to-RAS matrix with rotated, partly flipped axes whose grid is centred at `center`."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation_from_euler_zxy([20.0, -15.0, 30.0]) @ np.diag([-spacing[0], spacing[1], spacing[2]])
+    matrix[:3, 3] = np.array(center) - matrix[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
+    return matrix
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_impulse_renders_where_the_projection_says(view, mirrored):
+    shape = (17, 19, 21)
+    density = np.zeros(shape, np.float32)
+    density[5, 12, 14] = 1.0
+    grid = grid_from_density(density, oblique_frame((2.0, 1.5, 3.0), (30.0, -20.0, 10.0), shape))
+    camera = Intrinsics(1010.0, (0.31, 0.43), (251.3, 130.8), (400, 300), mirrored)
+    place = transform_points(oblique_frame((2.0, 1.5, 3.0), (30.0, -20.0, 10.0), shape), [14, 12, 5])
+    poses = draw_poses(NominalView(view, (25.0, -15.0, 5.0), 700.0), PoseRange(), 3, np.random.default_rng(4))
+    images = render(grid, poses, camera, step=0.2).double().numpy()
+    columns, rows = np.meshgrid(np.arange(400), np.arange(300))
+    for image, pose in zip(images, poses, strict=True):
+        expected = project(place, pose, camera)
+        centroid = np.array([(image * columns).sum(), (image * rows).sum()]) / image.sum()
+        assert np.abs(centroid - expected).max() < 0.05
+
+
+def test_the_integral_through_a_block_is_its_density_times_the_chord():
+    shape = (40, 50, 60)
+    density = np.zeros(shape, np.float32)
+    density[10:30, 10:40, 10:50] = 0.02
+    matrix = np.diag([1.0, 1.0, 1.0, 1.0])
+    grid = grid_from_density(density, matrix)
+    center = ((np.array(shape[::-1]) - 1) / 2).tolist()
+    camera = Intrinsics.centered(1000.0, (0.5, 0.5), (3, 3))
+    pose = NominalView("AP", (center[0], center[1], center[2]), 700.0).pose
+    # Trilinear edges reach one voxel further on both sides with half the weight each: 30 voxels give 30 mm.
+    assert render(grid, pose[None], camera, step=0.01)[0, 1, 1].item() == pytest.approx(0.02 * 30, rel=1e-3)
+
+
+def test_the_kernel_equals_its_float64_twin_in_value_and_derivatives(phantom, camera):
+    grid = density_grid(phantom)
+    view = NominalView("AP", tuple(phantom.center), 700.0)
+    poses = draw_poses(view, PoseRange(), 3, np.random.default_rng(1))
+    small = camera.resized((32, 30))
+    pivot = np.array([1.0, 2.0, 3.0])
+    for level in (grid, coarser(grid, (2, 2, 1))):
+        step = default_step(level) * 0.7
+        image, jacobian = render_with_jacobian(level, poses, small, pivot, step)
+        true_image, true_jacobian = oracle.march(level, rays_of(level, poses, small), step, pivot)
+        np.testing.assert_allclose(image.numpy(), true_image.numpy(), atol=2e-5 * float(true_image.max()))
+        error = (jacobian - true_jacobian).norm(dim=(2, 3)) / true_jacobian.norm(dim=(2, 3))
+        # A sample that single precision puts into the neighbouring voxel has that voxel's gradient.
+        assert error.max() < 2e-2
+        torch.testing.assert_close(render(level, poses, small, step), image)
+
+
+def test_pose_derivatives_agree_with_finite_differences_in_float64(phantom, camera):
+    # A smooth volume: the derivative of a trilinear one jumps at voxel faces, and a difference quotient sees both sides.
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(density_grid(phantom).data.numpy().astype(np.float64), 1.5).astype(np.float32)
+    smooth[[0, -1]] = smooth[:, [0, -1]] = smooth[:, :, [0, -1]] = 0
+    grid = DensityGrid(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
+    pose = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 1, np.random.default_rng(2))
+    small = camera.resized((24, 20))
+    pivot = np.array([10.0, -20.0, 30.0])
+    _, jacobian = oracle.march(grid, rays_of(grid, pose, small), 1.0, pivot)
+    assert jacobian is not None
+    for parameter, size in enumerate([1e-3, 1e-3, 1e-3, 1e-5, 1e-5, 1e-5]):
+        xi = np.zeros(6)
+        xi[parameter] = size
+        ahead, behind = (
+            oracle.march(grid, rays_of(grid, increment(s * xi, pivot) @ pose, small), 1.0, None)[0] for s in (1, -1)
+        )
+        difference = (ahead - behind)[0] / (2 * size)
+        assert (difference - jacobian[0, parameter]).norm() < 2e-3 * difference.norm()
+
+
+def test_derivatives_are_right_where_the_volume_is_cut_off():
+    # A block that fills its whole volume: all of the derivative comes from the cut faces.
+    grid = grid_from_density(np.full((12, 12, 12), 0.02, np.float32), np.diag([8.0, 8.0, 8.0, 1.0]))
+    view = NominalView("AP", (44.0, 44.0, 44.0), 700.0)
+    pose = draw_poses(view, PoseRange(), 1, np.random.default_rng(5))
+    camera = Intrinsics.centered(1000.0, (4.0, 4.0), (60, 60))
+    pivot = np.zeros(3)
+    _, jacobian = oracle.march(grid, rays_of(grid, pose, camera), 0.5, pivot)
+    assert jacobian is not None
+    for parameter, size in ((0, 1e-2), (2, 1e-2), (5, 1e-4)):
+        xi = np.eye(6)[parameter] * size
+        ahead, behind = (
+            oracle.march(grid, rays_of(grid, increment(s * xi, pivot) @ pose, camera), 0.5, None)[0] for s in (1, -1)
+        )
+        difference = (ahead - behind)[0] / (2 * size)
+        assert (difference - jacobian[0, parameter]).norm() < 0.03 * difference.norm()
+
+
+def test_nanodrr_renders_the_same_image(phantom, camera):
+    from nanodrr.data import Subject
+    from nanodrr.drr import DRR
+
+    from XVRegistrationLib.geometry.conventions import nanodrr_camera
+    from XVRegistrationLib.imaging.attenuation import linear_attenuation
+
+    density = torch.from_numpy(linear_attenuation(phantom.array))[None, None]
+    matrix = torch.from_numpy(phantom.ijk_to_ras)
+    subject = Subject(
+        density, torch.zeros(1, 1, 1, 1, 1), matrix.float(), matrix.inverse().float(),
+        Subject._make_voxel_to_grid(density.shape), torch.zeros(3), max_label=0, convert_to_mu=False,
+    )  # fmt: skip
+    poses = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 2, np.random.default_rng(3))
+    drr = DRR.from_carm_intrinsics(**nanodrr_camera(camera))
+    with torch.no_grad():
+        theirs = drr(subject, torch.from_numpy(poses).float())[:, 0]
+    ours = render(density_grid(phantom), poses, camera, step=0.5)
+    assert (ours - theirs).abs().mean() < 2e-3 * theirs.mean()
+
+
+def test_coarser_grids_stay_in_place_and_keep_their_mass(phantom, camera):
+    grid = density_grid(phantom)
+    pose = NominalView("AP", tuple(phantom.center), 700.0).pose[None]
+    fine = render(grid, pose, camera.resized((32, 30)), step=0.5)[0]
+    for factors in ((2, 2, 2), (4, 4, 2), (3, 1, 1)):
+        rough = coarser(grid, factors)
+        mass = [float(g.data.double().sum()) * abs(np.linalg.det(g.grid_to_ras[:3, :3])) for g in (grid, rough)]
+        assert mass[1] == pytest.approx(mass[0], rel=1e-5)
+        image = render(rough, pose, camera.resized((32, 30)), step=0.5)[0]
+        for axis in (0, 1):
+            place = torch.arange(fine.shape[axis], dtype=torch.float32)
+            centroids = [float((i.sum(dim=1 - axis) * place).sum() / i.sum()) for i in (fine, image)]
+            assert centroids[1] == pytest.approx(centroids[0], abs=0.05)
+
+
+def test_a_pyramid_gives_the_coarsest_grid_that_a_footprint_allows(phantom):
+    pyramid = Pyramid(density_grid(phantom))
+    np.testing.assert_allclose(pyramid.matched_to(6.5).spacing, [6.0, 6.4, 4.0])
+    assert pyramid.matched_to(1.0) is pyramid.finest
+    assert pyramid.matched_to(6.5) is pyramid.matched_to(6.5)
+    np.testing.assert_allclose(matched_to(pyramid.finest, 13.0).spacing, [12.0, 12.8, 8.0])
+
+
+def test_cropping_air_changes_no_image(phantom, camera):
+    surrounded = Volume(
+        np.pad(phantom.array, 9, constant_values=-1000),
+        phantom.ijk_to_ras @ np.array([[1, 0, 0, -9], [0, 1, 0, -9], [0, 0, 1, -9], [0, 0, 0, 1.0]]),
+    )
+    pose = NominalView("AP", tuple(phantom.center), 700.0).pose[None]
+    grids = density_grid(phantom), density_grid(surrounded)
+    assert grids[0].data.shape == grids[1].data.shape
+    torch.testing.assert_close(render(grids[0], pose, camera), render(grids[1], pose, camera), atol=1e-4, rtol=0)
+
+
+def test_a_volume_of_air_is_refused():
+    air = Volume(np.full((4, 4, 4), -1000, np.int16), np.eye(4), "empty room")
+    with pytest.raises(InputError, match="empty room holds nothing denser than air"):
+        density_grid(air)
+
+
+def test_rendering_is_the_same_bit_for_bit_on_the_cpu(phantom, camera):
+    grid = density_grid(phantom)
+    poses = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 4, np.random.default_rng(0))
+    first = render_with_jacobian(grid, poses, camera, phantom.center)
+    again = render_with_jacobian(grid, poses, camera, phantom.center)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+def test_rays_that_miss_the_volume_are_zero():
+    grid = grid_from_density(np.full((4, 4, 4), 0.02, np.float32), np.eye(4))
+    camera = Intrinsics.centered(1000.0, (1.0, 1.0), (8, 8))
+    pose = NominalView("AP", (5000.0, 0.0, 0.0), 700.0).pose[None]
+    image, jacobian = render_with_jacobian(grid, pose, camera, np.zeros(3))
+    assert float(image.abs().max()) == 0
+    assert float(jacobian.abs().max()) == 0
+    assert float(oracle.march(grid, rays_of(grid, pose, camera), 0.5, None)[0].abs().max()) == 0
+
+
+def test_labels_cover_the_pixels_that_their_voxels_project_to():
+    shape = (30, 30, 30)
+    array = np.zeros(shape, np.int16)
+    array[5:12, 8:15, 4:20] = 3
+    array[20:26, 20:24, 20:28] = 7
+    labels = LabelMap(array, oblique_frame((2.0, 1.5, 3.0), (0.0, 0.0, 0.0), shape), {3: "a", 7: "b"})
+    camera = Intrinsics(1000.0, (1.0, 1.2), (99.0, 80.0), (200, 160), mirrored=True)
+    pose = NominalView("PA", (0.0, 0.0, 0.0), 700.0).pose
+    masks = project_labels(label_grids(labels, [3, 7, 9]), pose, camera)
+    assert set(masks) == {3, 7}
+    for value, mask in masks.items():
+        pixels = np.round(project(labels.points([value]), pose, camera)).astype(int)
+        assert mask[pixels[:, 1], pixels[:, 0]].mean() > 0.98
+        rows, columns = np.nonzero(mask)
+        assert abs(columns.mean() - pixels[:, 0].mean()) < 2
+        assert abs(rows.mean() - pixels[:, 1].mean()) < 2

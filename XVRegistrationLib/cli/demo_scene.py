@@ -1,0 +1,79 @@
+"""The demo's Slicer scene: CT, segmentation, and every X-ray at its pose with what is drawn on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.cli.progress import console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.evaluation.pictures import Outline
+    from XVRegistrationLib.imaging.volume import LabelMap, Volume
+    from XVRegistrationLib.imaging.xray import Xray
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A registered X-ray and the structures that it shows."""
+
+    xray: Xray
+    pose: NDArray[np.float64]
+    """(4, 4) camera -> RAS, mm."""
+    outlines: list[Outline]
+
+
+def write_scene(
+    output: Path,
+    volume: Volume,
+    labels: LabelMap,
+    overlays: Sequence[Overlay],
+    targets: Sequence[tuple[str, NDArray[np.float64]]],
+    surfaces: Sequence[str],
+) -> str:
+    """Write `scene.mrb` and, where the machine can draw, `scene.png`; the picture's name, or empty.
+
+    `surfaces` are the structures shown in 3D.
+    """
+    from XVRegistrationLib.scene.bundle import save_mrb
+    from XVRegistrationLib.scene.registration import add_reprojected_labels, add_targets, add_xray
+    from XVRegistrationLib.scene.standalone.app import start
+    from XVRegistrationLib.scene.standalone.graphics import missing_graphics
+    from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+
+    scene = start().scene
+    ct = add_volume(scene, volume)
+    segmentation = add_segmentation(scene, labels, ct)
+    names, points = [name for name, _ in targets], np.array([point for _, point in targets])
+    targets_node = None
+    nodes = []
+    for overlay in overlays:
+        xray = add_xray(scene, overlay.xray, overlay.pose, volume_node=ct)
+        add_reprojected_labels(scene, xray, overlay.outlines)
+        targets_node, _ = add_targets(scene, xray, names, points, targets_node=targets_node)
+        nodes.append(xray)
+    missing = missing_graphics()
+    picture = ""
+    if missing:
+        console.print(f"No picture of the 3D scene: {missing}")
+    else:
+        from XVRegistrationLib.scene.standalone.pictures import picture_3d
+
+        picture_3d(
+            scene,
+            output / "scene.png",
+            xray_nodes=nodes,
+            segmentation_node=segmentation,
+            segments=surfaces,
+            ct_node=ct,
+        )
+        picture = "scene.png"
+    save_mrb(scene, output / "scene.mrb", output / picture if picture else None)
+    return picture

@@ -1,0 +1,80 @@
+"""The picture of a registration: the X-ray, its DRR, and structures and targets where they fall on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.evaluation.pictures import side_markers, window, xray_picture
+from XVRegistrationLib.geometry.camera import project
+from XVRegistrationLib.imaging.colors import color_of_label
+from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.rendering.labels import label_grids, project_labels
+from XVRegistrationLib.rendering.render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.evaluation.pictures import Outline
+    from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.volume import LabelMap
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.rendering.grid import DensityGrid
+
+_DRR_PIXELS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Structures:
+    """Labels made ready to be projected."""
+
+    names: dict[int, str]
+    grids: dict[int, DensityGrid]
+
+    @staticmethod
+    def of(labels: LabelMap, values: Sequence[int]) -> Structures:
+        """Structures of some label values; those without voxels are left out."""
+        grids = label_grids(labels, values)
+        return Structures({value: labels.names[value] for value in grids}, grids)
+
+    def outlines(
+        self, pose: NDArray[np.float64], intrinsics: Intrinsics, only: Sequence[str] | None = None
+    ) -> list[Outline]:
+        """Name, colour and mask (H, W) of each structure that an X-ray at `pose` shows."""
+        grids = {value: grid for value, grid in self.grids.items() if only is None or self.names[value] in only}
+        masks = project_labels(grids, pose, intrinsics)
+        return [(self.names[value], color_of_label(value), mask) for value, mask in masks.items()]
+
+
+def draw_registration(
+    path: Path,
+    model: PatientModel,
+    xray: Xray,
+    result: Registration,
+    structures: Structures | None = None,
+    only: Sequence[str] | None = None,
+    targets: Sequence[tuple[str, NDArray[np.float64]]] = (),
+    title: str | None = None,
+) -> None:
+    """Write the picture of one registration; `targets` are names and points (3,), RAS mm."""
+    small = xray.intrinsics.fitted(_DRR_PIXELS)
+    drr = render(model.pyramid.finest, result.pose[None], small)[0].cpu().numpy()
+    dx, dy = xray.intrinsics.spacing
+    seen = [(name, project(point, result.pose, xray.intrinsics)) for name, point in targets]
+    xray_picture(
+        path,
+        window(line_integral(xray)),
+        drr,
+        structures.outlines(result.pose, xray.intrinsics, only) if structures else [],
+        [(name, (float(p[0]), float(p[1]))) for name, p in seen if np.isfinite(p).all()],
+        title if title is not None else f"{xray.name}: similarity {result.similarity:.3f}",
+        side_markers(result.pose, xray.intrinsics),
+        dy / dx,
+    )

@@ -1,0 +1,133 @@
+"""Entry point of the `xvregistration` command: parsing, and errors as one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import XVRegistrationLib
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.views import VIEWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except InputError as e:
+        print(f"xvregistration: {e}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as e:
+        print(f"\nxvregistration: {str(e) or 'stopped.'}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(
+        prog="xvregistration",
+        description="X-ray to CT registration. Research use only; not a medical device.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=XVRegistrationLib.__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_register(commands)
+    _add_demo(commands)
+    return top
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "train", help="learn a patient from a CT", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    p.add_argument("volume", metavar="CT", help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices")
+    p.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder for the model")
+    p.add_argument(
+        "--minutes", type=float, default=None, help="time budget; 0 for a bank without a network (default: 5)"
+    )
+    p.add_argument("--view", choices=VIEWS, default="AP", help="nominal view")
+    p.add_argument(
+        "--rotation", type=float, nargs=3, default=(20.0, 20.0, 20.0), metavar=("X", "Y", "Z"), help="range, +- degrees"
+    )
+    p.add_argument(
+        "--translation", type=float, nargs=3, default=(30.0, 30.0, 30.0), metavar=("X", "Y", "Z"), help="range, +- mm"
+    )
+    p.add_argument("--geometry", metavar="XRAY.dcm", help="take SID, size and spacing from this X-ray")
+    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm (default: 1020)")
+    p.add_argument("--sod", type=float, default=700.0, help="distance source-isocentre, mm")
+    p.add_argument("--size", type=int, nargs=2, default=None, metavar=("W", "H"), help="pixels (default: 512 512)")
+    p.add_argument(
+        "--spacing",
+        type=float,
+        nargs=2,
+        default=None,
+        metavar=("DX", "DY"),
+        help="on the detector, mm (default: 0.76 0.76)",
+    )
+    p.add_argument(
+        "--mirrored", action="store_true", help="X-rays are stored flipped left-right (usual for PA C-arm views)"
+    )
+    p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
+    p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
+    p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.train import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "register", help="find the pose of X-rays", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
+    p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for NAME.json and NAME.png")
+    p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
+    p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
+    p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
+    p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
+    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
+    p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
+    p.add_argument("--mirrored", action="store_true", help="X-rays are stored flipped left-right")
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.register import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "demo", help="the main job on a real CT", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    p.add_argument("--minutes", type=float, default=5.0, help="training time; 0 registers by the bank alone")
+    p.add_argument("--xrays", type=int, default=8, help="how many X-rays to simulate and register")
+    p.add_argument("--seed", type=int, default=2026, help="of the X-rays' poses and detectors")
+    p.add_argument("-o", "--output", default="demo-output", help="folder for scene, pictures and report")
+    p.add_argument("--data", default=".demo-data", help="folder that keeps the downloaded CT")
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.demo import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

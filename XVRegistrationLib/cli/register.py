@@ -1,0 +1,66 @@
+"""`xvregistration register`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from XVRegistrationLib.cli.drawing import Structures, draw_registration
+from XVRegistrationLib.cli.progress import console
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.report import Case, console_table
+from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
+from XVRegistrationLib.imaging.xray_files import read_xray
+from XVRegistrationLib.registration.model import load_model
+from XVRegistrationLib.registration.register import register_xray
+
+if TYPE_CHECKING:
+    import argparse
+
+    from XVRegistrationLib.imaging.xray import Xray
+
+
+def run(options: argparse.Namespace) -> int:
+    """Register each X-ray; write NAME.json and NAME.png. All input is checked before anything is written."""
+    xrays = _read_xrays(options)
+    volume = None if options.volume is None else read_volume(options.volume)
+    model = load_model(options.model, volume)
+    structures = _structures(options)
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give a folder for the results.")
+    output.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for xray in xrays:
+        result = register_xray(model, xray)
+        write_json(output / f"{xray.name}.json", result.to_dict())
+        draw_registration(output / f"{xray.name}.png", model, xray, result, structures)
+        cases.append(Case(xray.name, result, picture=f"{xray.name}.png"))
+        console.print(f"{xray.name}: similarity {result.similarity:.3f}, {result.seconds:.1f} s")
+    console.print(console_table(cases))
+    console.print(f"Poses and pictures are in {output}.")
+    return 0
+
+
+def _read_xrays(options: argparse.Namespace) -> list[Xray]:
+    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
+    xrays = [read_xray(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored) for path in options.xrays]
+    names = [xray.name for xray in xrays]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise InputError(
+            f"Several X-rays are called {', '.join(sorted(twice))}; their results would overwrite each other."
+        )
+    return xrays
+
+
+def _structures(options: argparse.Namespace) -> Structures | None:
+    if options.labels is None:
+        if options.structures or options.label_names:
+            raise InputError("--structures and --label-names need the label map: give it with --labels.")
+        return None
+    names = None if options.label_names is None else read_label_names(options.label_names)
+    labels = read_label_map(options.labels, names)
+    values = sorted(labels.names) if options.structures is None else labels.values(options.structures)
+    return Structures.of(labels, values)

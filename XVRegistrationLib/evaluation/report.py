@@ -1,0 +1,294 @@
+"""The report of a run: one page for people, one JSON file for programs, and the same as a table for the console."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.evaluation.metrics import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.table import Table
+
+    from XVRegistrationLib.registration.result import Registration
+
+DISCLAIMER = "Research use only. Not a medical device."
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One X-ray's registration and, where the truth is known, its errors."""
+
+    name: str
+    """The X-ray's name, never the patient's."""
+    registration: Registration
+    start_errors_mm: dict[str, float] | None = None
+    """mTRE of each kind of start ("network", "bank"), mm; None without a reference pose."""
+    mtre_mm: float | None = None
+    """mTRE of the registration, mm; None without a reference pose."""
+    mpd_mm: float | None = None
+    """Mean projection distance on the detector, mm; None without a reference pose."""
+    picture: str = ""
+    """The picture's path relative to the report's folder, or empty."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts and medians over the cases; None where no case has a reference pose."""
+
+    cases: int
+    judged: int
+    """Cases with a reference pose; what the counts are out of."""
+    below_1_mm: int
+    below_2_mm: int
+    median_mtre_mm: float | None
+    median_mpd_mm: float | None
+    median_start_errors_mm: dict[str, float]
+    median_similarity: float | None
+    median_seconds: float | None
+
+
+def summarize(cases: Sequence[Case]) -> Summary:
+    """Counts of cases with an mTRE below 1 mm and 2 mm, and medians in mm and seconds."""
+    errors = [c.mtre_mm for c in cases if c.mtre_mm is not None]
+    starts: dict[str, list[float]] = {}
+    for case in cases:
+        for kind, error in (case.start_errors_mm or {}).items():
+            starts.setdefault(kind, []).append(error)
+    return Summary(
+        cases=len(cases),
+        judged=len(errors),
+        below_1_mm=sum(e < 1 for e in errors),
+        below_2_mm=sum(e < 2 for e in errors),
+        median_mtre_mm=_median(errors),
+        median_mpd_mm=_median(c.mpd_mm for c in cases if c.mpd_mm is not None),
+        median_start_errors_mm={kind: median(values) for kind, values in sorted(starts.items())},
+        median_similarity=_median(c.registration.similarity for c in cases),
+        median_seconds=_median(c.registration.seconds for c in cases),
+    )
+
+
+def _median(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return median(values) if values else None
+
+
+def summary_line(cases: Sequence[Case]) -> str:
+    """One sentence: how many X-rays are within 1 mm and 2 mm of the truth, the medians in mm, and the time."""
+    s = summarize(cases)
+    if s.cases == 0:
+        return "No X-ray was registered."
+    noun = "X-ray" if s.cases == 1 else "X-rays"
+    time = f"{s.median_seconds:.1f} s per X-ray"
+    if s.median_mtre_mm is None:
+        return f"{s.cases} {noun} registered without a reference pose; similarity {s.median_similarity:.3f}, {time}."
+    starts = ", ".join(f"{kind} {error:.1f} mm" for kind, error in s.median_start_errors_mm.items())
+    return (
+        f"{s.below_1_mm} of {s.judged} {noun} < 1 mm, {s.below_2_mm} < 2 mm; median mTRE {s.median_mtre_mm:.2f} mm"
+        + (f" (starts: {starts})" if starts else "")
+        + f"; {time}."
+    )
+
+
+def console_table(cases: Sequence[Case]) -> Table:
+    """The cases as a table for the console; errors in mm, green below 1 mm, yellow below 2 mm, red above."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Registrations")
+    header, rows = _table(cases)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    colors = {"good": "green", "fair": "yellow", "poor": "red"}
+    mtre_column = header.index("mTRE, mm")
+    for case, row in zip(cases, rows, strict=True):
+        cells = [escape(cell) for cell in row]
+        grade = _grade(case.mtre_mm)
+        if grade:
+            cells[mtre_column] = f"[{colors[grade]}]{cells[mtre_column]}[/]"
+        table.add_row(*cells)
+    return table
+
+
+def _grade(mtre_mm: float | None) -> str:
+    if mtre_mm is None:
+        return ""
+    return "good" if mtre_mm < 1 else "fair" if mtre_mm < 2 else "poor"
+
+
+def _table(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells, the same for the console and the page."""
+    kinds = sorted({kind for case in cases for kind in case.start_errors_mm or {}})
+    header = ["X-ray", *(f"start ({kind}), mm" for kind in kinds), "mTRE, mm", "on the detector, mm"]
+    header += ["similarity", "start used", "time, s"]
+    rows = []
+    for case in cases:
+        starts = case.start_errors_mm or {}
+        r = case.registration
+        rows.append(
+            [
+                case.name,
+                *(_number(starts.get(kind), 1) for kind in kinds),
+                _number(case.mtre_mm, 2),
+                _number(case.mpd_mm, 2),
+                _number(r.similarity, 3),
+                r.winner or "–",
+                _number(r.seconds, 1),
+            ]
+        )
+    return header, rows
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}" if math.isfinite(value) else "out of view"
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    cases: Sequence[Case],
+    summary: Summary | None = None,
+    *,
+    title: str = "X-ray to CT registration",
+    training_curve: str = "",
+    scene_picture: str = "",
+    facts: Mapping[str, str] | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `report.html` and `report.json` into `folder`; the page's path.
+
+    `training_curve` and `scene_picture` are paths of pictures relative to `folder`, like `Case.picture`; `facts` are
+    lines about the data and the run, such as how the X-rays were simulated; `versions` maps packages to versions.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = summary or summarize(cases)
+    facts, versions = dict(facts or {}), dict(versions or {})
+    record = {
+        "title": title,
+        "notice": DISCLAIMER,
+        "summary": {**vars(summary), "line": summary_line(cases), **_intervals(summary)},
+        "facts": facts,
+        "versions": versions,
+        "training_curve": training_curve,
+        "scene_picture": scene_picture,
+        "cases": [
+            {
+                "name": case.name,
+                "start_errors_mm": case.start_errors_mm,
+                "mtre_mm": case.mtre_mm,
+                "mpd_mm": case.mpd_mm,
+                "picture": case.picture,
+                "registration": case.registration.to_dict(),
+            }
+            for case in cases
+        ],
+    }
+    _write(folder / "report.json", json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    page = _page(cases, summary, title, training_curve, scene_picture, facts, versions)
+    _write(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def _intervals(summary: Summary) -> dict[str, list[float]]:
+    """95 % intervals of the two success rates."""
+    return {
+        f"rate_{name}_95": list(wilson_interval(count, summary.judged))
+        for name, count in (("below_1_mm", summary.below_1_mm), ("below_2_mm", summary.below_2_mm))
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+.notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
+table { border-collapse: collapse; } th, td { padding: .3rem .7rem; border-bottom: 1px solid #d7dce1; text-align: right; }
+th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
+.good { background: #dff3e3; } .fair { background: #fff3cc; } .poor { background: #fadfd9; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #57606a; }
+@media print { figure, tr { break-inside: avoid; } }
+"""
+
+
+def _page(
+    cases: Sequence[Case],
+    summary: Summary,
+    title: str,
+    curve: str,
+    scene: str,
+    facts: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> str:
+    e = html.escape
+    header, rows = _table(cases)
+    mtre_column = header.index("mTRE, mm")
+    body = [
+        f"<h1>{e(title)}</h1>",
+        f'<p class="notice">{DISCLAIMER}</p>',
+        f'<p class="line">{e(summary_line(cases))}</p>',
+    ]
+    if summary.judged:
+        one, two = (f"{100 * a:.0f} to {100 * b:.0f} %" for a, b in _intervals(summary).values())
+        body.append(
+            f"<p>Out of {summary.judged}, these counts allow a true rate of {one} below 1 mm and {two} below 2 mm "
+            "(95 % Wilson interval). mTRE is the mean distance, in the C-arm's frame, between points of the structures "
+            "at the pose found and at the true pose.</p>"
+        )
+    body.append("<h2>X-rays</h2><table><thead><tr>")
+    body += [f"<th>{e(name)}</th>" for name in header]
+    body.append("</tr></thead><tbody>")
+    for case, row in zip(cases, rows, strict=True):
+        body.append("<tr>")
+        for i, cell in enumerate(row):
+            grade = _grade(case.mtre_mm) if i == mtre_column else ""
+            body.append(f'<td class="{grade}">{e(cell)}</td>' if grade else f"<td>{e(cell)}</td>")
+        body.append("</tr>")
+    body.append("</tbody></table>")
+    if scene:
+        body += ["<h2>In 3D</h2>", _figure(scene, "The patient and the C-arm at the poses found")]
+    body += [_figure(case.picture, case.name) for case in cases if case.picture]
+    if curve:
+        body += ["<h2>Training</h2>", _figure(curve, "Loss and validation error over time")]
+    for heading, entries in (("About this run", facts), ("Versions", versions)):
+        if entries:
+            lines = "".join(f"<tr><td>{e(str(k))}</td><td>{e(str(v))}</td></tr>" for k, v in entries.items())
+            body.append(f"<h2>{heading}</h2><table>{lines}</table>")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{e(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def _figure(picture: str, caption: str) -> str:
+    from urllib.parse import quote
+
+    source = html.escape(quote(Path(picture).as_posix()))
+    text = html.escape(caption)
+    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

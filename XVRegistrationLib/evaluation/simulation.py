@@ -1,0 +1,195 @@
+"""Simulated X-rays with a known pose, rendered by nanodrr: a program that this project does not share code with.
+
+What the registration renders and what it is tested on must not come from the same renderer, or its errors would cancel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.conventions import nanodrr_camera
+from XVRegistrationLib.geometry.views import relative_motion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.geometry.views import NominalView
+    from XVRegistrationLib.imaging.volume import Volume
+
+# Rays rendered at once: 500 samples of 8192 rays take about 120 MB.
+_RAYS = 8192
+_SAMPLES = 500
+# The darkest pixels of a usable radiograph still count this many photons; the exposure is raised until they do.
+_DARKEST_COUNTS = 20.0
+# ... and are told apart by this many grey levels above black, or the digitiser gets more bits (up to 16).
+_DARKEST_LEVELS = 16.0
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What one simulated exposure does to the line integrals."""
+
+    scatter_to_primary: float
+    """Scattered over primary intensity, of the mean."""
+    scatter_sigma_mm: float
+    """Width of the scatter on the detector, mm."""
+    blur_sigma_px: float
+    """Focal spot and detector, px."""
+    photons: float
+    """Mean photons a pixel without a patient; raised until the darkest pixels count some."""
+    gamma: float
+    """Exponent applied to the logarithmic signal."""
+    bits: int
+    """Bits a pixel; raised until the darkest pixels have some grey levels."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedXray:
+    """An X-ray, and the truth about it."""
+
+    true_pose: NDArray[np.float64]
+    """(4, 4) camera -> RAS, mm."""
+    intrinsics: Intrinsics
+    pixels: NDArray[np.uint16]
+    """(H, W) linear intensity as stored: bright where much radiation arrived."""
+    detector: Detector
+
+
+def simulate_xrays(
+    volume: Volume,
+    view: NominalView,
+    intrinsics: Intrinsics,
+    n: int,
+    seed: int,
+    rotation_deg: Sequence[float] = (20.0, 20.0, 20.0),
+    translation_mm: Sequence[float] = (30.0, 30.0, 30.0),
+    progress: Callable[[int, int], None] | None = None,
+) -> list[SimulatedXray]:
+    """`n` X-rays of a CT in HU at poses drawn about `view`, within +-`rotation_deg` degrees and +-`translation_mm` mm.
+
+    The i-th X-ray of a seed is the same whatever `n`. `progress(done, n)` is called after each.
+    """
+    renderer = NanodrrRenderer(volume)
+    xrays = []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        pose = draw_pose(rng, view, rotation_deg, translation_mm)
+        detector = draw_detector(rng)
+        pixels, detector = expose(renderer.line_integral(pose, intrinsics), intrinsics, detector, rng)
+        xrays.append(SimulatedXray(pose, intrinsics, pixels, detector))
+        if progress is not None:
+            progress(i + 1, n)
+    return xrays
+
+
+def draw_pose(
+    rng: np.random.Generator,
+    view: NominalView,
+    rotation_deg: Sequence[float] = (20.0, 20.0, 20.0),
+    translation_mm: Sequence[float] = (30.0, 30.0, 30.0),
+) -> NDArray[np.float64]:
+    """A pose (4, 4), camera -> RAS, mm: uniform within +-`rotation_deg` and +-`translation_mm` about the nominal view."""
+    rotation = rng.uniform(-1, 1, 3) * np.asarray(rotation_deg, dtype=np.float64)
+    shift = rng.uniform(-1, 1, 3) * np.asarray(translation_mm, dtype=np.float64)
+    return view.absolute(relative_motion(rotation, shift))
+
+
+def draw_detector(rng: np.random.Generator) -> Detector:
+    """Detector parameters, drawn over what radiography and fluoroscopy span."""
+    return Detector(
+        scatter_to_primary=float(np.exp(rng.uniform(np.log(0.05), np.log(0.5)))),
+        scatter_sigma_mm=float(rng.uniform(20, 60)),
+        blur_sigma_px=float(rng.uniform(0, 1)),
+        photons=float(np.exp(rng.uniform(np.log(1e4), np.log(1e5)))),
+        gamma=float(rng.uniform(0.75, 1.3)),
+        bits=int(rng.integers(12, 17)),
+    )
+
+
+def expose(
+    line_integral: NDArray[np.floating[Any]], intrinsics: Intrinsics, detector: Detector, rng: np.random.Generator
+) -> tuple[NDArray[np.uint16], Detector]:
+    """Linear intensities (H, W) uint16 of line integrals (H, W), and the detector with the exposure and bits used."""
+    from scipy.ndimage import gaussian_filter
+
+    primary = np.exp(-np.maximum(np.asarray(line_integral, dtype=np.float64), 0.0))
+    dx, dy = intrinsics.spacing
+    sigma = (detector.scatter_sigma_mm / dy, detector.scatter_sigma_mm / dx)
+    scatter = detector.scatter_to_primary * gaussian_filter(primary, sigma, mode="nearest", truncate=3.0)
+    signal = gaussian_filter(primary + scatter, detector.blur_sigma_px, mode="nearest")
+    photons = max(detector.photons, _DARKEST_COUNTS / float(np.percentile(signal, 0.1)))
+    counts = np.maximum(rng.poisson(photons * signal), 0.5)
+    # The gamma bends the curve but keeps its ends: from the brightest pixel to the darkest.
+    log_signal = np.log(counts.max() / counts)
+    span = float(log_signal.max())
+    bent = span * (log_signal / span) ** detector.gamma if span > 0 else log_signal
+    darkest = float(np.exp(-np.percentile(bent, 99.9)))
+    bits = min(16, max(detector.bits, math.ceil(math.log2(_DARKEST_LEVELS / darkest))))
+    pixels = np.round((2**bits - 1) * np.exp(-bent)).astype(np.uint16)
+    return pixels, dataclasses.replace(detector, photons=photons, bits=bits)
+
+
+class NanodrrRenderer:
+    """nanodrr with one CT loaded, on the CPU."""
+
+    def __init__(self, volume: Volume) -> None:
+        """Take over a CT in HU; its attenuation is nanodrr's own, about 70 keV."""
+        try:
+            import torch
+            from nanodrr.data import Subject
+            from nanodrr.data.preprocess import hu_to_mu
+        except ImportError as e:
+            raise InputError(
+                "Simulated X-rays need the independent renderer nanodrr: install it with `pip install nanodrr==0.1.7`."
+            ) from e
+        hu = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None, None]
+        voxel_to_world = torch.from_numpy(np.asarray(volume.ijk_to_ras, dtype=np.float64))
+        self._subject = Subject(
+            hu_to_mu(hu),
+            torch.zeros(1, 1, 1, 1, 1),
+            voxel_to_world.float(),
+            voxel_to_world.inverse().float(),
+            Subject._make_voxel_to_grid(hu.shape),
+            torch.from_numpy(volume.center).float(),
+            max_label=0,
+            # The attenuation is computed once, above; kept beside the HU it would take the memory twice.
+            convert_to_mu=False,
+        )
+
+    def line_integral(self, pose: ArrayLike, intrinsics: Intrinsics) -> NDArray[np.float32]:
+        """(H, W) integral of the attenuation along each pixel's ray, unitless, as stored (mirrored if it says so)."""
+        import torch
+        from nanodrr.drr import DRR, render
+
+        camera = DRR.from_carm_intrinsics(**nanodrr_camera(intrinsics))
+        matrix = torch.as_tensor(np.asarray(pose), dtype=torch.float32)[None]
+        width, height = intrinsics.size
+        rows = max(1, _RAYS // width)
+        strips = []
+        with torch.no_grad():
+            for first in range(0, height, rows):
+                targets = camera.tgt[:, first * width : (first + rows) * width]
+                strip = render(
+                    self._subject,
+                    camera.k_inv,
+                    matrix,
+                    camera.sdd,
+                    height=targets.shape[1] // width,
+                    width=width,
+                    n_samples=_SAMPLES,
+                    src=camera.src,
+                    tgt=targets,
+                    backend="torch",
+                )
+                strips.append(strip[0, 0].numpy())
+        image = np.concatenate(strips)
+        return np.ascontiguousarray(image[:, ::-1] if intrinsics.mirrored else image)

@@ -1,0 +1,1 @@
+"""Networks that predict the pose of an X-ray, and their checkpoints."""

@@ -1,0 +1,76 @@
+"""The Python packages that Slicer lacks: which they are, and their installation after asking the user."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.resources import resource
+
+TORCH = ("torch", "torchvision")
+"""Installed by the PyTorch extension only, which picks the build for the graphics card."""
+
+
+def requirements() -> list[str]:
+    """Requirements in pip's notation of what the library needs besides torch and what Slicer brings."""
+    lines = (line.strip() for line in resource("requirements.txt").read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def missing() -> list[str]:
+    """What still has to be installed: names of torch packages, then requirements that are absent or too old."""
+    importlib.invalidate_caches()
+    torch = [name for name in TORCH if importlib.util.find_spec(name) is None]
+    return torch + [requirement for requirement in requirements() if not _satisfied(requirement)]
+
+
+def install() -> list[str]:
+    """What is still missing after asking the user and installing; everything if the user said no.
+
+    PyTorch comes first: pip would otherwise take any build of it along with timm.
+    """
+    if any(name in TORCH for name in missing()):
+        _install_torch()
+    lacking = missing()
+    if lacking and not any(name in TORCH for name in lacking):
+        _install_packages(lacking)
+    return missing()
+
+
+def _satisfied(requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    try:
+        return wanted.specifier.contains(importlib.metadata.version(wanted.name), prereleases=True)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _install_torch() -> None:
+    """Ask and install through the PyTorch extension; it leaves everything as it was if the user says no."""
+    if importlib.util.find_spec("PyTorchUtils") is None:
+        raise InputError(
+            "PyTorch is installed by the extension of that name, which this Slicer does not have: "
+            "install PyTorch in the Extensions Manager, restart Slicer and try again."
+        )
+    import PyTorchUtils
+
+    PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.4")
+
+
+def _install_packages(packages: list[str]) -> None:
+    """Ask and install with pip; Slicer 5.12 and later show its progress and offer the restart if one is needed."""
+    import slicer.util
+
+    question = _("These Python packages will be installed into Slicer: {packages}. Continue?")
+    if not slicer.util.confirmOkCancelDisplay(question.format(packages=", ".join(packages)), "XVRegistration"):
+        return
+    if importlib.util.find_spec("slicer.packaging") is not None:
+        import slicer.packaging
+
+        slicer.packaging.pip_ensure(packages, prompt_install=False, requester="XVRegistration")
+    else:
+        slicer.util.pip_install(packages)

@@ -1,0 +1,210 @@
+"""A patient made ready for registration, in memory and as a folder.
+
+A model folder holds `model.json`, the card, and the safetensors files that it names. The card is written last and names each file by
+its own name, so that a reader always finds a matching set. The volume stays where it is: the card tells its path and its fingerprint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import replacing, write_json
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.imaging.volume import Volume, read_volume
+from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.registration.bank import Bank, build_bank
+from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.rendering.pyramid import Pyramid
+from XVRegistrationLib.versions import versions
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+FORMAT = "xvregistration model"
+FORMAT_VERSION = 1
+CARD = "model.json"
+DEFAULT_SOD = 700.0
+"""Distance from the source to the isocentre where nothing else is known, mm; typical of C-arms."""
+
+
+@dataclass(eq=False)
+class PatientModel:
+    """A volume with everything that registers X-rays to it."""
+
+    volume: Volume
+    pyramid: Pyramid
+    view: NominalView
+    pose_range: PoseRange
+    intrinsics: Intrinsics
+    """The camera that the bank and the network see; X-rays are resampled to it."""
+    bank: Bank
+    network: PoseNetwork | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the network was trained: seconds, budget, steps, images, and history (the validation curve)."""
+
+
+def prepare_model(
+    volume: Volume,
+    intrinsics: Intrinsics,
+    view: str = "AP",
+    sod: float = DEFAULT_SOD,
+    pose_range: PoseRange | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PatientModel:
+    """A model that registers by its bank alone, ready in seconds; the isocentre is the volume's centre.
+
+    `progress` is called with renders done and renders in all.
+    """
+    nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
+    grid = density_grid(volume)
+    poses = pose_range or PoseRange()
+    bank = build_bank(grid, nominal, poses, intrinsics, progress=progress)
+    return PatientModel(volume, Pyramid(grid), nominal, poses, intrinsics, bank)
+
+
+def save_model(
+    folder: str | os.PathLike[str], model: PatientModel, optimizer: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write a model, replacing the one in `folder` only when all of it is written.
+
+    `optimizer` are the tensors that a training needs to go on.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    tag = f"{int(model.training.get('steps', 0)):07d}"
+    files = {"bank": "bank.safetensors"}
+    if not (root / files["bank"]).exists() or not (root / CARD).exists():
+        _save_tensors(
+            root / files["bank"],
+            {"poses": torch.from_numpy(model.bank.poses), "features": model.bank.features.half()},
+        )
+    if model.network is not None:
+        files["network"] = f"network-{tag}.safetensors"
+        _save_tensors(root / files["network"], dict(model.network.state_dict()))
+    if optimizer:
+        files["optimizer"] = f"optimizer-{tag}.safetensors"
+        _save_tensors(root / files["optimizer"], optimizer)
+    card = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "files": files,
+        "volume": {
+            "path": model.volume.path,
+            "name": model.volume.name,
+            "fingerprint": model.volume.fingerprint,
+            "size": list(model.volume.array.shape[::-1]),
+        },
+        "view": dataclasses.asdict(model.view),
+        "pose_range": dataclasses.asdict(model.pose_range),
+        "intrinsics": model.intrinsics.to_dict(),
+        "bank_intrinsics": model.bank.intrinsics.to_dict(),
+        "network": model.network.settings.to_dict() if model.network is not None else None,
+        "training": model.training,
+        "versions": versions(),
+    }
+    write_json(root / CARD, card)
+    for old in [*root.glob("network-*.safetensors"), *root.glob("optimizer-*.safetensors")]:
+        if old.name not in files.values():
+            old.unlink()
+
+
+def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> PatientModel:
+    """Read a model, and its volume from where the card says unless one is given.
+
+    Raises InputError for a folder without a model, a volume that cannot be found, or one the model was not made for.
+    """
+    root, card = Path(folder), read_card(folder)
+    described = card["volume"]
+    if volume is None:
+        if not described["path"]:
+            raise InputError(f"The model {root} does not know where its volume is; give the volume with it.")
+        if not Path(described["path"]).exists():
+            raise InputError(f"The volume of the model {root} is no longer at {described['path']}; give its new place.")
+        volume = read_volume(described["path"])
+    if volume.fingerprint != described["fingerprint"]:
+        raise InputError(
+            f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "
+            f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one."
+        )
+    tensors = _load_tensors(root / card["files"]["bank"])
+    bank = Bank(tensors["poses"].numpy(), tensors["features"].float(), Intrinsics.from_dict(card["bank_intrinsics"]))
+    return PatientModel(
+        volume,
+        Pyramid(density_grid(volume)),
+        NominalView(card["view"]["name"], tuple(card["view"]["isocenter"]), card["view"]["sod"]),
+        PoseRange(tuple(card["pose_range"]["rotation"]), tuple(card["pose_range"]["translation"])),
+        Intrinsics.from_dict(card["intrinsics"]),
+        bank,
+        _load_network(root, card),
+        card["training"],
+    )
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a model folder; InputError where there is none or it is not one of ours."""
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise InputError(f"{folder} holds no model: {CARD} is missing. Make one with `xvregistration train`.")
+    try:
+        card: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as e:
+        raise InputError(f"{path} is damaged (not JSON: {e}); train the model again.") from e
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{path} is not the card of an XVRegistration model.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format version {card.get('format_version')}; this program reads {FORMAT_VERSION}."
+        )
+    return card
+
+
+def load_optimizer(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The optimiser's tensors of a model folder; InputError where its training cannot go on."""
+    card = read_card(folder)
+    if "optimizer" not in card["files"]:
+        raise InputError(f"The training of {folder} cannot go on: it holds no optimiser state. Train it again.")
+    return _load_tensors(Path(folder) / card["files"]["optimizer"])
+
+
+def _load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
+    if card["network"] is None:
+        return None
+    network = PoseNetwork(NetworkSettings(**card["network"]))
+    try:
+        network.load_state_dict(_load_tensors(root / card["files"]["network"]))
+    except RuntimeError as e:
+        raise InputError(
+            f"The weights of {root} do not fit the network that its card describes; train it again."
+        ) from e
+    network.eval()
+    return network
+
+
+def _save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    with replacing(path) as temporary:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
+
+
+def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing; the model is incomplete. Train it again.")
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except Exception as e:  # safetensors raises its own SafetensorError, without a public base
+        raise InputError(f"{path} is damaged ({e}); train the model again.") from e
+    return tensors
+
+
+def _times(size: Any) -> str:
+    return " x ".join(str(int(n)) for n in np.asarray(size))

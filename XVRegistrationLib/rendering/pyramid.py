@@ -1,0 +1,25 @@
+"""A density grid at the resolutions that it is rendered at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from XVRegistrationLib.rendering.grid import coarser, reduction
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.rendering.grid import DensityGrid
+
+
+class Pyramid:
+    """A density grid and its reductions, each made when first asked for."""
+
+    def __init__(self, finest: DensityGrid) -> None:
+        self.finest = finest
+        self._levels: dict[tuple[int, int, int], DensityGrid] = {}
+
+    def matched_to(self, footprint: float) -> DensityGrid:
+        """The coarsest reduction whose voxels are no larger than `footprint`, a pixel's size at the patient, mm."""
+        factors = reduction(self.finest, footprint)
+        if factors not in self._levels:
+            self._levels[factors] = coarser(self.finest, factors)
+        return self._levels[factors]

@@ -1,0 +1,51 @@
+"""What a batch of poses and one camera mean to a ray marcher, computed once in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.geometry.camera import image_to_camera
+from XVRegistrationLib.geometry.rigid import transform_points
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.rendering.grid import DensityGrid
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Rays of B poses through W x H pixels; pixel (i, j) of pose b aims at `target[b] @ (i, j, 1)` in grid indices."""
+
+    source: NDArray[np.float64]
+    """(B, 3) source in grid indices."""
+    target: NDArray[np.float64]
+    """(B, 3, 3) pixel (i, j, 1) -> grid indices."""
+    camera: NDArray[np.float64]
+    """(3, 3) pixel (i, j, 1) -> camera frame, mm; the ray's length is that vector's norm."""
+    rotation: NDArray[np.float64]
+    """(B, 3, 3) camera axes in RAS."""
+    source_ras: NDArray[np.float64]
+    """(B, 3) RAS, mm."""
+    ras_to_grid: NDArray[np.float64]
+    """(3, 3) linear part of RAS mm -> grid indices."""
+    size: tuple[int, int]
+    """Image width and height, px."""
+
+
+def rays_of(grid: DensityGrid, poses: ArrayLike, intrinsics: Intrinsics) -> Rays:
+    """Rays of poses (B, 4, 4), camera -> RAS, in the index space of `grid`."""
+    t = np.asarray(poses, dtype=np.float64)
+    if t.ndim != 3 or t.shape[1:] != (4, 4):
+        raise ValueError(f"Poses must have the shape (B, 4, 4), not {t.shape}.")
+    ras_to_grid = np.linalg.inv(grid.grid_to_ras).astype(np.float64)
+    pixel_to_camera = image_to_camera(intrinsics)[:3][:, [0, 1, 3]]
+    source_ras = t[:, :3, 3]
+    to_grid = ras_to_grid[:3, :3] @ t[:, :3, :3] @ pixel_to_camera
+    source = transform_points(ras_to_grid, source_ras)
+    to_grid[:, :, 2] += source
+    return Rays(source, to_grid, pixel_to_camera, t[:, :3, :3], source_ras, ras_to_grid[:3, :3], intrinsics.size)

@@ -1,0 +1,120 @@
+"""Segments: their colours, their voxels in shared layers, and surfaces of those shown in 3D."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import slicer.util
+from vtk.util.numpy_support import numpy_to_vtk
+
+from XVRegistrationLib.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+Color = tuple[float, float, float]
+"""Red, green and blue, 0 to 1."""
+
+_BINARY_LABEL_MAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+
+# Turning the hue by the golden ratio keeps any number of successive labels apart.
+_GOLDEN_RATIO = 0.618033988749895
+_SHADES = ((0.6, 0.95), (0.4, 1.0), (0.75, 0.85))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Voxels of segments that do not overlap, in one image."""
+
+    array: NDArray[Any]
+    """(K, J, I) label values; 0 is background."""
+    ijk_to_parent: NDArray[np.float64]
+    """(4, 4), mm: voxel indices to the segmentation node's own space."""
+    segments: dict[int, tuple[str, Color]]
+    """Label value -> name and colour."""
+
+
+def color_of_label(value: int) -> Color:
+    """A colour for a label value: always the same one, and unlike its neighbours'."""
+    saturation, brightness = _SHADES[value % len(_SHADES)]
+    return colorsys.hsv_to_rgb(value * _GOLDEN_RATIO % 1.0, saturation, brightness)
+
+
+def new_segmentation(scene: Any, name: str) -> Any:
+    """An empty vtkMRMLSegmentationNode made of binary label maps, with its display node."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.GetSegmentation().SetSourceRepresentationName(_BINARY_LABEL_MAP)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def add_layers(node: Any, layers: Iterable[Layer]) -> None:
+    """Add the segments of every layer to a vtkMRMLSegmentationNode; segments of one layer share its image."""
+    segmentation = node.GetSegmentation()
+    was_modifying = node.StartModify()
+    for layer in layers:
+        image = _oriented_image(layer)
+        for value, (name, color) in layer.segments.items():
+            segment = slicer.vtkSegment()
+            segment.SetName(name)
+            segment.SetColor(*color)
+            segment.SetLabelValue(value)
+            segment.AddRepresentation(_BINARY_LABEL_MAP, image)
+            segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(name))
+    node.EndModify(was_modifying)
+
+
+def segment_ids(node: Any, names: Iterable[str]) -> list[str]:
+    """IDs of a segmentation node's segments by name, in the order given; InputError for a name that is not there."""
+    segmentation = node.GetSegmentation()
+    ids = {name: segmentation.GetSegmentIdBySegmentName(name) for name in names}
+    missing = [name for name, segment_id in ids.items() if not segment_id]
+    if missing:
+        raise InputError(f"The segmentation {node.GetName()} has no segment named {', '.join(missing)}.")
+    return list(ids.values())
+
+
+def show_surfaces(node: Any, names: Iterable[str]) -> None:
+    """Show these segments, and no others, as surfaces in 3D views; makes the surfaces of all segments if need be."""
+    shown = set(segment_ids(node, names))
+    node.CreateClosedSurfaceRepresentation()
+    display = node.GetDisplayNode()
+    was_modifying = display.StartModify()
+    for segment_id in node.GetSegmentation().GetSegmentIDs():
+        display.SetSegmentVisibility3D(segment_id, segment_id in shown)
+    display.EndModify(was_modifying)
+
+
+def layers_of_masks(
+    masks: Iterable[tuple[str, Color, NDArray[np.bool_]]], ijk_to_parent: NDArray[np.float64]
+) -> list[Layer]:
+    """Put (name, colour, mask (H, W)) that may overlap into as few one-slice layers as comes easily."""
+    layers: list[Layer] = []
+    for name, color, mask in masks:
+        layer = next((x for x in layers if len(x.segments) < 255 and not x.array[0][mask].any()), None)
+        if layer is None:
+            layer = Layer(np.zeros((1, *mask.shape), np.uint8), ijk_to_parent, {})
+            layers.append(layer)
+        value = len(layer.segments) + 1
+        layer.array[0][mask] = value
+        layer.segments[value] = name, color
+    return layers
+
+
+def _oriented_image(layer: Layer) -> Any:
+    """vtkOrientedImageData of the box around what is not background."""
+    filled = layer.array != 0
+    box = [np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis))) for axis in (2, 1, 0)]
+    (i0, i1), (j0, j1), (k0, k1) = ((b[0], b[-1]) if len(b) else (0, 0) for b in box)
+    cropped = np.ascontiguousarray(layer.array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1])
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(int(i0), int(i1), int(j0), int(j1), int(k0), int(k1))
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(layer.ijk_to_parent))
+    image.GetPointData().SetScalars(numpy_to_vtk(cropped.ravel(), deep=True))
+    return image

@@ -1,0 +1,1 @@
+"""Learning a patient from synthetic X-rays made on the fly."""
