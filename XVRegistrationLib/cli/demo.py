@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # A flat-panel C-arm: 39 cm square, 0.76 mm pixels.
 INTRINSICS = Intrinsics.centered(1020.0, (390 / 512, 390 / 512), (512, 512))
+_MARK = "made-by-the-demo.txt"
 POSE_RANGE = PoseRange((20.0, 20.0, 20.0), (30.0, 30.0, 30.0))
 
 _BONE_PREFIXES = ("vertebrae_", "rib_", "scapula_", "clavicula_", "sternum", "humerus_", "sacrum", "hip_", "skull")
@@ -127,12 +128,12 @@ def _is_bone(name: str) -> bool:
 
 def _empty_folder(output: Path) -> Path:
     """The output folder without what an earlier demo left; anybody else's folder is refused."""
-    ours = (output / "model").is_dir() or (output / "xrays").is_dir()
-    if output.exists() and not (output.is_dir() and (ours or not any(output.iterdir()))):
+    if output.exists() and not (output.is_dir() and ((output / _MARK).exists() or not any(output.iterdir()))):
         raise InputError(f"{output} exists and is not an earlier demo's output; choose another folder with -o.")
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)
+    (output / _MARK).write_text("Made by `xvregistration demo`, which replaces this whole folder when it runs again.\n")
     return output
 
 

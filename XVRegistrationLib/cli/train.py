@@ -49,10 +49,7 @@ def _train(options: argparse.Namespace) -> PatientModel:
     check_minutes(minutes)
     check_new_folder(options.output)
     intrinsics = _intrinsics(options)
-    try:
-        pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
-    except ValueError as e:
-        raise InputError(str(e)) from e
+    pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
     volume = read_volume(options.volume)
     with counting("Bank") as count:
         model = start_patient(
@@ -78,10 +75,7 @@ def _intrinsics(options: argparse.Namespace) -> Intrinsics:
     if options.geometry is not None:
         return read_xray(options.geometry, sid=options.sid, spacing=spacing, mirrored=options.mirrored).intrinsics
     size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
-    try:
-        return Intrinsics.centered(options.sid or _DEFAULT_SID, spacing or _DEFAULT_SPACING, size, options.mirrored)
-    except ValueError as e:
-        raise InputError(str(e)) from e
+    return Intrinsics.centered(options.sid or _DEFAULT_SID, spacing or _DEFAULT_SPACING, size, options.mirrored)
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import invert
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Intrinsics:
     def __post_init__(self) -> None:
         numbers = (self.sdd, *self.spacing, *self.principal_point)
         if not np.isfinite(numbers).all() or self.sdd <= 0 or min(self.spacing) <= 0 or min(self.size) < 1:
-            raise ValueError(
+            raise InputError(
                 "Distance source-detector, pixel spacing and image size must be positive and finite: "
                 f"got {self.sdd} mm, {self.spacing} mm, {self.size} px, principal point {self.principal_point} px."
             )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -86,14 +88,14 @@ def increment(xi: ArrayLike, pivot: ArrayLike) -> NDArray[np.float64]:
 
 
 def check_rigid(matrix: ArrayLike, what: str = "pose", tolerance: float = 1e-5) -> NDArray[np.float64]:
-    """Return `matrix` as (4, 4) float64, or raise ValueError that names `what` if it is not a proper rigid transform."""
+    """Return `matrix` as (4, 4) float64, or raise InputError that names `what` if it is not a proper rigid transform."""
     m = np.asarray(matrix, dtype=np.float64)
     if m.shape != (4, 4):
-        raise ValueError(f"The {what} must be a 4x4 matrix, not one of shape {m.shape}.")
+        raise InputError(f"The {what} must be a 4x4 matrix, not one of shape {m.shape}.")
     rotation = m[:3, :3]
     orthonormal = np.allclose(rotation @ rotation.T, np.eye(3), atol=tolerance)
     if not (np.isfinite(m).all() and orthonormal and np.linalg.det(rotation) > 0 and np.allclose(m[3], [0, 0, 0, 1])):
-        raise ValueError(f"The {what} is not a rigid transform (rotation with determinant +1, last row 0 0 0 1).")
+        raise InputError(f"The {what} is not a rigid transform (rotation with determinant +1, last row 0 0 0 1).")
     return m
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import invert, rigid, rotation_from_euler_zxy
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class NominalView:
 
     def __post_init__(self) -> None:
         if self.name not in _VIEWS:
-            raise ValueError(f"Unknown view {self.name!r}: choose one of {', '.join(VIEWS)}.")
+            raise InputError(f"Unknown view {self.name!r}: choose one of {', '.join(VIEWS)}.")
         if not self.sod > 0:
-            raise ValueError(f"The distance from source to isocentre must be positive, not {self.sod} mm.")
+            raise InputError(f"The distance from source to isocentre must be positive, not {self.sod} mm.")
 
     @property
     def mirrored(self) -> bool:
@@ -89,7 +90,7 @@ class PoseRange:
 
     def __post_init__(self) -> None:
         if min(*self.rotation, *self.translation) < 0 or max(self.rotation) > 180:
-            raise ValueError("Pose ranges must not be negative, rotations at most 180 degrees.")
+            raise InputError("Pose ranges must not be negative, rotations at most 180 degrees.")
 
 
 def draw_poses(view: NominalView, pose_range: PoseRange, count: int, rng: np.random.Generator) -> NDArray[np.float64]:

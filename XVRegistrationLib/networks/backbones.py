@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 
 import torch
 from torch import nn
@@ -54,18 +56,17 @@ def _make_torchvision_importable() -> None:
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
-        pass
+        importlib.import_module("torchvision")
     except RuntimeError as e:
         if "torchvision::" not in str(e):
             raise
-        import sys
-
         for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _LIBRARIES.append(library)
+        importlib.import_module("torchvision")
 
 
 _LIBRARIES: list[torch.library.Library] = []  # a library's definitions live as long as the object

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.rays import Rays
 
-wp.config.log_level = wp.LOG_WARNING
+# Quiet while it looks around: a computer without an NVIDIA driver is a normal one.
+wp.config.log_level = wp.LOG_ERROR
 wp.init()
+wp.config.log_level = wp.LOG_WARNING
 wp.set_module_options({"enable_backward": False})
 
 # Warp runs a CPU kernel on the calling thread without the GIL: chunks of rays go to a pool. More chunks than threads

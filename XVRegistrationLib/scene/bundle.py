@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
 
 from XVRegistrationLib.errors import InputError
+
+if TYPE_CHECKING:
+    import os
 
 
 def save_mrb(scene: Any, path: str | os.PathLike[str], thumbnail: str | os.PathLike[str] | None = None) -> Path:
@@ -31,7 +33,7 @@ def save_mrb(scene: Any, path: str | os.PathLike[str], thumbnail: str | os.PathL
         written = scene.WriteToMRB(str(temporary), _read_png(thumbnail), messages)
         if not written or not _holds_scene(temporary):
             raise InputError(f"{target} could not be written: {_text(messages)}.")
-        os.replace(temporary, target)
+        temporary.replace(target)
     return target
 
 

@@ -13,7 +13,7 @@ from XVRegistrationLib.geometry.frustum import frustum
 
 if TYPE_CHECKING:
     from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.scene.segments import Color
+    from XVRegistrationLib.imaging.colors import Color
 
 _FACE_ALPHA = 12
 _COLOR_ARRAY = "Color"

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.colors import Color
     from XVRegistrationLib.imaging.xray import Scale
-    from XVRegistrationLib.scene.segments import Color
 
 _FRUSTUM_REFERENCE = PREFIX + "Frustum"
 _VOLUME_REFERENCE = PREFIX + "Volume"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Color = tuple[float, float, float]
-"""Red, green and blue, 0 to 1."""
+    from XVRegistrationLib.imaging.colors import Color
 
 _BINARY_LABEL_MAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-
-# Turning the hue by the golden ratio keeps any number of successive labels apart.
-_GOLDEN_RATIO = 0.618033988749895
-_SHADES = ((0.6, 0.95), (0.4, 1.0), (0.75, 0.85))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +34,6 @@ class Layer:
     """Label value -> name and colour."""
 
 
-def color_of_label(value: int) -> Color:
-    """A colour for a label value: always the same one, and unlike its neighbours'."""
-    saturation, brightness = _SHADES[value % len(_SHADES)]
-    return colorsys.hsv_to_rgb(value * _GOLDEN_RATIO % 1.0, saturation, brightness)
-
-
 def new_segmentation(scene: Any, name: str) -> Any:
     """An empty vtkMRMLSegmentationNode made of binary label maps, with its display node."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -55,18 +43,18 @@ def new_segmentation(scene: Any, name: str) -> Any:
 
 
 def add_layers(node: Any, layers: Iterable[Layer]) -> None:
-    """Add the segments of every layer to a vtkMRMLSegmentationNode; segments of one layer share its image."""
+    """Add the segments of layers to a vtkMRMLSegmentationNode, by label value; those of a layer share its image."""
+    images = [(_oriented_image(layer), layer) for layer in layers]
+    segments = [(value, *look, image) for image, layer in images for value, look in layer.segments.items()]
     segmentation = node.GetSegmentation()
     was_modifying = node.StartModify()
-    for layer in layers:
-        image = _oriented_image(layer)
-        for value, (name, color) in layer.segments.items():
-            segment = slicer.vtkSegment()
-            segment.SetName(name)
-            segment.SetColor(*color)
-            segment.SetLabelValue(value)
-            segment.AddRepresentation(_BINARY_LABEL_MAP, image)
-            segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(name))
+    for value, name, color, image in sorted(segments, key=lambda segment: segment[0]):
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.SetColor(*color)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_BINARY_LABEL_MAP, image)
+        segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(name))
     node.EndModify(was_modifying)
 
 
@@ -94,14 +82,16 @@ def show_surfaces(node: Any, names: Iterable[str]) -> None:
 def layers_of_masks(
     masks: Iterable[tuple[str, Color, NDArray[np.bool_]]], ijk_to_parent: NDArray[np.float64]
 ) -> list[Layer]:
-    """Put (name, colour, mask (H, W)) that may overlap into as few one-slice layers as comes easily."""
+    """Put (name, colour, mask (H, W)) that may overlap into as few one-slice layers as comes easily.
+
+    The label values are 1, 2, ... in the order given, over all layers.
+    """
     layers: list[Layer] = []
-    for name, color, mask in masks:
-        layer = next((x for x in layers if len(x.segments) < 255 and not x.array[0][mask].any()), None)
+    for value, (name, color, mask) in enumerate(masks, start=1):
+        layer = next((x for x in layers if not x.array[0][mask].any()), None)
         if layer is None:
-            layer = Layer(np.zeros((1, *mask.shape), np.uint8), ijk_to_parent, {})
+            layer = Layer(np.zeros((1, *mask.shape), np.uint16), ijk_to_parent, {})
             layers.append(layer)
-        value = len(layer.segments) + 1
         layer.array[0][mask] = value
         layer.segments[value] = name, color
     return layers

@@ -9,9 +9,10 @@ import slicer
 import slicer.util
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.scene.hierarchy import add_to_folder
-from XVRegistrationLib.scene.segments import Layer, add_layers, color_of_label, new_segmentation, show_surfaces
+from XVRegistrationLib.scene.segments import Layer, add_layers, new_segmentation, show_surfaces
 from XVRegistrationLib.scene.transforms import ijk_to_world
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.colors import Color
     from XVRegistrationLib.imaging.volume import LabelMap
-    from XVRegistrationLib.scene.segments import Color
 
 # Window and level, HU, in which both soft tissue and bone can be told apart.
 _CT_WINDOW, _CT_LEVEL = 1000.0, 300.0

@@ -47,7 +47,7 @@ class TrainingSettings:
     warm_up: int = 50
     """Steps over which the learning rate rises."""
     validate_every: float = 20.0
-    """Seconds between validations; each is followed by a checkpoint."""
+    """Seconds between validations, at most; each is followed by a checkpoint. Short trainings have at least eight."""
     seed: int = 0
 
 
@@ -127,7 +127,8 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean_loss = math.nan
     began, before = time.monotonic(), state.elapsed
-    next_validation = before + settings.validate_every
+    interval = min(settings.validate_every, settings.seconds / 8)
+    next_validation = before + interval
     while True:
         state.elapsed = before + time.monotonic() - began
         done = state.elapsed >= settings.seconds
@@ -136,7 +137,7 @@ def train(
             state.history.append(
                 {"seconds": state.elapsed, "images": state.images, "loss": mean_loss, "validation": error}
             )
-            next_validation = state.elapsed + settings.validate_every
+            next_validation = state.elapsed + interval
             if on_checkpoint is not None:
                 on_checkpoint(state)
             if on_progress is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import subprocess
 import sys
 from typing import Any
@@ -24,7 +25,7 @@ raise SystemExit(0 if window.SupportsOpenGL() else 1)
 def offscreen_window(size: tuple[int, int]) -> Any:
     """A vtkRenderWindow of `size` (width, height), px, that never appears on a screen."""
     # The default on Linux first asks for an X server and needs libX11; EGL needs neither.
-    window = vtk.vtkEGLRenderWindow() if sys.platform.startswith("linux") else vtk.vtkRenderWindow()
+    window = vtk.vtkEGLRenderWindow() if platform.system() == "Linux" else vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
     window.ShowWindowOff()
     window.SetSize(*size)
@@ -42,7 +43,7 @@ def missing_graphics() -> str | None:
         return f"Pictures of the views cannot be drawn here: trying to draw one failed ({type(e).__name__})."
     if child.returncode == 0:
         return None
-    if sys.platform.startswith("linux"):
+    if platform.system() == "Linux":
         return (
             "Pictures of the views cannot be drawn here because OpenGL (EGL) does not work; "
             "on Debian or Ubuntu, install the packages libegl1 and libgl1-mesa-dri."

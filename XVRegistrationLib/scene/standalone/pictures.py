@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+import slicer.util
 import vtk
 
 from XVRegistrationLib.errors import InputError
@@ -22,7 +21,9 @@ from XVRegistrationLib.scene.standalone.views import ThreeDView, new_slice_logic
 from XVRegistrationLib.scene.transforms import show_image_upright
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -63,7 +64,7 @@ def picture_3d(
     points = np.vstack([*(_corners(nodes) for nodes in xray_nodes), _patient(segmentation_node or ct_node)])
     if not len(points):
         raise InputError("There is nothing to draw: give X-rays, a segmentation or a CT.")
-    with _scene_restored(scene), _frusta_of_others_hidden(scene, xray_nodes), _images_in_place(xray_nodes):
+    with _scene_restored(scene), _others_hidden(scene, xray_nodes), _images_in_place(xray_nodes):
         view = ThreeDView(_VIEW_NAME, size)
         try:
             _dress(view.node)
@@ -121,9 +122,16 @@ def _patient(node: Any) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _frusta_of_others_hidden(scene: Any, xray_nodes: Sequence[XrayNodes]) -> Iterator[None]:
-    shown = {nodes.frustum.GetID() for nodes in xray_nodes}
-    displays = [n.frustum.GetDisplayNode() for n in xray_nodes_in(scene) if n.frustum.GetID() not in shown]
+def _others_hidden(scene: Any, xray_nodes: Sequence[XrayNodes]) -> Iterator[None]:
+    """Hide frusta and targets of the X-rays that are not asked for."""
+    shown = {nodes.pose.GetID() for nodes in xray_nodes}
+    poses = {nodes.pose.GetID() for nodes in xray_nodes_in(scene)} - shown
+    displays = [
+        node.GetNthDisplayNode(i)
+        for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode", scene)
+        if node.GetTransformNodeID() in poses
+        for i in range(node.GetNumberOfDisplayNodes())
+    ]
     before = [display.GetVisibility() for display in displays]
     for display in displays:
         display.SetVisibility(False)
@@ -141,9 +149,9 @@ def _images_in_place(xray_nodes: Sequence[XrayNodes]) -> Iterator[None]:
     logics = []
     try:
         for index, nodes in enumerate(xray_nodes):
-            logic = new_slice_logic(application)
+            logic = new_slice_logic(application, f"{_VIEW_NAME}{index}")
             logics.append(logic)
-            node = logic.AddSliceNode(f"{_VIEW_NAME}{index}")
+            node = logic.GetSliceNode()
             columns, rows, _ = nodes.xray.GetImageData().GetDimensions()
             scale = _TEXTURE / max(columns, rows)
             texture = max(1, round(columns * scale)), max(1, round(rows * scale))

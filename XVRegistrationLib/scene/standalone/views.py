@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,11 @@ from XVRegistrationLib.scene.standalone.graphics import missing_graphics, offscr
 from XVRegistrationLib.scene.transforms import show_image_upright
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
+
+    from XVRegistrationLib.scene.standalone.app import StandaloneApplication
 
 _SLICE_MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
@@ -95,7 +98,7 @@ class _View:
         writer.Write()
         if not temporary.is_file():
             raise InputError(f"{target} could not be written; check that its folder is writable.")
-        os.replace(temporary, target)
+        temporary.replace(target)
         return target
 
     def close(self) -> None:
@@ -121,8 +124,8 @@ class SliceView(_View):
     def __init__(self, name: str = "Red", size: tuple[int, int] = (600, 600)) -> None:
         super().__init__(slicer.vtkMRMLSliceViewDisplayableManagerFactory, _SLICE_MANAGERS, size)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
-        self.logic = new_slice_logic(self.application)
-        self.node: Any = self.logic.AddSliceNode(name)
+        self.logic = new_slice_logic(self.application, name)
+        self.node: Any = self.logic.GetSliceNode()
         # Before the scene's own actors, so that it is drawn under them.
         self._add_image_actor()
         self._group.SetMRMLDisplayableNode(self.node)
@@ -169,7 +172,8 @@ class ThreeDView(_View):
         self.logic.SetMRMLApplicationLogic(self.application.logic)
         self.logic.SetMRMLScene(self.application.scene)
         self.application.logic.GetViewLogics().AddItem(self.logic)
-        self.node: Any = self.logic.AddViewNode(name)
+        existing = self.application.scene.GetSingletonNode(name, "vtkMRMLViewNode")
+        self.node: Any = existing or self.logic.AddViewNode(name)
         self._group.SetMRMLDisplayableNode(self.node)
         self._style = slicer.vtkMRMLThreeDViewInteractorStyle()
         self._style.SetDisplayableManagers(self._group)
@@ -181,10 +185,16 @@ class ThreeDView(_View):
         return self.renderer.GetActiveCamera()
 
 
-def new_slice_logic(application: Any) -> Any:
-    """A vtkMRMLSliceLogic of the application; its slice node is still to be added."""
+def new_slice_logic(application: StandaloneApplication, name: str) -> Any:
+    """A vtkMRMLSliceLogic with the slice node of that name, which is added if the scene has none."""
     logic = slicer.vtkMRMLSliceLogic()
     logic.SetMRMLApplicationLogic(application.logic)
     logic.SetMRMLScene(application.scene)
     application.logic.GetSliceLogics().AddItem(logic)
+    # Adding a node whose name is taken would leave the logic with one that is not in the scene.
+    existing = application.scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+    if existing is None:
+        logic.AddSliceNode(name)
+    else:
+        logic.SetSliceNode(existing)
     return logic

@@ -1,0 +1,76 @@
+"""A made-up patient, X-rays of it and poses near it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.views import NominalView, relative_motion
+from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.xray import Xray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GEOMETRIES = {
+    "centred": Intrinsics.centered(1020.0, (3.0, 3.0), (120, 100)),
+    "mirrored": Intrinsics.centered(1000.0, (3.0, 3.0), (121, 90), mirrored=True),
+    "off-centre": Intrinsics(980.0, (2.9, 2.9), (31.25, 77.5), (128, 96)),
+    "unequal spacing": Intrinsics.centered(1100.0, (2.1, 3.7), (150, 80)),
+    "mirrored, off-centre, unequal spacing": Intrinsics(1234.5678, (0.1 + 2.0, 1 / 0.3), (20.1, 55.7), (140, 90), True),
+}
+
+
+def phantom_ct() -> Volume:
+    """Two bones in water in air, HU, on an oblique grid with three spacings."""
+    k, j, i = np.mgrid[:24, :32, :40]
+    array = np.full((24, 32, 40), -1000, np.int16)
+    array[((i - 20) / 18) ** 2 + ((j - 16) / 14) ** 2 < 1] = 0
+    array[_spine(i, j, k)] = 900
+    array[_rib(i, j, k)] = 700
+    return Volume(array, _grid(), name="phantom")
+
+
+def phantom_labels() -> LabelMap:
+    """The phantom's two bones."""
+    k, j, i = np.mgrid[:24, :32, :40]
+    array = np.zeros((24, 32, 40), np.int16)
+    array[_spine(i, j, k)] = 3
+    array[_rib(i, j, k)] = 7
+    return LabelMap(array, _grid(), {3: "spine", 7: "rib_left_1"})
+
+
+def pose_near(view: str, isocenter: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A pose (4, 4), camera -> RAS, mm, near a nominal view of an isocentre (3,), RAS mm."""
+    nominal = NominalView(view, (float(isocenter[0]), float(isocenter[1]), float(isocenter[2])), 700.0)
+    return nominal.absolute(relative_motion([4.0, -7.0, 11.0], [9.0, -14.0, 22.0]))
+
+
+def make_xray(name: str, intrinsics: Intrinsics) -> Xray:
+    """An X-ray of noise with a bright top-left corner as it is stored."""
+    width, height = intrinsics.size
+    pixels = np.random.default_rng(0).uniform(100, 200, (height, width)).astype(np.float32)
+    pixels[: height // 4, : width // 4] = 4000
+    return Xray(name, pixels, intrinsics, scale="attenuation", origins={"sdd": "tag", "principal_point": "assumed"})
+
+
+def _spine(i: NDArray[Any], j: NDArray[Any], k: NDArray[Any]) -> NDArray[np.bool_]:
+    return (i - 20) ** 2 + (j - 22) ** 2 < 12
+
+
+def _rib(i: NDArray[Any], j: NDArray[Any], k: NDArray[Any]) -> NDArray[np.bool_]:
+    return (abs(k - 14) < 2) & (abs(((i - 20) / 14) ** 2 + ((j - 16) / 10) ** 2 - 1) < 0.2) & (i > 25)
+
+
+def _grid() -> NDArray[np.float64]:
+    angle = np.radians(10.0)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array([[-np.cos(angle), np.sin(angle), 0], [-np.sin(angle), -np.cos(angle), 0], [0, 0, 1]]) * (
+        8,
+        9,
+        12,
+    )
+    matrix[:3, 3] = 170, 150, -900
+    return matrix

@@ -1,0 +1,174 @@
+"""The `xvregistration` command as a user types it: train, register, bad input, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from XVRegistrationLib.cli.main import main
+from XVRegistrationLib.geometry.conventions import ras_to_lps
+from XVRegistrationLib.geometry.rigid import check_rigid, point_distance
+from XVRegistrationLib.geometry.views import PoseRange, draw_poses
+from XVRegistrationLib.imaging.dicom import write_dicom_dx
+from XVRegistrationLib.registration.model import load_model, read_card
+from XVRegistrationLib.rendering.render import render
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def ct(phantom, folder) -> Path:
+    image = sitk.GetImageFromArray(phantom.array)
+    lps = ras_to_lps(phantom.ijk_to_ras)
+    image.SetSpacing(phantom.spacing.tolist())
+    image.SetDirection((lps[:3, :3] / phantom.spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    sitk.WriteImage(image, folder / "ct.nii.gz")
+    labels = sitk.GetImageFromArray((phantom.array > 300).astype(np.uint8))
+    labels.CopyInformation(image)
+    sitk.WriteImage(labels, folder / "labels.nii.gz")
+    (folder / "names.csv").write_text("id,structure\n1,bone\n")
+    return folder / "ct.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def geometry(camera, folder) -> Path:
+    """A DICOM X-ray of nothing in particular, for its geometry."""
+    path = folder / "geometry.dcm"
+    write_dicom_dx(path, np.full(camera.size[::-1], 1000, np.uint16), camera)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_folder(ct, geometry, folder) -> Path:
+    path = folder / "model"
+    ranges = ["--rotation", "15", "15", "15", "--translation", "20", "20", "20"]
+    assert main(["train", str(ct), "-o", str(path), "--minutes", "0.1", "--geometry", str(geometry), *ranges]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def xrays(model_folder, folder) -> dict[str, np.ndarray]:
+    """Two X-ray files and their true poses."""
+    model = load_model(model_folder)
+    poses = draw_poses(model.view, PoseRange((15, 15, 15), (20, 20, 20)), 2, np.random.default_rng(5))
+    truth = {}
+    for i, pose in enumerate(poses):
+        p = render(model.pyramid.finest, pose[None], model.intrinsics, 0.9)[0].numpy()
+        write_dicom_dx(folder / f"xray{i}.dcm", np.round(60000 * np.exp(-p)).astype(np.uint16), model.intrinsics)
+        truth[f"xray{i}"] = pose
+    return truth
+
+
+def test_training_writes_a_model_with_the_xrays_geometry(model_folder, camera):
+    card = read_card(model_folder)
+    assert card["network"] is not None
+    assert card["training"]["images"] > 0
+    assert card["intrinsics"]["sdd"] == camera.sdd
+    assert card["intrinsics"]["size"] == list(camera.size)
+
+
+def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xrays, folder, phantom):
+    out = folder / "out"
+    files = [str(folder / f"{name}.dcm") for name in xrays]
+    labels = [
+        "--labels",
+        str(folder / "labels.nii.gz"),
+        "--label-names",
+        str(folder / "names.csv"),
+        "--structures",
+        "bone",
+    ]
+    assert main(["register", str(model_folder), *files, "-o", str(out), *labels]) == 0
+    points = phantom.center + np.random.default_rng(0).uniform(-60, 60, (50, 3))
+    for name, truth in xrays.items():
+        result = json.loads((out / f"{name}.json").read_text())
+        assert point_distance(check_rigid(result["pose"]), truth, points) < 1.0
+        assert {"pose", "intrinsics", "similarity", "seconds", "versions"} <= set(result)
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "{folder}/absent.nii.gz", "-o", "{new}"], "does not exist"),
+        (["train", "{folder}/geometry.dcm", "-o", "{new}"], "one slice"),
+        (["train", "{ct}", "-o", "{model}"], "already holds a model"),
+        (["train", "{ct}", "-o", "{new}", "--minutes", "-1"], "time budget"),
+        (["train", "{ct}", "-o", "{new}", "--sid", "-5"], "positive"),
+        (["train", "{ct}", "-o", "{new}", "--rotation", "20", "20", "-1"], "must not be negative"),
+        (["train", "{ct}", "-o", "{new}", "--sod", "0"], "must be positive"),
+        (["train", "{ct}", "-o", "{new}", "--geometry", "{folder}/names.csv"], "names.csv"),
+        (["train", "{ct}", "-o", "{new}", "--resume"], "holds no model"),
+        (["register", "{folder}/nowhere", "{folder}/geometry.dcm", "-o", "{new}"], "holds no model"),
+        (["register", "{model}", "{folder}/absent.dcm", "-o", "{new}"], "absent.dcm"),
+        (["register", "{model}", "{folder}/plain.png", "-o", "{new}"], "--sid"),
+        (["register", "{model}", "{folder}/geometry.dcm", "{folder}/geometry.dcm", "-o", "{new}"], "overwrite each other"),
+        (["register", "{model}", "{folder}/geometry.dcm", "-o", "{new}", "--volume", "{folder}/labels.nii.gz"], "another volume"),
+        (["register", "{model}", "{folder}/geometry.dcm", "-o", "{ct}"], "is a file"),
+        (["demo", "--minutes", "nan", "-o", "{new}"], "time budget"),
+        (["demo", "--xrays", "0", "-o", "{new}"], "At least one X-ray"),
+        (["demo", "-o", "{folder}"], "not an earlier demo"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(
+    arguments, reason, ct, model_folder, folder, geometry, capsys
+):
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 20), np.uint8)), folder / "plain.png")
+    before = sorted(folder.rglob("*"))
+    new = folder / "new"
+    filled = [a.format(folder=folder, ct=ct, model=model_folder, new=new) for a in arguments]
+    assert main(filled) == 2
+    said = capsys.readouterr().err.strip()
+    assert reason in said
+    assert said.count("\n") == 0
+    assert "Traceback" not in said
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_ctrl_c_leaves_the_last_checkpoint_and_says_how_to_go_on(ct, geometry, folder):
+    path = folder / "interrupted"
+    command = [sys.executable, "-m", "XVRegistrationLib.cli.main", "train", str(ct), "-o", str(path), "--minutes", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [*command, "--geometry", str(geometry)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    deadline = time.monotonic() + 120
+    while not list(path.glob("network-*.safetensors")) or not read_card(path)["training"]:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"xvregistration train {ct} -o {path} --resume" in errors
+    assert "Traceback" not in errors
+    assert load_model(path).network is not None
+    assert not list(path.glob(".part-*"))
+
+
+def test_the_version_is_the_packages(capsys):
+    import XVRegistrationLib
+
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == XVRegistrationLib.__version__

@@ -1,0 +1,206 @@
+"""Similarity, refinement, the bank, models on disk, and the registration made of them, on a small phantom."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.rigid import increment, point_distance
+from XVRegistrationLib.geometry.views import PoseRange, draw_poses
+from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.bank import bank_features, best_of_bank
+from XVRegistrationLib.registration.model import load_model, prepare_model, save_model
+from XVRegistrationLib.registration.refine import Level, refine, target
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.result import Registration
+from XVRegistrationLib.registration.similarity import normal_equations, sobel
+from XVRegistrationLib.rendering.render import render, render_with_jacobian
+
+RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
+
+
+@pytest.fixture(scope="module")
+def model(phantom, camera):
+    return prepare_model(phantom, camera, pose_range=RANGE)
+
+
+@pytest.fixture(scope="module")
+def points(phantom):
+    corners = np.array(np.meshgrid([-60, 60], [-60, 60], [-60, 60])).reshape(3, -1).T
+    return phantom.center + corners
+
+
+def expose(model, pose, intrinsics, seed=0) -> Xray:
+    """An X-ray with noise, scatter and a contrast that the renderer does not know."""
+    rng = np.random.default_rng(seed)
+    p = render(model.pyramid.finest, pose[None], intrinsics, step=0.9)[0].numpy().astype(np.float64)
+    intensity = np.exp(-p)
+    intensity += 0.2 * intensity.mean()
+    counts = rng.poisson(intensity * 3e4) / 3e4
+    shown = np.exp(-(np.maximum(-np.log(np.maximum(counts, 1e-4)), 0) ** 0.9))
+    return Xray("xray", (65535 * np.clip(shown, 0, 1)).astype(np.uint16), intrinsics)
+
+
+def test_the_cost_of_an_image_with_itself_is_zero_and_contrast_does_not_matter(model, camera):
+    pose = model.view.pose[None]
+    image, jacobian = render_with_jacobian(model.pyramid.finest, pose, camera, model.view.isocenter)
+    same = normal_equations(image, jacobian, 3.0 * image[0] + 7.0, (0, 24))
+    assert float(same.cost[0]) == pytest.approx(0, abs=5e-4)  # flat patches count as unlike
+    assert float(same.gradient.abs().max()) < 1e-3 * float(same.hessian.diagonal(dim1=1, dim2=2).max())
+    noise = torch.randn(image[0].shape, generator=torch.Generator().manual_seed(0))
+    assert float(normal_equations(image, jacobian, noise, (0, 24)).cost[0]) > 0.8
+
+
+def test_the_global_cost_is_one_minus_the_correlation_coefficient(model, camera):
+    poses = draw_poses(model.view, RANGE, 2, np.random.default_rng(0))
+    images, jacobians = render_with_jacobian(model.pyramid.finest, poses, camera, model.view.isocenter)
+    cost = normal_equations(images[:1], jacobians[:1], images[1], (0,)).cost[0]
+    a, b = (i.double().numpy() for i in images)
+    ga, gb = (sobel(i[None])[0].double().numpy() for i in images)
+    field = [g - g.mean(axis=(1, 2), keepdims=True) for g in (ga, gb)]
+    gradient = (field[0] * field[1]).sum() / np.sqrt((field[0] ** 2).sum() * (field[1] ** 2).sum())
+    assert float(cost) == pytest.approx(1 - (np.corrcoef(a.ravel(), b.ravel())[0, 1] + gradient) / 2, abs=2e-4)
+
+
+def test_the_costs_gradient_agrees_with_finite_differences(model, camera):
+    truth, start = draw_poses(model.view, PoseRange((3, 3, 3), (5, 5, 5)), 2, np.random.default_rng(1))
+    small = camera.resized((64, 60))
+    xray = render(model.pyramid.finest, truth[None], small, step=1.0)[0]
+    pivot = np.array(model.view.isocenter)
+
+    def cost(pose):
+        image, jacobian = render_with_jacobian(model.pyramid.finest, pose[None], small, pivot, 1.0)
+        return normal_equations(image, jacobian, xray, (0, 16))
+
+    analytic = cost(start).gradient[0].numpy()
+    for parameter, size in enumerate([0.2, 0.2, 0.5, 2e-3, 2e-3, 2e-3]):
+        xi = np.eye(6)[parameter] * size
+        difference = (
+            float(cost(increment(xi, pivot) @ start).cost) - float(cost(increment(-xi, pivot) @ start).cost)
+        ) / (2 * size)
+        assert analytic[parameter] == pytest.approx(
+            difference, rel=0.08, abs=2e-2 * np.abs(analytic[parameter // 3 * 3 :][:3]).max()
+        )
+
+
+def test_refinement_returns_to_the_pose_and_never_raises_the_cost(model, camera, points):
+    rng = np.random.default_rng(2)
+    truth = draw_poses(model.view, RANGE, 1, rng)[0]
+    xray = render(model.pyramid.finest, truth[None], camera, step=0.9)[0]
+    starts = increment(rng.uniform(-1, 1, (4, 6)) * [5, 5, 5, 0.06, 0.06, 0.06], model.view.isocenter) @ truth
+    goal = target(xray, camera, model.pyramid, Level(128, (0, 32), 20), model.view.sod)
+    first = refine(starts, goal, model.view.isocenter, 1)[1]
+    poses, cost = refine(starts, goal, model.view.isocenter, 20)
+    assert (cost <= first).all()
+    assert np.median(point_distance(poses, truth, points)) < 0.2
+    assert np.median(point_distance(starts, truth, points)) > 3
+
+
+def test_the_banks_best_is_near_and_its_score_is_the_correlation(model, camera, points):
+    truth = draw_poses(model.view, RANGE, 8, np.random.default_rng(3))
+    images = render(model.pyramid.finest, truth, model.bank.intrinsics, step=2.0)
+    errors = [point_distance(best_of_bank(model.bank, i, 1)[0], t, points) for i, t in zip(images, truth, strict=True)]
+    nominal = point_distance(model.view.pose[None], truth, points)
+    assert np.median(errors) < 0.75 * np.median(nominal)
+    features = bank_features(images[:1])
+    assert float(features @ features.T) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_xray_of_unknown_pose_is_registered_by_the_bank_alone(model, camera, points, seed):
+    truth = draw_poses(model.view, RANGE, 1, np.random.default_rng(100 + seed))[0]
+    result = register_xray(model, expose(model, truth, camera, seed))
+    assert point_distance(result.pose, truth, points) < 1.0
+    assert result.winner == "bank"
+    assert 0.5 < result.similarity <= 1
+
+
+def test_another_detector_than_the_models_is_registered_too(model, points):
+    """Mirrored, rectangular, off-centre and of another distance: resampled to the model's camera for the start."""
+    camera = Intrinsics(1120.0, (2.5, 2.5), (80.0, 95.0), (180, 170), mirrored=True)
+    truth = draw_poses(model.view, RANGE, 1, np.random.default_rng(7))[0]
+    result = register_xray(model, expose(model, truth, camera))
+    assert point_distance(result.pose, truth, points) < 1.0
+
+
+def test_the_same_xray_gives_the_same_pose(model, camera):
+    xray = expose(model, draw_poses(model.view, RANGE, 1, np.random.default_rng(8))[0], camera)
+    np.testing.assert_array_equal(register_xray(model, xray).pose, register_xray(model, xray).pose)
+
+
+def test_resampling_to_another_camera_shows_what_that_camera_sees(model):
+    source = Intrinsics(1100.0, (1.5, 1.7), (130.0, 110.0), (260, 240), mirrored=True)
+    other = Intrinsics(1000.0, (3.0, 3.0), (55.0, 62.0), (110, 115))
+    pose = model.view.pose[None]
+    seen = render(model.pyramid.finest, pose, source)[0]
+    resampled, covered = resample(seen, source, other)
+    expected = render(model.pyramid.finest, pose, other)[0]
+    assert 0.5 < covered.float().mean() <= 1
+    difference = (resampled - expected)[covered]
+    assert difference.abs().mean() < 0.02 * expected[covered].mean()
+
+
+def test_a_saved_model_registers_as_before(model, camera, tmp_path):
+    save_model(tmp_path / "model", model)
+    again = load_model(tmp_path / "model", model.volume)
+    xray = expose(model, draw_poses(model.view, RANGE, 1, np.random.default_rng(9))[0], camera)
+    np.testing.assert_allclose(register_xray(again, xray).pose, register_xray(model, xray).pose, atol=1e-2)
+    assert not list((tmp_path / "model").glob(".part-*"))
+
+
+def test_a_model_for_another_volume_is_refused(model, tmp_path):
+    save_model(tmp_path, model)
+    other = Volume(model.volume.array + np.int16(1), model.volume.ijk_to_ras, "somebody else")
+    with pytest.raises(InputError, match="was made for another volume"):
+        load_model(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "model.json").unlink(), "holds no model"),
+        (lambda folder: (folder / "model.json").write_text("{"), "damaged"),
+        (lambda folder: (folder / "model.json").write_text('{"format": "other"}'), "not the card"),
+        (lambda folder: (folder / "bank.safetensors").unlink(), "is missing"),
+        (lambda folder: (folder / "bank.safetensors").write_bytes(b"1234567890"), "damaged"),
+    ],
+)
+def test_a_damaged_model_says_what_is_wrong(model, tmp_path, damage, reason):
+    save_model(tmp_path, model)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=reason):
+        load_model(tmp_path, model.volume)
+
+
+def test_a_model_whose_volume_has_moved_asks_for_it(model, tmp_path):
+    save_model(tmp_path, model)
+    with pytest.raises(InputError, match="does not know where its volume is"):
+        load_model(tmp_path)
+    card = json.loads((tmp_path / "model.json").read_text())
+    card["volume"]["path"] = str(tmp_path / "gone.nii.gz")
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match="no longer at"):
+        load_model(tmp_path)
+
+
+def test_a_network_that_is_not_there_cannot_be_asked_for(model, camera):
+    xray = expose(model, model.view.pose, camera)
+    with pytest.raises(InputError, match="no network yet"):
+        register_xray(model, xray, sources=("network",))
+    with pytest.raises(InputError, match="not from magic"):
+        register_xray(model, xray, sources=("magic",))
+
+
+def test_a_result_survives_json(model, camera):
+    result = register_xray(model, expose(model, model.view.pose, camera))
+    again = Registration.from_dict(json.loads(json.dumps(result.to_dict())))
+    np.testing.assert_array_equal(again.pose, result.pose)
+    assert again.intrinsics == result.intrinsics
+    assert (again.name, again.similarity, again.winner) == (result.name, result.similarity, result.winner)
