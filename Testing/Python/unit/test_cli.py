@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from XVRegistrationLib.geometry.views import PoseRange, draw_poses
 from XVRegistrationLib.imaging.dicom import write_dicom_dx
 from XVRegistrationLib.registration.model import load_model, read_card
 from XVRegistrationLib.rendering.render import render
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

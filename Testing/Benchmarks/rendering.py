@@ -1,0 +1,109 @@
+"""Our ray march beside nanodrr on the CPU: time, and error against a dense float64 integral of the same trilinear volume."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from nanodrr.data import Subject
+from nanodrr.drr import DRR
+from rich.console import Console
+from rich.table import Table
+
+from XVRegistrationLib.cli.demo_data import demo_data
+from XVRegistrationLib.files import write_json
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.conventions import nanodrr_camera
+from XVRegistrationLib.geometry.rigid import translation
+from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
+from XVRegistrationLib.imaging.attenuation import linear_attenuation
+from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.rendering import oracle
+from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
+from XVRegistrationLib.rendering.rays import rays_of
+from XVRegistrationLib.rendering.render import default_step, render, render_with_jacobian
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_ROUNDS = 7
+_CAMERA = Intrinsics.centered(1020.0, (1.95, 1.95), (200, 200))
+_ORACLE_PIXELS = 24
+_ORACLE_STEP = 0.05  # mm
+
+
+def run(data: Path, output: Path) -> None:
+    """Print and save the table: method, ms, ratio to nanodrr, error."""
+    volume = read_volume(demo_data(data).ct)
+    density = linear_attenuation(volume.array)
+    grid = grid_from_density(density, volume.ijk_to_ras)
+    center = volume.center
+    view = NominalView("AP", (float(center[0]), float(center[1]), float(center[2])), 700.0)
+    pose = draw_poses(view, PoseRange(), 1, np.random.default_rng(1))
+
+    matrix = torch.from_numpy(volume.ijk_to_ras)
+    mu = torch.from_numpy(density)[None, None]
+    subject = Subject(
+        mu, torch.zeros(1, 1, 1, 1, 1), matrix.float(), matrix.inverse().float(),
+        Subject._make_voxel_to_grid(mu.shape), torch.zeros(3), max_label=0, convert_to_mu=False,
+    )  # fmt: skip
+
+    def nanodrr_value(camera: Intrinsics = _CAMERA) -> torch.Tensor:
+        with torch.no_grad():
+            return DRR.from_carm_intrinsics(**nanodrr_camera(camera))(subject, torch.from_numpy(pose).float())[:, 0]
+
+    def nanodrr_gradient() -> None:
+        rt_inv = torch.from_numpy(pose).float().requires_grad_()
+        DRR.from_carm_intrinsics(**nanodrr_camera(_CAMERA))(subject, rt_inv).sum().backward()
+
+    # The oracle sees the whole volume, uncropped, so that cropping counts as an error of ours.
+    small = _CAMERA.resized((_ORACLE_PIXELS, _ORACLE_PIXELS))
+    whole = DensityGrid(torch.from_numpy(np.pad(density, 1)), volume.ijk_to_ras @ translation([-1, -1, -1]))
+    dense = oracle.march(whole, rays_of(whole, pose, small), _ORACLE_STEP, None)[0]
+
+    def error(image: torch.Tensor) -> float:
+        return float((image.double() - dense).abs().mean() / dense.abs().mean())
+
+    ours, theirs = error(render(grid, pose, small)), error(nanodrr_value(small))
+    calls: dict[str, tuple[Callable[[], object], float]] = {
+        "nanodrr 0.1.7, value": (nanodrr_value, theirs),
+        "ours, value": (lambda: render(grid, pose, _CAMERA), ours),
+        "nanodrr 0.1.7, value + gradient of one scalar by the pose": (nanodrr_gradient, theirs),
+        "ours, value + all six derivatives of every pixel": (
+            lambda: render_with_jacobian(grid, pose, _CAMERA, center),
+            ours,
+        ),
+    }
+    times = _interleaved({name: call for name, (call, _) in calls.items()})
+    names = list(calls)
+    ratios = {
+        names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
+    }
+    table = Table(
+        title=f"200x200 DRR of the chest CT (512x512x133), {torch.get_num_threads()} threads, step {default_step(grid):.2f} mm"
+    )
+    for column in ("method", "ms (median)", "times faster", "error"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    rows = []
+    for name, (_, relative) in calls.items():
+        row = {"method": name, "ms": 1e3 * median(times[name]), "ratio": ratios[name], "error": relative}
+        rows.append(row)
+        table.add_row(name, f"{row['ms']:.0f}", f"{row['ratio']:.1f}", f"{100 * relative:.3f} %")
+    Console(width=120).print(table)
+    write_json(output / "rendering.json", rows)
+
+
+def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds of each call in each round, all calls in turn in every round, after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for n in range(_ROUNDS + 1):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if n > 0:
+                times[name].append(time.perf_counter() - began)
+    return times
