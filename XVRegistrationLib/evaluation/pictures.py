@@ -123,7 +123,7 @@ def xray_picture(
 
 
 def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, float, float | None]]) -> None:
-    """Write a picture of (seconds, loss, validation error in mm or None) against time: two axes, one a colour."""
+    """Write a picture of (seconds, loss in mm, validation error in mm or None) against time: two axes, one a colour."""
     from matplotlib.figure import Figure
 
     seconds = np.array([h[0] for h in history], dtype=np.float64)
@@ -135,7 +135,7 @@ def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, 
     left = figure.add_subplot()
     left.plot(time, loss, color="tab:blue", linewidth=1.2)
     left.set_xlabel("training time, minutes" if in_minutes else "training time, seconds")
-    left.set_ylabel("training loss", color="tab:blue")
+    left.set_ylabel("training loss (geodesic distance), mm", color="tab:blue")
     left.tick_params(axis="y", labelcolor="tab:blue")
     left.set_ylim(bottom=0)
     left.grid(alpha=0.25)
@@ -143,7 +143,7 @@ def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, 
     if known.any():
         right = left.twinx()
         right.plot(time[known], error[known], color="tab:red", marker="o", markersize=4, linewidth=1.2)
-        right.set_ylabel("validation error (median mTRE), mm", color="tab:red")
+        right.set_ylabel("validation error (median point distance), mm", color="tab:red")
         right.tick_params(axis="y", labelcolor="tab:red")
         right.set_ylim(bottom=0)
     left.set_title("Training")
