@@ -78,8 +78,7 @@ def _simulate(volume, view, folder: Path, count: int) -> None:  # type: ignore[n
         return
     folder.mkdir(parents=True, exist_ok=True)
     with counting("X-rays by nanodrr") as progress:
-        rotation, shift = POSE_RANGE.rotation, POSE_RANGE.translation
-        xrays = simulate_xrays(volume, view, INTRINSICS, count, _SEED, rotation, shift, progress)
+        xrays = simulate_xrays(volume, view, INTRINSICS, count, _SEED, POSE_RANGE, progress)
     for i, xray in enumerate(xrays):
         write_dicom_dx(folder / f"xray-{i:03d}.dcm", xray.pixels, xray.intrinsics, bits_stored=xray.detector.bits)
     write_json(truth_file, {f"xray-{i:03d}": xray.true_pose.tolist() for i, xray in enumerate(xrays)})

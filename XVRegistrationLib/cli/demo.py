@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _peak_memory() -> float:
+    """The most memory that this process has held, GiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
 def bone_points(labels: LabelMap) -> NDArray[np.float64]:
     """The points (100, 3) of the mTRE: farthest-point samples of the bones' voxels, RAS mm."""
     return farthest_points(labels.points(labels.values([n for n in labels.names.values() if _is_bone(n)])))
@@ -143,9 +152,7 @@ def _simulate(volume: Volume, labels: LabelMap, folder: Path, count: int, seed: 
     center = volume.center
     view = NominalView("AP", (float(center[0]), float(center[1]), float(center[2])), DEFAULT_SOD)
     with counting("X-rays by nanodrr") as progress:
-        simulated = simulate_xrays(
-            volume, view, INTRINSICS, count, seed, POSE_RANGE.rotation, POSE_RANGE.translation, progress
-        )
+        simulated = simulate_xrays(volume, view, INTRINSICS, count, seed, POSE_RANGE, progress)
     poses = {}
     for i, xray in enumerate(simulated):
         name = f"xray-{i + 1:02d}"

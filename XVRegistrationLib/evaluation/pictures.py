@@ -5,16 +5,16 @@ Figures are made without pyplot, so that nothing is shared with, or left in, a p
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.imaging.colors import Color
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
@@ -214,11 +214,6 @@ def _draw_targets(axes: Axes, targets: Sequence[Target], width: int) -> list[Any
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    path = Path(path)
     FigureCanvasAgg(figure)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

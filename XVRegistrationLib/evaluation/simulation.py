@@ -14,10 +14,10 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.conventions import nanodrr_camera
-from XVRegistrationLib.geometry.views import relative_motion
+from XVRegistrationLib.geometry.views import PoseRange, draw_poses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -70,37 +70,25 @@ def simulate_xrays(
     intrinsics: Intrinsics,
     n: int,
     seed: int,
-    rotation_deg: Sequence[float] = (20.0, 20.0, 20.0),
-    translation_mm: Sequence[float] = (30.0, 30.0, 30.0),
+    pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[SimulatedXray]:
-    """`n` X-rays of a CT in HU at poses drawn about `view`, within +-`rotation_deg` degrees and +-`translation_mm` mm.
+    """`n` X-rays of a CT in HU at poses drawn uniformly over the range about `view`.
 
     The i-th X-ray of a seed is the same whatever `n`. `progress(done, n)` is called after each.
     """
     renderer = NanodrrRenderer(volume)
+    pose_range = pose_range or PoseRange()
     xrays = []
     for i in range(n):
         rng = np.random.default_rng([seed, i])
-        pose = draw_pose(rng, view, rotation_deg, translation_mm)
+        pose = draw_poses(view, pose_range, 1, rng)[0]
         detector = draw_detector(rng)
         pixels, detector = expose(renderer.line_integral(pose, intrinsics), intrinsics, detector, rng)
         xrays.append(SimulatedXray(pose, intrinsics, pixels, detector))
         if progress is not None:
             progress(i + 1, n)
     return xrays
-
-
-def draw_pose(
-    rng: np.random.Generator,
-    view: NominalView,
-    rotation_deg: Sequence[float] = (20.0, 20.0, 20.0),
-    translation_mm: Sequence[float] = (30.0, 30.0, 30.0),
-) -> NDArray[np.float64]:
-    """A pose (4, 4), camera -> RAS, mm: uniform within +-`rotation_deg` and +-`translation_mm` about the nominal view."""
-    rotation = rng.uniform(-1, 1, 3) * np.asarray(rotation_deg, dtype=np.float64)
-    shift = rng.uniform(-1, 1, 3) * np.asarray(translation_mm, dtype=np.float64)
-    return view.absolute(relative_motion(rotation, shift))
 
 
 def draw_detector(rng: np.random.Generator) -> Detector:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.xray import Scale, Xray
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset, FileDataset
 
@@ -249,14 +251,9 @@ def write_dicom_dx(
         raise ValueError(f"{pixels.dtype} pixels {pixels.shape} given; uint16 {intrinsics.size[::-1]} are needed.")
     if not 1 <= bits_stored <= 16 or int(pixels.max()) >= 2**bits_stored:
         raise ValueError(f"Pixels up to {pixels.max()} do not fit into {bits_stored} bits.")
-    path = Path(path)
     dataset = _dx_dataset(pixels, intrinsics, ids or make_dicom_ids(seed), seed, instance_number, bits_stored)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _dx_dataset(

@@ -104,9 +104,10 @@ def test_images_of_one_series_share_study_and_series_but_not_the_instance(tmp_pa
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="12 bits"):
         write_dicom_dx(tmp_path / "x.dcm", pixels(top=60000), INTRINSICS, bits_stored=12)
-    with pytest.raises(FileNotFoundError):
-        write_dicom_dx(tmp_path / "missing" / "x.dcm", pixels(), INTRINSICS)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder.dcm").mkdir()  # a file cannot replace a folder
+    with pytest.raises(OSError, match="folder"):
+        write_dicom_dx(tmp_path / "folder.dcm", pixels(), INTRINSICS)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.dcm"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import replacing
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.standalone.graphics import missing_graphics, offscreen_window
 from XVRegistrationLib.scene.transforms import show_image_upright
@@ -90,15 +91,13 @@ class _View:
     def save_png(self, path: str | os.PathLike[str]) -> Path:
         """Write the view as it is now to a PNG; return its absolute path."""
         target = Path(path).resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        writer = vtk.vtkPNGWriter()
-        writer.SetInputData(self._grab())
-        writer.SetFileName(str(temporary))
-        writer.Write()
-        if not temporary.is_file():
-            raise InputError(f"{target} could not be written; check that its folder is writable.")
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            writer = vtk.vtkPNGWriter()
+            writer.SetInputData(self._grab())
+            writer.SetFileName(str(temporary))
+            writer.Write()
+            if not temporary.stat().st_size:
+                raise InputError(f"{target} could not be written; check that its disk has room.")
         return target
 
     def close(self) -> None:
