@@ -38,7 +38,7 @@ def run(data: Path, output: Path, count: int, minutes: float) -> None:
     files = demo_data(data)
     volume = read_volume(files.ct)
     points = bone_points(read_label_map(files.labels, read_label_names(files.label_names)))
-    model_folder = output / "model"
+    model_folder = output / "bench-model"
     if model_folder.exists():
         shutil.rmtree(model_folder)
     with counting("Bank") as count_renders:

@@ -71,10 +71,12 @@ def run(options: argparse.Namespace) -> int:
     check_minutes(options.minutes)
     if options.xrays < 1:
         raise InputError(f"At least one X-ray is needed, not {options.xrays}.")
-    output = _empty_folder(Path(options.output))
+    output = Path(options.output)
+    _check_output(output)
     data = demo_data(Path(options.data))
     volume = read_volume(data.ct)
     labels = read_label_map(data.labels, read_label_names(data.label_names))
+    _empty(output)
 
     truth = _simulate(volume, labels, output / "xrays", options.xrays, options.seed)
     with counting("Bank") as count:
@@ -112,15 +114,14 @@ def run(options: argparse.Namespace) -> int:
         facts=_facts(model, options),
         versions=versions(),
     )
-    console.print(
-        f"Scene, pictures and report are in {output}; open {report}. In all {time.monotonic() - began:.0f} s."
-    )
+    console.print(f"Scene, pictures and report are in {output}; open {report}.")
+    console.print(f"In all {time.monotonic() - began:.0f} s; peak memory {_peak_memory():.1f} GiB.")
     return 0
 
 
 def _peak_memory() -> float:
     """The most memory that this process has held, GiB."""
-    import resource
+    import resource  # not on Windows, where the demo does not run
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
@@ -135,15 +136,18 @@ def _is_bone(name: str) -> bool:
     return name.startswith(_BONE_PREFIXES)
 
 
-def _empty_folder(output: Path) -> Path:
-    """The output folder without what an earlier demo left; anybody else's folder is refused."""
+def _check_output(output: Path) -> None:
+    """Raise InputError unless the folder is new, empty, or an earlier demo's."""
     if output.exists() and not (output.is_dir() and ((output / _MARK).exists() or not any(output.iterdir()))):
         raise InputError(f"{output} exists and is not an earlier demo's output; choose another folder with -o.")
+
+
+def _empty(output: Path) -> None:
+    """Make the output folder anew, and mark it as the demo's own."""
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)
     (output / _MARK).write_text("Made by `xvregistration demo`, which replaces this whole folder when it runs again.\n")
-    return output
 
 
 def _simulate(volume: Volume, labels: LabelMap, folder: Path, count: int, seed: int) -> Truth:

@@ -101,7 +101,12 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
     p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
-    p.add_argument("--mirrored", action="store_true", help="X-rays are stored flipped left-right")
+    p.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="X-rays are stored flipped left-right; by default as the model's were",
+    )
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.register import run

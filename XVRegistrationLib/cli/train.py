@@ -75,7 +75,9 @@ def _intrinsics(options: argparse.Namespace) -> Intrinsics:
     if options.geometry is not None:
         return read_xray(options.geometry, sid=options.sid, spacing=spacing, mirrored=options.mirrored).intrinsics
     size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
-    return Intrinsics.centered(options.sid or _DEFAULT_SID, spacing or _DEFAULT_SPACING, size, options.mirrored)
+    return Intrinsics.centered(
+        _DEFAULT_SID if options.sid is None else options.sid, spacing or _DEFAULT_SPACING, size, options.mirrored
+    )
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

@@ -36,6 +36,7 @@ def linear_attenuation(hu: NDArray[Any], energy_kev: float = DEFAULT_ENERGY_KEV)
         raise ValueError(f"The X-ray energy must lie between 30 and 120 keV, not {energy_kev}.")
     soft, bone = (_interpolate(table, energy_kev) for table in (_SOFT_TISSUE, _CORTICAL_BONE))
     mu_soft, mu_bone = soft * _SOFT_DENSITY / 10, bone * _BONE_DENSITY / 10  # 1/cm -> 1/mm
+    hu = np.where(np.isfinite(hu), hu, -1000.0)  # padding of resampled volumes
     values = np.array([0.0, mu_soft, mu_bone])
     attenuation = np.interp(hu, [-1000.0, _SOFT_HU, _BONE_HU], values).astype(np.float32)
     dense = hu > _BONE_HU

@@ -54,9 +54,8 @@ class Volume:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of voxels and geometry that tells whether a model belongs to this volume."""
+        """Hash of the voxels and their layout, which tells a volume from others wherever it lies in space."""
         digest = hashlib.sha256()
-        digest.update(np.round(self.ijk_to_ras, 4).astype("<f8").tobytes())
         digest.update(str(self.array.shape).encode())
         digest.update(np.ascontiguousarray(self.array, dtype="<f4").tobytes())
         return digest.hexdigest()[:32]

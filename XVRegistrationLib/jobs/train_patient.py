@@ -14,6 +14,7 @@ from XVRegistrationLib.registration.model import (
     CARD,
     DEFAULT_SOD,
     load_model,
+    load_network,
     load_optimizer,
     prepare_model,
     read_card,
@@ -85,6 +86,8 @@ def resume_training(
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget."""
+    if minutes is not None:
+        check_minutes(minutes)
     training = read_card(folder)["training"]
     if not training:
         raise InputError(f"{folder} holds a bank and no network whose training could go on; train into a new folder.")
@@ -139,8 +142,8 @@ def _run(
 
     task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
     train(state, task, settings, progress, checkpoint)
-    trained = load_model(folder, model.volume)
-    return dataclasses.replace(model, network=trained.network, training=trained.training)
+    card = read_card(folder)
+    return dataclasses.replace(model, network=load_network(folder, card), training=card["training"])
 
 
 def _device(name: str | None) -> torch.device:

@@ -7,6 +7,7 @@ its own name, so that a reader always finds a matching set. The volume stays whe
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT = "xvregistration model"
 FORMAT_VERSION = 1
 CARD = "model.json"
+_SAME_PLACE = 1e-3  # mm, and mm a voxel: what programs that rewrite a header differ by
 DEFAULT_SOD = 700.0
 """Distance from the source to the isocentre where nothing else is known, mm; typical of C-arms."""
 
@@ -83,12 +85,11 @@ def save_model(
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     tag = f"{int(model.training.get('steps', 0)):07d}"
-    files = {"bank": "bank.safetensors"}
-    if not (root / files["bank"]).exists() or not (root / CARD).exists():
-        _save_tensors(
-            root / files["bank"],
-            {"poses": torch.from_numpy(model.bank.poses), "features": model.bank.features.half()},
-        )
+    bank = {"poses": torch.from_numpy(model.bank.poses), "features": model.bank.features.half()}
+    content = hashlib.sha256(b"".join(t.numpy().tobytes() for t in bank.values())).hexdigest()[:12]
+    files = {"bank": f"bank-{content}.safetensors"}
+    if not (root / files["bank"]).exists():
+        _save_tensors(root / files["bank"], bank)
     if model.network is not None:
         files["network"] = f"network-{tag}.safetensors"
         _save_tensors(root / files["network"], dict(model.network.state_dict()))
@@ -104,6 +105,7 @@ def save_model(
             "name": model.volume.name,
             "fingerprint": model.volume.fingerprint,
             "size": list(model.volume.array.shape[::-1]),
+            "ijk_to_ras": model.volume.ijk_to_ras.tolist(),
         },
         "view": dataclasses.asdict(model.view),
         "pose_range": dataclasses.asdict(model.pose_range),
@@ -114,9 +116,10 @@ def save_model(
         "versions": versions(),
     }
     write_json(root / CARD, card)
-    for old in [*root.glob("network-*.safetensors"), *root.glob("optimizer-*.safetensors")]:
-        if old.name not in files.values():
-            old.unlink()
+    for kind in ("bank", "network", "optimizer"):
+        for old in root.glob(f"{kind}-*.safetensors"):
+            if old.name not in files.values():
+                old.unlink()
 
 
 def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> PatientModel:
@@ -137,6 +140,11 @@ def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> 
             f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "
             f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one."
         )
+    if not np.allclose(volume.ijk_to_ras, described["ijk_to_ras"], atol=_SAME_PLACE):
+        raise InputError(
+            f"The model {root} was made for {volume.name} at another place: the voxels are the same, but not where they lie "
+            "in RAS. Undo the transform or the change of its header, or train a model for this one."
+        )
     tensors = _load_tensors(root / card["files"]["bank"])
     bank = Bank(tensors["poses"].numpy(), tensors["features"].float(), Intrinsics.from_dict(card["bank_intrinsics"]))
     return PatientModel(
@@ -146,7 +154,7 @@ def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> 
         PoseRange(tuple(card["pose_range"]["rotation"]), tuple(card["pose_range"]["translation"])),
         Intrinsics.from_dict(card["intrinsics"]),
         bank,
-        _load_network(root, card),
+        load_network(root, card),
         card["training"],
     )
 
@@ -177,7 +185,8 @@ def load_optimizer(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     return _load_tensors(Path(folder) / card["files"]["optimizer"])
 
 
-def _load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
+def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
+    """The network of a model folder with this card; None where it has none. Raises InputError for damaged weights."""
     if card["network"] is None:
         return None
     network = PoseNetwork(NetworkSettings(**card["network"]))

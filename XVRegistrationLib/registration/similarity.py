@@ -67,7 +67,8 @@ def _term(channels: torch.Tensor, size: int) -> NormalEquations:
     gradient = -(towards - along * ncc[..., None]) / norm_image[..., None]
     hessian = (gram[..., 1:7, 1:7] - along[..., :, None] * along[..., None, :]) / norm_image[..., None, None] ** 2
     return NormalEquations(
-        (weight * (1 - ncc)).sum(dim=1),
+        # Weights sum to one, or to nothing where the X-ray is flat: that is like no image at all.
+        1 - (weight * ncc).sum(dim=1),
         (weight[..., None] * gradient).sum(dim=1),
         (weight[..., None, None] * hessian).sum(dim=1),
     )

@@ -164,6 +164,8 @@ def train(
         state.steps += 1
         state.images += settings.batch
         value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
         mean_loss = value if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * value
         if on_progress is not None:
             on_progress(Progress(state.elapsed, settings.seconds, state.steps, state.images, mean_loss, None))

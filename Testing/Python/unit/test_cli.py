@@ -115,6 +115,8 @@ def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xra
         (["train", "{ct}", "-o", "{new}", "--sod", "0"], "must be positive"),
         (["train", "{ct}", "-o", "{new}", "--geometry", "{folder}/names.csv"], "names.csv"),
         (["train", "{ct}", "-o", "{new}", "--resume"], "holds no model"),
+        (["train", "{ct}", "-o", "{model}", "--resume", "--minutes", "nan"], "time budget"),
+        (["register", "{model}", "{folder}/plain.png", "--sid", "1000", "--spacing", "1", "1", "-o", "{folder}"], "overwritten"),
         (["register", "{folder}/nowhere", "{folder}/geometry.dcm", "-o", "{new}"], "holds no model"),
         (["register", "{model}", "{folder}/absent.dcm", "-o", "{new}"], "absent.dcm"),
         (["register", "{model}", "{folder}/plain.png", "-o", "{new}"], "--sid"),

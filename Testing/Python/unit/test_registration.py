@@ -160,6 +160,20 @@ def test_a_model_for_another_volume_is_refused(model, tmp_path):
     other = Volume(model.volume.array + np.int16(1), model.volume.ijk_to_ras, "somebody else")
     with pytest.raises(InputError, match="was made for another volume"):
         load_model(tmp_path, other)
+    moved = model.volume.ijk_to_ras.copy()
+    moved[0, 3] += 1e-6  # as a program that writes the header anew may do
+    assert load_model(tmp_path, Volume(model.volume.array, moved)).network is None
+    moved[0, 3] += 5
+    with pytest.raises(InputError, match="at another place"):
+        load_model(tmp_path, Volume(model.volume.array, moved))
+
+
+def test_an_xray_that_shows_nothing_is_refused(model, camera):
+    for value in (700.0, np.nan):
+        with pytest.raises(InputError, match="shows nothing"):
+            register_xray(model, Xray("blank", np.full(camera.size[::-1], value), camera))
+    image, jacobian = render_with_jacobian(model.pyramid.finest, model.view.pose[None], camera, model.view.isocenter)
+    assert float(normal_equations(image, jacobian, torch.zeros_like(image[0]), (0, 24)).cost[0]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +182,8 @@ def test_a_model_for_another_volume_is_refused(model, tmp_path):
         (lambda folder: (folder / "model.json").unlink(), "holds no model"),
         (lambda folder: (folder / "model.json").write_text("{"), "damaged"),
         (lambda folder: (folder / "model.json").write_text('{"format": "other"}'), "not the card"),
-        (lambda folder: (folder / "bank.safetensors").unlink(), "is missing"),
-        (lambda folder: (folder / "bank.safetensors").write_bytes(b"1234567890"), "damaged"),
+        (lambda folder: next(folder.glob("bank-*.safetensors")).unlink(), "is missing"),
+        (lambda folder: next(folder.glob("bank-*.safetensors")).write_bytes(b"1234567890"), "damaged"),
     ],
 )
 def test_a_damaged_model_says_what_is_wrong(model, tmp_path, damage, reason):
