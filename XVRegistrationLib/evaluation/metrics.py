@@ -44,11 +44,6 @@ def mtre(estimated_pose: ArrayLike, true_pose: ArrayLike, points: ArrayLike) -> 
     return float(point_distance(estimated_pose, true_pose, points))
 
 
-def start_error(start_pose: ArrayLike, true_pose: ArrayLike, points: ArrayLike) -> float:
-    """mTRE of the pose that a registration started from, mm."""
-    return mtre(start_pose, true_pose, points)
-
-
 def mpd(estimated_pose: ArrayLike, true_pose: ArrayLike, intrinsics: Intrinsics, points: ArrayLike) -> float:
     """Mean projection distance, mm on the detector, between where points (N, 3) appear at the two poses.
 

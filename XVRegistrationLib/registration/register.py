@@ -29,8 +29,8 @@ BANK_STARTS = 12
 """Hypotheses taken from the bank."""
 FINALISTS = 2
 """Hypotheses that the second level refines; its best goes on alone."""
-COARSE = (Level(48, (0,), 6), Level(64, (0, 16), 15))
-FINE = (Level(128, (0, 16), 8), Level(256, (0, 24), 5))
+LEVELS = (Level(48, (0,), 6), Level(64, (0, 16), 15), Level(128, (0, 16), 8), Level(256, (0, 24), 5))
+"""From coarse to fine; the first two are where hypotheses compete."""
 SOURCES = ("network", "bank")
 
 
@@ -45,7 +45,7 @@ def register_xray(model: PatientModel, xray: Xray, sources: Collection[str] = SO
     first_of = {kind: poses[kinds.index(kind)] for kind in dict.fromkeys(kinds)}
     lowest_of: dict[str, float] = {}
     pivot = model.view.isocenter
-    for n, level in enumerate((*COARSE, *FINE)):
+    for n, level in enumerate(LEVELS):
         goal = target(image, xray.intrinsics, model.pyramid, level, model.view.sod)
         poses, cost = refine(poses, goal, pivot, level.iterations)
         if n == 0:
