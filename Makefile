@@ -5,13 +5,21 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 
-.PHONY: help demo test test-long bench lint format clean
+.PHONY: help demo panel screenshots test test-long bench lint format clean
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Train for a patient (MINUTES=5), register X-rays, write a report into demo-output/.
 	$(VENV)/bin/xvregistration demo --minutes $(MINUTES) -o demo-output
+
+panel: $(STAMP) ## Open the Slicer panel in a window of its own, with the demo's patient and three X-rays.
+	$(PY) -m Testing.Host.demo_patient .demo-data
+	$(PY) -m Testing.Host --data .demo-data
+
+screenshots: $(STAMP) ## Go through the panel from a CT to labels on X-rays; a picture of each step into Documentation/images/panel.
+	$(PY) -m Testing.Host.demo_patient .demo-data
+	$(PY) -m Testing.Host.tour .demo-data Documentation/images/panel
 
 test: lint ## Check the code and run all tests that take seconds.
 	$(PY) -m pytest -q --durations=10
@@ -51,5 +59,5 @@ $(STAMP): pyproject.toml Testing/constraints.txt
 	  echo "$$found cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
 	fi
 	$(PY) -m pip install --quiet --disable-pip-version-check -c Testing/constraints.txt torch torchvision
-	$(PY) -m pip install --quiet --disable-pip-version-check -c Testing/constraints.txt -e ".[standalone,demo,test,bench]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c Testing/constraints.txt -e ".[standalone,demo,test,bench,panel]"
 	@touch $@

@@ -1,4 +1,4 @@
-"""The XVRegistration module of 3D Slicer: the panel that registers an X-ray with a model trained for the patient."""
+"""The XVRegistration module of 3D Slicer: from a CT to registered X-rays, in one panel."""
 
 import importlib.util
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -22,8 +22,9 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("XVRegistrationLib") is None:  # run from the source tree, where it lies beside this folder
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from XVRegistrationLib.panel import logic, reload
-from XVRegistrationLib.panel.panel import Panel
+from XVRegistrationLib.panel import reload, selftest
+from XVRegistrationLib.panel.session import Session
+from XVRegistrationLib.panel.widgets.panel import Panel
 
 
 class XVRegistration(ScriptedLoadableModule):
@@ -36,26 +37,34 @@ class XVRegistration(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["XVRegistration contributors"]
         parent.helpText = _(
-            "Finds the pose of the C-arm of an X-ray in the space of a CT, with a small network that was trained for the "
-            "patient. For research, not for clinical use."
+            "Finds the pose of the C-arm of an X-ray in the space of a CT, with a bank of views and a small network that is "
+            "trained for the patient. For research, not for clinical use."
         )
         parent.acknowledgementText = _("Built on PyTorch, NVIDIA Warp and timm.")
 
 
 @parameterNodeWrapper
 class XVRegistrationParameterNode:
-    """What the user chose; saved in the scene. Lengths in mm; geometryOf is the ID of the X-ray that they are of."""
+    """What the user chose; saved in the scene. The fields of XVRegistrationLib.panel.parameters.Parameters."""
 
-    xray: vtkMRMLScalarVolumeNode
     volume: vtkMRMLScalarVolumeNode
-    modelFolder: str
-    sdd: Annotated[float, WithinRange(100.0, 5000.0)] = 1000.0
-    columnSpacing: Annotated[float, WithinRange(0.01, 10.0)] = 1.0
-    rowSpacing: Annotated[float, WithinRange(0.01, 10.0)] = 1.0
-    mirrored: bool = False
-    denseIsBright: bool = True
-    geometryOf: str
-    outputName: str
+    segmentation: vtkMRMLSegmentationNode
+    targets: vtkMRMLMarkupsFiducialNode
+    preset: str = "thorax-ap"
+    minutes: Annotated[float, WithinRange(0.1, 2880.0)] = 5.0
+    device: str = ""
+    modelFolder: str = ""
+    useBank: bool = True
+    useNetwork: bool = True
+    useHeader: bool = True
+    usePreset: bool = False
+    useCurrent: bool = False
+    xray: vtkMRMLScalarVolumeNode
+    blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    showLabels: bool = True
+    showOutlines: bool = True
+    showTargets: bool = True
+    liveDrr: bool = True
 
 
 class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -76,28 +85,33 @@ class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = XVRegistrationLogic()
-        self.panel = Panel(self.ui)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.panel = Panel(self.ui, self.logic.session)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.setParameterNode(self.logic.getParameterNode())
 
     def cleanup(self) -> None:
-        self.setParameterNode(None)
+        if self.panel is not None:
+            self.setParameterNode(None)
+            self.panel.close()
         self.removeObservers()
 
     def enter(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
-        self.panel.show_dependencies()
+        self.panel.enter()
 
     def exit(self) -> None:
-        self.setParameterNode(None)
+        self.panel.exit()  # the parameter node stays in use: a training is still watched
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller=None, event=None) -> None:
+    def onSceneChanged(self, caller=None, event=None) -> None:
         if self.parent.isEntered:
             self.setParameterNode(self.logic.getParameterNode())
+            self.panel.attach_views()
 
     def onReload(self) -> None:
         reload.forget_library()
@@ -107,44 +121,42 @@ class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show and observe this parameter node instead of the last; with None, none."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.show_everything)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
-        self.onParametersChanged()
-
-    def onParametersChanged(self, caller=None, event=None) -> None:
-        self.panel.show(self._parameterNode)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.show_everything)
+        self.panel.set_parameters(parameterNode)
 
 
 class XVRegistrationLogic(ScriptedLoadableModuleLogic):
-    """What the panel does, for scripts: `XVRegistrationLogic().registerNode(xrayNode, "/path/to/model")`."""
+    """What the panel does, for scripts: `slicer.util.getModuleLogic("XVRegistration").session`; see README."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._session = None
 
     def getParameterNode(self):
         return XVRegistrationParameterNode(super().getParameterNode())
 
-    def registerNode(self, xrayNode, modelFolder, volumeNode=None, **options):
-        """Register the X-ray of a node and show the result; see XVRegistrationLib.panel.logic.register_node."""
-        return logic.register_node(xrayNode, modelFolder, volumeNode, **options)
+    @property
+    def session(self):
+        """The work on the scene (XVRegistrationLib.panel.session.Session); made when it is first asked for."""
+        if self._session is None:
+            self._session = Session(slicer.mrmlScene, self.getParameterNode())
+        return self._session
 
 
 class XVRegistrationTest(ScriptedLoadableModuleTest):
-    """What can be checked in any Slicer: that the panel opens and says what it needs."""
+    """From a phantom's CT to its registered X-ray, in any Slicer and without data; the steps are in panel/selftest.py."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
         self.setUp()
-        self.test_panel_says_what_it_needs()
+        self.test_from_volume_to_registered_xray()
 
-    def test_panel_says_what_it_needs(self) -> None:
-        """An empty scene leaves the button disabled with the reason; a volume is refused as an X-ray."""
-        ui = slicer.util.getModuleWidget("XVRegistration").ui
-        assert not ui.applyButton.enabled
-        assert ui.applyButton.toolTip
-        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-        ui.xraySelector.setCurrentNode(volume)
-        assert not ui.applyButton.enabled
-        assert "CT" in ui.applyButton.toolTip
+    def test_from_volume_to_registered_xray(self) -> None:
+        widget = slicer.util.getModuleWidget("XVRegistration")
+        selftest.register_a_phantom(widget.ui, widget.logic, say=self.delayDisplay)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(final)
+        _replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -36,3 +37,14 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    """Rename; on Windows that is refused while another process has the old file open, which soon passes."""
+    for _ in range(50 if os.name == "nt" else 0):
+        try:
+            temporary.replace(final)
+            return
+        except PermissionError:
+            time.sleep(0.02)
+    temporary.replace(final)

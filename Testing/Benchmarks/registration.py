@@ -20,7 +20,7 @@ from XVRegistrationLib.cli.progress import counting, training
 from XVRegistrationLib.evaluation.metrics import mtre, wilson_interval
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.imaging.dicom import write_dicom_dx
+from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray
 from XVRegistrationLib.jobs.train_patient import start_patient, train_patient

@@ -20,11 +20,12 @@ from XVRegistrationLib.evaluation.report import Case, console_table, summary_lin
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
-from XVRegistrationLib.imaging.dicom import write_dicom_dx
+from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray
-from XVRegistrationLib.jobs.train_patient import check_minutes, start_patient, train_patient
-from XVRegistrationLib.registration.model import DEFAULT_SOD
+from XVRegistrationLib.jobs.checks import check_minutes
+from XVRegistrationLib.jobs.train_patient import start_patient, train_patient
+from XVRegistrationLib.registration.card import DEFAULT_SOD
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.versions import versions
 

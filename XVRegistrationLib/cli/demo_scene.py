@@ -43,10 +43,11 @@ def write_scene(
     `surfaces` are the structures shown in 3D.
     """
     from XVRegistrationLib.scene.bundle import save_mrb
-    from XVRegistrationLib.scene.registration import add_reprojected_labels, add_targets, add_xray
+    from XVRegistrationLib.scene.overlays import add_targets, set_reprojected_labels
     from XVRegistrationLib.scene.standalone.app import start
     from XVRegistrationLib.scene.standalone.graphics import missing_graphics
     from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+    from XVRegistrationLib.scene.xrays import add_xray
 
     scene = start().scene
     ct = add_volume(scene, volume)
@@ -56,7 +57,7 @@ def write_scene(
     nodes = []
     for overlay in overlays:
         xray = add_xray(scene, overlay.xray, overlay.pose, volume_node=ct)
-        add_reprojected_labels(scene, xray, overlay.outlines)
+        set_reprojected_labels(scene, xray, overlay.outlines, source_node=segmentation)
         targets_node, _ = add_targets(scene, xray, names, points, targets_node=targets_node)
         nodes.append(xray)
     missing = missing_graphics()

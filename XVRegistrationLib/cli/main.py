@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_register(commands)
+    _add_jobs(commands)
     _add_demo(commands)
     return top
 
@@ -79,6 +80,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
+    p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.train import run
@@ -110,6 +112,28 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.register import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "jobs",
+        help="trainings in the background: list, cancel, resume, forget",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("action", nargs="?", choices=["list", "cancel", "resume", "forget"], default="list")
+    p.add_argument("id", nargs="*", default=[], metavar="ID", help="of the job, or how it begins or ends")
+    p.add_argument(
+        "--root", default=None, metavar="FOLDER", help="data folder (default: $XVREGISTRATION_HOME, or yours)"
+    )
+    p.add_argument("--minutes", type=float, default=None, help="new time budget of a job to resume")
+    p.add_argument("--volume", default=None, metavar="CT", help="new place of the CT of a job to resume")
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.jobs import run
 
         return run(options)
 

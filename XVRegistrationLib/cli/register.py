@@ -10,10 +10,10 @@ from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case, console_table
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray
-from XVRegistrationLib.registration.model import load_model, read_card
+from XVRegistrationLib.registration.card import intrinsics_of, read_card
+from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.register import register_xray
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Register each X-ray; write NAME.json and NAME.png. All input is checked before anything is written."""
     mirrored = options.mirrored
     if mirrored is None:
-        mirrored = Intrinsics.from_dict(read_card(options.model)["intrinsics"]).mirrored
+        mirrored = intrinsics_of(read_card(options.model)).mirrored
     xrays = _read_xrays(options, mirrored)
     volume = None if options.volume is None else read_volume(options.volume)
     model = load_model(options.model, volume)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting, training
@@ -10,14 +12,10 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray
-from XVRegistrationLib.jobs.train_patient import (
-    check_minutes,
-    check_new_folder,
-    resume_training,
-    start_patient,
-    train_patient,
-)
-from XVRegistrationLib.registration.model import read_card
+from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
+from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
+from XVRegistrationLib.jobs.training_job import start_training
+from XVRegistrationLib.registration.card import read_card
 
 if TYPE_CHECKING:
     import argparse
@@ -30,29 +28,62 @@ _DEFAULT_SID, _DEFAULT_SIZE, _DEFAULT_SPACING = 1020.0, (512, 512), (0.76, 0.76)
 def run(options: argparse.Namespace) -> int:
     """Train, or go on training, with progress; Ctrl-C says how to go on."""
     try:
+        if options.background:
+            _start_job(options)
+            return 0
         if options.resume:
             volume = read_volume(options.volume)
             with training() as progress:
                 model = resume_training(
-                    options.output, volume=volume, minutes=options.minutes, device=options.device, progress=progress
+                    options.output,
+                    volume=volume,
+                    minutes=options.minutes,
+                    seed=options.seed,
+                    device=options.device,
+                    progress=progress,
                 )
         else:
-            model = _train(options)
+            model, minutes = _prepare(options), _minutes(options)
+            with training() as progress:
+                model = train_patient(
+                    options.output, model, minutes=minutes, seed=options.seed, device=options.device, progress=progress
+                )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(options)) from None
     _say(options.output, model)
     return 0
 
 
-def _train(options: argparse.Namespace) -> PatientModel:
-    minutes = 5.0 if options.minutes is None else options.minutes
-    check_minutes(minutes)
+def _start_job(options: argparse.Namespace) -> None:
+    """The bank here, in seconds; the network in a job."""
+    minutes = options.minutes
+    if not options.resume:
+        minutes = _minutes(options)
+        if minutes == 0:
+            raise InputError("The bank alone takes seconds; train without --background, or for more than 0 minutes.")
+        _say(options.output, _prepare(options))
+    else:
+        check_device(options.device)
+    job = start_training(
+        Path(options.output), minutes=minutes, volume=Path(options.volume), device=options.device, seed=options.seed
+    )
+    console.print(f"{job.id} trains in the background: see `xvregistration jobs`.")
+
+
+def _minutes(options: argparse.Namespace) -> float:
+    return DEFAULT_MINUTES if options.minutes is None else float(options.minutes)
+
+
+def _prepare(options: argparse.Namespace) -> PatientModel:
+    """A new model with a bank; all input is checked before anything is written."""
+    check_minutes(_minutes(options))
+    check_device(options.device)
     check_new_folder(options.output)
     intrinsics = _intrinsics(options)
     pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
     volume = read_volume(options.volume)
     with counting("Bank") as count:
-        model = start_patient(
+        return start_patient(
             options.output,
             volume,
             intrinsics,
@@ -60,12 +91,6 @@ def _train(options: argparse.Namespace) -> PatientModel:
             sod=options.sod,
             pose_range=pose_range,
             progress=count,
-        )
-    if minutes == 0:
-        return model
-    with training() as progress:
-        return train_patient(
-            options.output, model, minutes=minutes, seed=options.seed, device=options.device, progress=progress
         )
 
 
@@ -81,15 +106,25 @@ def _intrinsics(options: argparse.Namespace) -> Intrinsics:
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
-    again = f"xvregistration train {options.volume} -o {options.output} --resume"
+    again = ["xvregistration", "train", options.volume, "-o", options.output, "--resume"]
     try:
         trained = read_card(options.output)["training"]
     except InputError:
         return "stopped before anything was saved."
+    if options.minutes is not None:
+        again += ["--minutes", f"{options.minutes:g}"]
+    if options.device is not None:
+        again += ["--device", options.device]
     if not trained:
-        return f"stopped before the first checkpoint; {options.output} holds the bank and registers without a network."
+        if options.seed != 0:
+            again += ["--seed", str(options.seed)]
+        return (
+            f"stopped before the first checkpoint. {options.output} holds the bank and registers without a network; "
+            f"go on with: {shlex.join(again)}"
+        )
     return (
-        f"stopped. {options.output} holds the checkpoint of {trained['seconds'] / 60:.1f} minutes; go on with: {again}"
+        f"stopped. {options.output} holds the checkpoint of {trained['seconds'] / 60:.1f} minutes; "
+        f"go on with: {shlex.join(again)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""DICOM X-rays: reading single-frame DX, CR, XA and RF images with their geometry, and writing plain DX images."""
+"""DICOM X-rays: reading single-frame DX, CR, XA and RF images with their geometry."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.files import replacing
-from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.imaging.xray import Scale, Xray
+from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset, FileDataset
+
+    from XVRegistrationLib.imaging.xray import Scale, Xray
 
 _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -27,8 +27,11 @@ _ENHANCED = ("1.2.840.10008.5.1.4.1.1.12.1.1", "1.2.840.10008.5.1.4.1.1.12.2.1")
 _PROJECTION_CLASSES = (_CR, _DX_FOR_PRESENTATION, _DX_FOR_PROCESSING, _XA, _RF)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-_NO_SID, _GIVE_SID = "DistanceSourceToDetector (0018,1110)", "the distance source-detector in mm with --sid"
-_NO_SPACING, _GIVE_SPACING = "ImagerPixelSpacing (0018,1164)", "the pixel spacing on the detector in mm with --spacing"
+_NO_SID, _NO_SPACING = "DistanceSourceToDetector (0018,1110)", "ImagerPixelSpacing (0018,1164)"
+_GIVE = {
+    "sdd": "the distance source-detector in mm with --sid",
+    "spacing": "the pixel spacing on the detector in mm with --spacing",
+}
 
 
 def read_dicom_xray(
@@ -43,48 +46,66 @@ def read_dicom_xray(
     `sid` (mm) and `spacing` (mm, or mm along columns and rows) take precedence over the header. A secondary capture says
     nothing reliable about its geometry and needs both. Raises InputError, which names the field that is missing.
     """
+    return whole(read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored), path)
+
+
+def whole(parts: PartialXray, path: str | os.PathLike[str]) -> Xray:
+    """The X-ray of a DICOM file's parts; raises InputError, which names the field that is missing."""
+    if parts.missing:
+        advice = [_GIVE[name] for name in parts.missing]
+        raise InputError(f"{path} does not state {' and '.join(parts.absent.values())}; give {' and '.join(advice)}.")
+    return parts.complete()
+
+
+def read_dicom_parts(
+    path: str | os.PathLike[str],
+    *,
+    sid: float | None = None,
+    spacing: float | tuple[float, float] | None = None,
+    mirrored: bool | None = None,
+) -> PartialXray:
+    """What a single-frame DX, CR, XA or RF file states of an X-ray, in mm and degrees; what it lacks is left open.
+
+    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored (see geometry.angles). Raises
+    InputError for a file that holds no X-ray.
+    """
     path = Path(path)
     dataset = _read_dataset(path)
     _check_image(dataset, path)
     values = _modality_values(dataset, path)
     distance, distance_origin = _distance(dataset, sid)
     pixel_spacing, spacing_origin = _pixel_spacing(dataset, spacing)
-    if distance is None or pixel_spacing is None:
-        missing = [_NO_SID] * (distance is None) + [spacing_origin] * (pixel_spacing is None)
-        advice = [_GIVE_SID] * (distance is None) + [_GIVE_SPACING] * (pixel_spacing is None)
-        raise InputError(f"{path} does not state {' and '.join(missing)}; give {' and '.join(advice)}.")
     pixels, scale, scale_origin = _grey_scale(dataset, values)
-    height, width = pixels.shape
-    return Xray(
+    angles = _angles(dataset)
+    sod = None if dataset.SOPClassUID == _SECONDARY_CAPTURE else _positive(dataset, "DistanceSourceToPatient", 1)
+    origins = {
+        "sdd": distance_origin,
+        "spacing": spacing_origin,
+        "principal_point": "assumed",
+        "size": "tag",
+        "mirrored": mirrored_origin(mirrored),
+        "scale": scale_origin,
+        "primary_angle": "tag",
+        "secondary_angle": "tag",
+        "sod": "tag",
+    }
+    optional = {"primary_angle": angles[0], "secondary_angle": angles[1], "sod": None if sod is None else sod[0]}
+    needed = {"sdd": distance, "spacing": pixel_spacing}
+    unknown = {name for name, value in {**optional, **needed}.items() if value is None}
+    return PartialXray(
         name=path.stem,
         pixels=pixels,
-        intrinsics=Intrinsics.centered(distance, pixel_spacing, (width, height), mirrored),
         scale=scale,
         path=str(path.resolve()),
-        origins={
-            "sdd": distance_origin,
-            "spacing": spacing_origin,
-            "principal_point": "assumed",
-            "size": "tag",
-            "mirrored": "user" if mirrored else "assumed",
-            "scale": scale_origin,
-        },
+        mirrored=angles[0] is not None if mirrored is None else mirrored,
+        sdd=distance,
+        spacing=pixel_spacing,
+        primary_angle=optional["primary_angle"],
+        secondary_angle=optional["secondary_angle"],
+        sod=optional["sod"],
+        origins={name: origin for name, origin in origins.items() if name not in unknown},
+        absent={name: origins[name] for name in needed if name in unknown},
     )
-
-
-def user_distance(sid: float) -> float:
-    """The distance source-detector that a user gave, mm; InputError unless it is positive."""
-    if not (np.isfinite(sid) and sid > 0):
-        raise InputError(f"The distance from source to detector (--sid) must be a positive number of mm, not {sid}.")
-    return float(sid)
-
-
-def user_spacing(spacing: float | tuple[float, float]) -> tuple[float, float]:
-    """The pixel spacing that a user gave as (dx, dy), mm; InputError unless it is positive."""
-    values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (2,))
-    if not (np.isfinite(values).all() and values.min() > 0):
-        raise InputError(f"The pixel spacing (--spacing) must be one or two positive numbers of mm, not {spacing}.")
-    return float(values[0]), float(values[1])
 
 
 def _read_dataset(path: Path) -> FileDataset:
@@ -177,13 +198,27 @@ def _pixel_spacing(
     return (plain[1], plain[0]), "assumed"
 
 
+def _angles(dataset: Dataset) -> tuple[float | None, float | None]:
+    """Primary and secondary angle of the C-arm in degrees, None where not stated."""
+    if dataset.SOPClassUID == _SECONDARY_CAPTURE:
+        return None, None
+    primary, secondary = (_numbers(dataset, f"Positioner{which}Angle", 1) for which in ("Primary", "Secondary"))
+    return None if primary is None else primary[0], None if secondary is None else secondary[0]
+
+
 def _positive(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """`count` positive numbers of an element, or None if it is absent, empty, zero or malformed."""
+    values = _numbers(dataset, keyword, count)
+    return values if values is not None and min(values) > 0 else None
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """`count` numbers of an element, or None if it is absent, empty or malformed."""
     try:
         values = np.atleast_1d(np.array(dataset.get(keyword), dtype=np.float64))
     except (TypeError, ValueError):
         return None
-    if values.shape != (count,) or not np.isfinite(values).all() or values.min() <= 0:
+    if values.shape != (count,) or not np.isfinite(values).all():
         return None
     return tuple(float(v) for v in values)
 
@@ -218,80 +253,3 @@ def _top(dataset: Dataset, values: NDArray[Any]) -> Any:
     if values.dtype.kind != "u" or int(values.max()) > top:
         return values.max()
     return values.dtype.type(top)
-
-
-def make_dicom_ids(seed: int | None = None) -> tuple[str, str]:
-    """UIDs of a new study and a series in it; random, or always the same ones for a seed."""
-    return _uid(seed, "study"), _uid(seed, "series")
-
-
-def _uid(seed: int | None, what: str) -> str:
-    import uuid
-
-    number = uuid.uuid4() if seed is None else uuid.uuid5(uuid.NAMESPACE_OID, f"XVRegistration {seed} {what}")
-    return f"2.25.{number.int}"  # the root under which anyone may make UIDs out of UUIDs (PS3.5, B.2)
-
-
-def write_dicom_dx(
-    path: str | os.PathLike[str],
-    pixels: NDArray[np.uint16],
-    intrinsics: Intrinsics,
-    *,
-    ids: tuple[str, str] | None = None,
-    seed: int | None = None,
-    instance_number: int = 1,
-    bits_stored: int = 16,
-) -> None:
-    """Write (H, W) linear intensities as a DX image For Processing, with its SID and spacing but no pose.
-
-    Images that belong together share `ids`, the UIDs of study and series. With a `seed` the file is always the same.
-    """
-    pixels = np.ascontiguousarray(pixels)
-    if pixels.dtype != np.uint16 or pixels.shape != intrinsics.size[::-1]:
-        raise ValueError(f"{pixels.dtype} pixels {pixels.shape} given; uint16 {intrinsics.size[::-1]} are needed.")
-    if not 1 <= bits_stored <= 16 or int(pixels.max()) >= 2**bits_stored:
-        raise ValueError(f"Pixels up to {pixels.max()} do not fit into {bits_stored} bits.")
-    dataset = _dx_dataset(pixels, intrinsics, ids or make_dicom_ids(seed), seed, instance_number, bits_stored)
-    with replacing(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
-
-
-def _dx_dataset(
-    pixels: NDArray[np.uint16], intrinsics: Intrinsics, ids: tuple[str, str], seed: int | None, number: int, bits: int
-) -> Dataset:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-    from pydicom.valuerep import format_number_as_ds
-
-    (dx, dy), (width, height) = intrinsics.spacing, intrinsics.size
-    row_column = [format_number_as_ds(dy), format_number_as_ds(dx)]
-    d = Dataset()
-    d.SOPClassUID = _DX_FOR_PROCESSING
-    d.StudyInstanceUID, d.SeriesInstanceUID = ids
-    d.SOPInstanceUID = _uid(seed, f"{d.SeriesInstanceUID} {number}")
-    d.PatientName, d.PatientID = "Anonymous", "Anonymous"
-    # What the standard wants present, but nobody needs to know. Which way the patient lies is part of the pose, and a
-    # simulated X-ray must not give that away.
-    d.PatientBirthDate = d.PatientSex = d.PatientOrientation = d.StudyDate = d.StudyTime = d.ContentDate = ""
-    d.ContentTime = d.AcquisitionDate = d.AcquisitionTime = d.AccessionNumber = d.StudyID = ""
-    d.ReferringPhysicianName = d.Manufacturer = ""
-    d.PatientIdentityRemoved, d.DeidentificationMethod = "YES", "Simulated image, no patient data written"
-    d.Modality, d.PresentationIntentType = "DX", "FOR PROCESSING"
-    d.SeriesNumber, d.InstanceNumber = 1, number
-    d.ImageType = ["ORIGINAL", "PRIMARY", ""]
-    d.ImageLaterality, d.AnatomicRegionSequence, d.AcquisitionContextSequence = "U", [], []
-    d.BurnedInAnnotation, d.LossyImageCompression = "NO", "00"
-    d.DetectorType, d.DistanceSourceToDetector = "DIRECT", format_number_as_ds(intrinsics.sdd)
-    d.ImagerPixelSpacing = d.DetectorElementSpacing = d.DetectorElementPhysicalSize = row_column
-    d.DetectorActiveDimensions = [format_number_as_ds(height * dy), format_number_as_ds(width * dx)]
-    d.DetectorActiveShape, d.DetectorConditionsNominalFlag = "RECTANGLE", "YES"
-    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
-    d.Rows, d.Columns = height, width
-    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, bits, bits - 1, 0
-    d.PixelIntensityRelationship, d.PixelIntensityRelationshipSign = "LIN", 1
-    d.RescaleIntercept, d.RescaleSlope, d.RescaleType = 0, 1, "US"
-    d.PresentationLUTShape = "IDENTITY"
-    d.add_new("PixelData", "OW", pixels.astype("<u2").tobytes())
-    d.file_meta = FileMetaDataset()
-    d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return d

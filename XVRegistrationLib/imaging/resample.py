@@ -43,6 +43,22 @@ def resample(image: torch.Tensor, source: Intrinsics, target: Intrinsics) -> tup
     return sampled, covered
 
 
+def cover_as(images: torch.Tensor, camera: Intrinsics, detector: Intrinsics) -> torch.Tensor:
+    """Images (B, H, W) rendered by `camera`, with what `detector` cannot see replaced as `resample` does it.
+
+    Pixels out of the detector get the value of the nearest pixel on it: what a network learns from looks as what it will
+    be given.
+    """
+    for axis, dimension in ((0, 2), (1, 1)):
+        on_detector = _positions(camera, detector, axis)
+        covered = np.flatnonzero((on_detector >= -0.5) & (on_detector <= detector.size[axis] - 0.5))
+        if covered.size == camera.size[axis]:
+            continue
+        nearest = np.clip(np.arange(camera.size[axis]), covered[0], covered[-1])
+        images = images.index_select(dimension, torch.from_numpy(nearest).to(images.device))
+    return images
+
+
 def _positions(target: Intrinsics, source: Intrinsics, axis: int) -> np.ndarray:
     """Source pixel coordinate of each target pixel along one axis, both as stored."""
     pixels = np.arange(target.size[axis], dtype=np.float64)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
 
@@ -117,6 +118,23 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     """
     image, matrix = _read_image(path)
     return Volume(image, matrix, name=_stem(path), path=str(Path(path).resolve()))
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Write a volume as NRRD, NIfTI or MetaImage, by the suffix of `path`, whole or not at all; `read_volume` reads it."""
+    import SimpleITK as sitk
+
+    lps = lps_to_ras(volume.ijk_to_ras)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array))
+    image.SetSpacing(volume.spacing.tolist())
+    image.SetDirection((lps[:3, :3] / volume.spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    try:
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=False)
+    except RuntimeError as e:
+        reason = str(e).strip().splitlines()[-1]
+        raise InputError(f"{path} cannot be written as a volume: {reason}") from e
 
 
 def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = None) -> LabelMap:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.imaging.dicom import read_dicom_xray, user_distance, user_spacing
-from XVRegistrationLib.imaging.xray import Scale, Xray
+from XVRegistrationLib.imaging.dicom import read_dicom_parts, whole
+from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
+
+    from XVRegistrationLib.imaging.xray import Scale, Xray
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Their headers state where pixels lie in mm. PNG, TIFF and JPEG at best state a resolution for printing.
@@ -38,39 +39,66 @@ def read_xray(
     says what bright pixels mean: without it DICOM's tags decide, and other files are taken as shown, dense being bright.
     Raises InputError, which says what is missing.
     """
-    path = Path(path)
-    suffix = _suffix(path)
-    if suffix in _DICOM_SUFFIXES or (suffix not in _SPACED_SUFFIXES + _PICTURE_SUFFIXES and _has_dicom_magic(path)):
-        xray = read_dicom_xray(path, sid=sid, spacing=spacing, mirrored=mirrored)
-        return xray if scale is None else _with_scale(xray, scale)
-    pixels, file_spacing = _read_image(path, suffix)
-    used = user_spacing(spacing) if spacing is not None else file_spacing
-    if sid is None or used is None:
-        missing = ["the distance source-detector"] * (sid is None) + ["the pixel spacing"] * (used is None)
-        options = ["--sid"] * (sid is None) + ["--spacing"] * (used is None)
+    parts = read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale)
+    if _is_dicom(Path(path)):
+        return whole(parts, path)
+    if parts.missing:
+        options = ["--sid"] * ("sdd" in parts.missing) + ["--spacing"] * ("spacing" in parts.missing)
         raise InputError(
-            f"{path} does not state {' and '.join(missing)}; give it in mm with {' and '.join(options)}, or use the DICOM file."
+            f"{path} does not state {' and '.join(parts.absent.values())}; give it in mm with {' and '.join(options)}, or use the DICOM file."
         )
-    height, width = pixels.shape
-    return Xray(
+    return parts.complete()
+
+
+def read_xray_parts(
+    path: str | os.PathLike[str],
+    *,
+    sid: float | None = None,
+    spacing: float | tuple[float, float] | None = None,
+    mirrored: bool | None = None,
+    scale: Scale | None = None,
+) -> PartialXray:
+    """What a file states of an X-ray, for the same files and options as `read_xray`; what it lacks is left open.
+
+    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored, others as not.
+    """
+    path = Path(path)
+    if _is_dicom(path):
+        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored)
+        if scale is None:
+            return parts
+        return dataclasses.replace(parts, scale=scale, origins={**parts.origins, "scale": "user"})
+    suffix = _suffix(path)
+    pixels, file_spacing = _read_image(path, suffix)
+    distance = None if sid is None else user_distance(sid)
+    used = user_spacing(spacing) if spacing is not None else file_spacing
+    origins = {
+        "sdd": "user",
+        "spacing": "tag" if spacing is None else "user",
+        "principal_point": "assumed",
+        "size": "tag",
+        "mirrored": mirrored_origin(mirrored),
+        "scale": "assumed" if scale is None else "user",
+    }
+    absent = {"sdd": "the distance source-detector"} if distance is None else {}
+    if used is None:
+        absent["spacing"] = "the pixel spacing"
+    return PartialXray(
         name=path.name[: len(path.name) - len(suffix)],
         pixels=pixels,
-        intrinsics=Intrinsics.centered(user_distance(sid), used, (width, height), mirrored),
         scale=scale or "attenuation",
         path=str(path.resolve()),
-        origins={
-            "sdd": "user",
-            "spacing": "tag" if spacing is None else "user",
-            "principal_point": "assumed",
-            "size": "tag",
-            "mirrored": "user" if mirrored else "assumed",
-            "scale": "assumed" if scale is None else "user",
-        },
+        mirrored=bool(mirrored),
+        sdd=distance,
+        spacing=used,
+        origins={name: origin for name, origin in origins.items() if name not in absent},
+        absent=absent,
     )
 
 
-def _with_scale(xray: Xray, scale: Scale) -> Xray:
-    return dataclasses.replace(xray, scale=scale, origins={**xray.origins, "scale": "user"})
+def _is_dicom(path: Path) -> bool:
+    suffix = _suffix(path)
+    return suffix in _DICOM_SUFFIXES or (suffix not in _SPACED_SUFFIXES + _PICTURE_SUFFIXES and _has_dicom_magic(path))
 
 
 def _suffix(path: Path) -> str:

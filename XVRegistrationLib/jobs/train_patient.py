@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_new_folder, training_seconds
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card
 from XVRegistrationLib.registration.model import (
-    CARD,
-    DEFAULT_SOD,
     load_model,
     load_network,
     load_optimizer,
     prepare_model,
-    read_card,
     save_model,
 )
 from XVRegistrationLib.training.trainer import Task, TrainingSettings, TrainingState, new_state, train
@@ -68,13 +67,10 @@ def train_patient(
     `resume_training` goes on.
     """
     check_minutes(minutes)
+    where = check_device(device)
     if minutes == 0:
         return model
-    torch.manual_seed(seed)
-    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
-    settings = TrainingSettings(seconds=60 * minutes, seed=seed)
-    state = new_state(network.to(_device(device)), settings)
-    return _run(Path(folder), model, state, settings, progress)
+    return _train_from_scratch(Path(folder), model, 60 * minutes, seed, where, progress)
 
 
 def resume_training(
@@ -82,43 +78,56 @@ def resume_training(
     *,
     volume: Volume | None = None,
     minutes: float | None = None,
+    seed: int = 0,
     device: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
-    """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget."""
-    if minutes is not None:
-        check_minutes(minutes)
-    training = read_card(folder)["training"]
-    if not training:
-        raise InputError(f"{folder} holds a bank and no network whose training could go on; train into a new folder.")
-    seconds = training["budget"] if minutes is None else 60 * minutes
-    if seconds <= training["seconds"]:
-        raise InputError(
-            f"{folder} has been trained for {training['seconds'] / 60:.1f} minutes already; ask for more with --minutes."
-        )
+    """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget.
+
+    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its.
+    """
+    card = read_card(folder)
+    seconds = training_seconds(folder, card, minutes)
+    where = check_device(device)
+    for half in Path(folder).glob(".part-*"):  # what a killed process had begun to write
+        half.unlink(missing_ok=True)
     model = load_model(folder, volume)
+    training = card["training"]
+    if not training:
+        return _train_from_scratch(Path(folder), model, seconds, seed, where, progress)
     assert model.network is not None
     settings = TrainingSettings(seconds=seconds, seed=training["seed"])
-    state = new_state(model.network.to(_device(device)), settings)
+    state = new_state(model.network.to(where), settings)
     _restore_optimizer(state.optimizer, load_optimizer(folder))
     state.elapsed, state.steps, state.images = training["seconds"], training["steps"], training["images"]
     state.history = list(training["history"])
     return _run(Path(folder), model, state, settings, progress)
 
 
-def check_new_folder(folder: str | os.PathLike[str]) -> None:
-    """Raise InputError unless a model may be written to `folder`."""
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; give a folder for the model.")
-    if (path / CARD).exists():
-        raise InputError(f"{path} already holds a model; go on with --resume, or choose another folder.")
+def check_device(name: str | None) -> torch.device:
+    """The device of this name, by default a GPU where there is one; InputError for one that this computer lacks."""
+    check_device_name(name)
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:  # torch built without CUDA asserts
+        reason = str(e).strip().splitlines()[0]
+        raise InputError(f"This computer cannot train on {device} ({reason}); use cpu.") from e
+    return device
 
 
-def check_minutes(minutes: float) -> None:
-    """Raise InputError for a time budget that is none."""
-    if not 0 <= minutes < float("inf"):
-        raise InputError(f"The time budget must be 0 or more minutes, not {minutes}.")
+def _train_from_scratch(
+    folder: Path,
+    model: PatientModel,
+    seconds: float,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[Progress], None] | None,
+) -> PatientModel:
+    torch.manual_seed(seed)
+    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    settings = TrainingSettings(seconds=seconds, seed=seed)
+    return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 
 
 def _run(
@@ -144,10 +153,6 @@ def _run(
     train(state, task, settings, progress, checkpoint)
     card = read_card(folder)
     return dataclasses.replace(model, network=load_network(folder, card), training=card["training"])
-
-
-def _device(name: str | None) -> torch.device:
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import subprocess
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.i18n import tr as _
@@ -68,9 +69,15 @@ def _install_packages(packages: list[str]) -> None:
     question = _("These Python packages will be installed into Slicer: {packages}. Continue?")
     if not slicer.util.confirmOkCancelDisplay(question.format(packages=", ".join(packages)), "XVRegistration"):
         return
-    if importlib.util.find_spec("slicer.packaging") is not None:
-        import slicer.packaging
+    try:
+        if importlib.util.find_spec("slicer.packaging") is not None:
+            import slicer.packaging
 
-        slicer.packaging.pip_ensure(packages, prompt_install=False, requester="XVRegistration")
-    else:
-        slicer.util.pip_install(packages)
+            slicer.packaging.pip_ensure(packages, prompt_install=False, requester="XVRegistration")
+        else:
+            slicer.util.pip_install(packages)
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise InputError(
+            "The packages could not be installed; is this computer connected to the network? Slicer's Python console "
+            "says what pip answered."
+        ) from error

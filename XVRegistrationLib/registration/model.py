@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from XVRegistrationLib.errors import InputError
@@ -24,20 +27,24 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
 from XVRegistrationLib.registration.bank import Bank, build_bank
+from XVRegistrationLib.registration.card import (
+    CARD,
+    DEFAULT_SOD,
+    FORMAT,
+    FORMAT_VERSION,
+    intrinsics_of,
+    pose_range_of,
+    read_card,
+    view_of,
+)
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
-FORMAT = "xvregistration model"
-FORMAT_VERSION = 1
-CARD = "model.json"
 _SAME_PLACE = 1e-3  # mm, and mm a voxel: what programs that rewrite a header differ by
-DEFAULT_SOD = 700.0
-"""Distance from the source to the isocentre where nothing else is known, mm; typical of C-arms."""
 
 
 @dataclass(eq=False)
@@ -63,16 +70,17 @@ def prepare_model(
     sod: float = DEFAULT_SOD,
     pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
+    pyramid: Pyramid | None = None,
 ) -> PatientModel:
     """A model that registers by its bank alone, ready in seconds; the isocentre is the volume's centre.
 
-    `progress` is called with renders done and renders in all.
+    `progress` is called with renders done and renders in all. `pyramid` is the volume's where there is one already.
     """
     nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
-    grid = density_grid(volume)
+    pyramid = pyramid or Pyramid(density_grid(volume))
     poses = pose_range or PoseRange()
-    bank = build_bank(grid, nominal, poses, intrinsics, progress=progress)
-    return PatientModel(volume, Pyramid(grid), nominal, poses, intrinsics, bank)
+    bank = build_bank(pyramid.finest, nominal, poses, intrinsics, progress=progress)
+    return PatientModel(volume, pyramid, nominal, poses, intrinsics, bank)
 
 
 def save_model(
@@ -119,11 +127,15 @@ def save_model(
     for kind in ("bank", "network", "optimizer"):
         for old in root.glob(f"{kind}-*.safetensors"):
             if old.name not in files.values():
-                old.unlink()
+                # Windows keeps a file that another process is reading; the next save removes it.
+                with suppress(PermissionError):
+                    old.unlink()
 
 
-def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> PatientModel:
-    """Read a model, and its volume from where the card says unless one is given.
+def load_model(
+    folder: str | os.PathLike[str], volume: Volume | None = None, pyramid: Pyramid | None = None
+) -> PatientModel:
+    """Read a model, and its volume from where the card says unless one is given, perhaps with the pyramid made of it.
 
     Raises InputError for a folder without a model, a volume that cannot be found, or one the model was not made for.
     """
@@ -145,36 +157,25 @@ def load_model(folder: str | os.PathLike[str], volume: Volume | None = None) -> 
             f"The model {root} was made for {volume.name} at another place: the voxels are the same, but not where they lie "
             "in RAS. Undo the transform or the change of its header, or train a model for this one."
         )
-    tensors = _load_tensors(root / card["files"]["bank"])
-    bank = Bank(tensors["poses"].numpy(), tensors["features"].float(), Intrinsics.from_dict(card["bank_intrinsics"]))
+    try:
+        bank, network = _load_parts(root, card)
+    except InputError:
+        # A training in another process may have replaced the files since the card was read.
+        fresh = read_card(root)
+        if fresh["files"] == card["files"]:
+            raise
+        card = fresh
+        bank, network = _load_parts(root, card)
     return PatientModel(
         volume,
-        Pyramid(density_grid(volume)),
-        NominalView(card["view"]["name"], tuple(card["view"]["isocenter"]), card["view"]["sod"]),
-        PoseRange(tuple(card["pose_range"]["rotation"]), tuple(card["pose_range"]["translation"])),
-        Intrinsics.from_dict(card["intrinsics"]),
+        pyramid or Pyramid(density_grid(volume)),
+        view_of(card),
+        pose_range_of(card),
+        intrinsics_of(card),
         bank,
-        load_network(root, card),
+        network,
         card["training"],
     )
-
-
-def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The card of a model folder; InputError where there is none or it is not one of ours."""
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise InputError(f"{folder} holds no model: {CARD} is missing. Make one with `xvregistration train`.")
-    try:
-        card: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as e:
-        raise InputError(f"{path} is damaged (not JSON: {e}); train the model again.") from e
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise InputError(f"{path} is not the card of an XVRegistration model.")
-    if card.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {card.get('format_version')}; this program reads {FORMAT_VERSION}."
-        )
-    return card
 
 
 def load_optimizer(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -200,9 +201,22 @@ def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
     return network
 
 
+def _load_parts(root: Path, card: dict[str, Any]) -> tuple[Bank, PoseNetwork | None]:
+    tensors = _load_tensors(root / card["files"]["bank"])
+    bank = Bank(tensors["poses"].numpy(), tensors["features"].float(), Intrinsics.from_dict(card["bank_intrinsics"]))
+    return bank, load_network(root, card)
+
+
 def _save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     with replacing(path) as temporary:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
+        try:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
+        except SafetensorError as e:
+            code = re.search(r"os error (\d+)", str(e))
+            if code is None:
+                raise
+            # safetensors hides that the disk is full in its text: callers look at OSError.errno.
+            raise OSError(int(code.group(1)), os.strerror(int(code.group(1))), str(path)) from e
 
 
 def _load_tensors(path: Path) -> dict[str, torch.Tensor]:

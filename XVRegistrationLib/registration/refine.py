@@ -13,6 +13,8 @@ from XVRegistrationLib.registration.similarity import NormalEquations, normal_eq
 from XVRegistrationLib.rendering.render import render_with_jacobian
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from numpy.typing import ArrayLike, NDArray
 
@@ -59,11 +61,16 @@ def target(xray: torch.Tensor, intrinsics: Intrinsics, pyramid: Pyramid, level: 
 
 
 def refine(
-    poses: ArrayLike, target: Target, pivot: ArrayLike, iterations: int
+    poses: ArrayLike,
+    target: Target,
+    pivot: ArrayLike,
+    iterations: int,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Refined poses (B, 4, 4) and their costs (B,) after at most `iterations` renders of each of the poses (B, 4, 4).
 
-    Each pose is damped for itself (Marquardt's scaling by the Hessian's diagonal), and its cost never rises.
+    Each pose is damped for itself (Marquardt's scaling by the Hessian's diagonal), and its cost never rises. `progress`
+    is called before each further render with the lowest cost so far; an exception from it ends the work.
     """
     current = np.array(poses, dtype=np.float64)
     centre = np.asarray(pivot, dtype=np.float64)
@@ -76,6 +83,8 @@ def refine(
         index = np.flatnonzero(active)
         if not index.size:
             break
+        if progress is not None:
+            progress(float(cost.min()))
         step = _solve(hessian[index], gradient[index], damping[index])
         proposed = increment(step, centre) @ current[index]
         tried = _evaluate(proposed, target, centre)

@@ -18,7 +18,7 @@ class Start:
     """A hypothesis that the registration started from."""
 
     kind: str
-    """Where it came from: "network" or "bank"."""
+    """Where it came from: "network", "bank", or the name that a given start has."""
     pose: NDArray[np.float64]
     """(4, 4) camera -> RAS."""
     cost: float

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from XVRegistrationLib.geometry.rigid import translation
+from XVRegistrationLib.geometry.camera import project
+from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.rendering.grid import DensityGrid
 from XVRegistrationLib.rendering.render import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -37,13 +39,95 @@ def label_grids(labels: LabelMap, values: Iterable[int]) -> dict[int, DensityGri
 
 
 def project_labels(
-    grids: dict[int, DensityGrid], pose: ArrayLike, intrinsics: Intrinsics, shortest: float = 1.0
+    grids: dict[int, DensityGrid],
+    pose: ArrayLike,
+    intrinsics: Intrinsics,
+    shortest: float = 1.0,
+    *,
+    pixels: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> dict[int, NDArray[np.bool_]]:
-    """Masks (H, W) of the pixels whose ray runs through a structure for at least `shortest` mm; empty ones are left out."""
-    poses = np.asarray(pose, dtype=np.float64)[None]
+    """Masks (H, W) of the pixels whose ray runs through a structure for at least `shortest` mm; empty ones are left out.
+
+    With `pixels` the rays of an image with so many pixels along its longer side are marched, in steps of a pixel's
+    footprint, and the lengths inside interpolated: several times faster, and right to about a pixel of that image.
+    `check` is called before each structure; an exception from it ends the work.
+    """
+    matrix = np.asarray(pose, dtype=np.float64)
+    camera = intrinsics if pixels is None else intrinsics.fitted(pixels)
     masks = {}
     for value, grid in grids.items():
-        mask = render(grid, poses, intrinsics)[0].numpy() >= shortest
+        if check is not None:
+            check()
+        left, top, right, bottom = _shadow(grid, matrix, camera)
+        if left >= right or top >= bottom:
+            continue
+        step = None if pixels is None else _footprint(grid, matrix, camera)
+        lengths = render(grid, matrix[None], _part(camera, left, top, right, bottom), step)[0].numpy()
+        mask = np.zeros(intrinsics.size[::-1], dtype=np.bool_)
+        if camera == intrinsics:
+            mask[top:bottom, left:right] = lengths >= shortest
+        else:
+            rows, columns = (
+                _Finer(first, count, fine, coarse)
+                for first, count, fine, coarse in zip(
+                    (top, left), lengths.shape, mask.shape, camera.size[::-1], strict=True
+                )
+            )
+            fine_lengths = columns.of(rows.of(lengths).T).T
+            mask[rows.place, columns.place] = fine_lengths >= shortest
         if mask.any():
             masks[value] = mask
     return masks
+
+
+class _Finer:
+    """Linear interpolation along one axis, from `count` pixels, the first of them `first`, of `coarse` to all `fine` in reach.
+
+    In NumPy because it is done for each structure alone: torch's threads would wait for each other longer than they work,
+    all the more when a training runs beside.
+    """
+
+    def __init__(self, first: int, count: int, fine: int, coarse: int) -> None:
+        ratio = fine / coarse
+        start = max(0, int(np.floor((first - 0.5) * ratio)))
+        stop = min(fine, int(np.ceil((first + count + 0.5) * ratio)))
+        self.place = slice(start, stop)
+        # One pixel more on each side: what the first and last pixel hold, which is nothing but at the image's border.
+        positions = np.clip((np.arange(start, stop) + 0.5) / ratio - 0.5 - first + 1, 0, count + 1)
+        self._lower = np.minimum(positions.astype(int), count)
+        self._share = (positions - self._lower).astype(np.float32)[:, None]
+
+    def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows of `values` (count, N) interpolated to those at `place`."""
+        padded = np.pad(values, ((1, 1), (0, 0)), mode="edge")
+        lower, upper = padded[self._lower], padded[self._lower + 1]
+        return lower + self._share * (upper - lower)
+
+
+def _footprint(grid: DensityGrid, pose: NDArray[np.float64], camera: Intrinsics) -> float:
+    """Size of a pixel at the structure, mm, but no less than a voxel of it."""
+    depth = float(transform_points(invert(pose), grid.center)[2])
+    return max(min(camera.spacing) * depth / camera.sdd, float(grid.spacing.min()))
+
+
+def _shadow(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
+    """The rectangle (left, top, right, bottom) of stored pixels, ends excluded, outside of which no ray meets the grid."""
+    width, height = intrinsics.size
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.data.shape[::-1]]), axis=-1).reshape(-1, 3)
+    pixels = project(transform_points(grid.grid_to_ras, corners), pose, intrinsics)
+    if np.isnan(pixels).any():  # the source is inside, or beside
+        return 0, 0, width, height
+    left, top = np.floor(pixels.min(axis=0)).astype(int).tolist()
+    right, bottom = (np.ceil(pixels.max(axis=0)).astype(int) + 1).tolist()
+    return max(0, left), max(0, top), min(width, right), min(height, bottom)
+
+
+def _part(intrinsics: Intrinsics, left: int, top: int, right: int, bottom: int) -> Intrinsics:
+    """The camera of a rectangle of stored pixels."""
+    cx, cy = intrinsics.principal_point
+    # The principal point is given in camera columns, which run the other way in a mirrored image.
+    first_column = intrinsics.size[0] - right if intrinsics.mirrored else left
+    return dataclasses.replace(
+        intrinsics, principal_point=(cx - first_column, cy - top), size=(right - left, bottom - top)
+    )

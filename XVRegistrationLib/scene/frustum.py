@@ -22,7 +22,7 @@ _COLOR_ARRAY = "Color"
 def add_frustum(scene: Any, name: str, intrinsics: Intrinsics, color: Color) -> Any:
     """Add a vtkMRMLModelNode of rays and detector outline with faint faces, in the camera frame, mm; 3D views only."""
     model = scene.AddNewNodeByClass("vtkMRMLModelNode", name)
-    model.SetAndObservePolyData(_poly_data(intrinsics, color))
+    update_frustum(model, intrinsics, color)
     model.CreateDefaultDisplayNodes()
     display = model.GetDisplayNode()
     display.SetVisibility2D(False)
@@ -35,6 +35,11 @@ def add_frustum(scene: Any, name: str, intrinsics: Intrinsics, color: Color) -> 
     display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseDirectMapping)
     display.SetScalarVisibility(True)
     return model
+
+
+def update_frustum(model: Any, intrinsics: Intrinsics, color: Color) -> None:
+    """Give a frustum's model node another geometry; its display stays as it is."""
+    model.SetAndObservePolyData(_poly_data(intrinsics, color))
 
 
 def _poly_data(intrinsics: Intrinsics, color: Color) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from XVRegistrationLib.errors import InputError
@@ -42,20 +43,63 @@ def new_segmentation(scene: Any, name: str) -> Any:
     return node
 
 
+def make_of_label_maps(node: Any) -> None:
+    """Say that a segmentation without segments is made of binary label maps, as all of this package's are."""
+    if node.GetSegmentation().GetNumberOfSegments() == 0:
+        node.GetSegmentation().SetSourceRepresentationName(_BINARY_LABEL_MAP)
+
+
 def add_layers(node: Any, layers: Iterable[Layer]) -> None:
     """Add the segments of layers to a vtkMRMLSegmentationNode, by label value; those of a layer share its image."""
-    images = [(_oriented_image(layer), layer) for layer in layers]
-    segments = [(value, *look, image) for image, layer in images for value, look in layer.segments.items()]
     segmentation = node.GetSegmentation()
     was_modifying = node.StartModify()
-    for value, name, color, image in sorted(segments, key=lambda segment: segment[0]):
+    for value, name, color, image in _segments_of_layers(layers):
         segment = slicer.vtkSegment()
         segment.SetName(name)
-        segment.SetColor(*color)
-        segment.SetLabelValue(value)
-        segment.AddRepresentation(_BINARY_LABEL_MAP, image)
+        _fill(segment, value, color, image)
         segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(name))
     node.EndModify(was_modifying)
+
+
+def replace_layers(node: Any, layers: Iterable[Layer]) -> None:
+    """As `add_layers`, but segments of the same names are refilled, with their IDs and display, and all others removed."""
+    segmentation = node.GetSegmentation()
+    present: dict[str, list[str]] = {}
+    for segment_id in segmentation.GetSegmentIDs():
+        present.setdefault(segmentation.GetSegment(segment_id).GetName(), []).append(segment_id)
+    was_modifying = node.StartModify()
+    # Surfaces of the old voxels, if somebody made any.
+    segmentation.InvalidateNonSourceRepresentations()
+    for value, name, color, image in _segments_of_layers(layers):
+        if present.get(name):
+            _fill(segmentation.GetSegment(present[name].pop(0)), value, color, image)
+        else:
+            segment = slicer.vtkSegment()
+            segment.SetName(name)
+            _fill(segment, value, color, image)
+            segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(name))
+    for segment_id in [i for left in present.values() for i in left]:
+        segmentation.RemoveSegment(segment_id)
+    node.EndModify(was_modifying)
+
+
+def copy_terminology(source_node: Any, node: Any) -> None:
+    """Give segments the terminology of the segments of the same name in another segmentation."""
+    tag = slicer.vtkSegment.GetTerminologyEntryTagName()
+    source, segmentation = source_node.GetSegmentation(), node.GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        original = source.GetSegment(source.GetSegmentIdBySegmentName(segment.GetName()))
+        text = vtk.reference("")
+        if original is not None and original.GetTag(tag, text):
+            segment.SetTag(tag, str(text))
+
+
+def segments_of(node: Any) -> list[tuple[str, str, Color]]:
+    """ID, name and colour of a segmentation's segments, in their order."""
+    segmentation = node.GetSegmentation()
+    segments = [(segment_id, segmentation.GetSegment(segment_id)) for segment_id in segmentation.GetSegmentIDs()]
+    return [(segment_id, segment.GetName(), tuple(segment.GetColor())) for segment_id, segment in segments]
 
 
 def segment_ids(node: Any, names: Iterable[str]) -> list[str]:
@@ -95,6 +139,19 @@ def layers_of_masks(
         layer.array[0][mask] = value
         layer.segments[value] = name, color
     return layers
+
+
+def _segments_of_layers(layers: Iterable[Layer]) -> list[tuple[int, str, Color, Any]]:
+    """Label value, name, colour and image of each segment, by label value."""
+    images = [(_oriented_image(layer), layer) for layer in layers]
+    segments = [(value, *look, image) for image, layer in images for value, look in layer.segments.items()]
+    return sorted(segments, key=lambda segment: segment[0])
+
+
+def _fill(segment: Any, value: int, color: Color, image: Any) -> None:
+    segment.SetColor(*color)
+    segment.SetLabelValue(value)
+    segment.AddRepresentation(_BINARY_LABEL_MAP, image)
 
 
 def _oriented_image(layer: Layer) -> Any:

@@ -46,15 +46,23 @@ def show_image_upright(slice_node: Any, image_node: Any, size: tuple[int, int]) 
     """
     ijk = ijk_to_world(image_node)
     columns, rows, _ = image_node.GetImageData().GetDimensions()
-    column, row = ijk[:3, 0], ijk[:3, 1]
+    width, height = columns * np.linalg.norm(ijk[:3, 0]), rows * np.linalg.norm(ijk[:3, 1])
+    mm_per_pixel = max(width / size[0], height / size[1])
+    was_modifying = slice_node.StartModify()
+    center_on_image(slice_node, image_node, ((columns - 1) / 2, (rows - 1) / 2))
+    slice_node.SetFieldOfView(size[0] * mm_per_pixel, size[1] * mm_per_pixel, 1.0)
+    slice_node.EndModify(was_modifying)
+
+
+def center_on_image(slice_node: Any, image_node: Any, pixel: tuple[float, float]) -> None:
+    """Put a slice view upright on a one-slice volume with this (column, row) in its middle; its zoom stays."""
+    ijk = ijk_to_world(image_node)
     slice_to_ras = np.eye(4)
-    slice_to_ras[:3, 0] = column / np.linalg.norm(column)
-    slice_to_ras[:3, 1] = -row / np.linalg.norm(row)
+    slice_to_ras[:3, 0] = ijk[:3, 0] / np.linalg.norm(ijk[:3, 0])
+    slice_to_ras[:3, 1] = -ijk[:3, 1] / np.linalg.norm(ijk[:3, 1])
     slice_to_ras[:3, 2] = np.cross(slice_to_ras[:3, 0], slice_to_ras[:3, 1])
-    slice_to_ras[:, 3] = ijk @ [(columns - 1) / 2, (rows - 1) / 2, 0, 1]
-    mm_per_pixel = max(columns * np.linalg.norm(column) / size[0], rows * np.linalg.norm(row) / size[1])
+    slice_to_ras[:, 3] = ijk @ [*pixel, 0, 1]
     was_modifying = slice_node.StartModify()
     slice_node.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(slice_to_ras))
     slice_node.UpdateMatrices()
-    slice_node.SetFieldOfView(size[0] * mm_per_pixel, size[1] * mm_per_pixel, 1.0)
     slice_node.EndModify(was_modifying)

@@ -48,6 +48,19 @@ def add_scalar_node(scene: Any, name: str, array: NDArray[Any], ijk_to_parent: N
     return node
 
 
+def update_voxels(node: Any, array: NDArray[Any]) -> None:
+    """Replace the voxels (K, J, I) of a scalar volume node, without a new image where shape and type are the same."""
+    stored = _as_slicer_stores(array)
+    image = node.GetImageData()
+    if image is not None and image.GetPointData().GetScalars() is not None:
+        present = slicer.util.arrayFromVolume(node)
+        if (present.shape, present.dtype) == (stored.shape, stored.dtype):
+            present[...] = stored
+            slicer.util.arrayFromVolumeModified(node)
+            return
+    slicer.util.updateVolumeFromArray(node, stored)
+
+
 def volume_from_node(node: Any) -> Volume:
     """The volume of a scalar volume node, its linear parent transforms applied to `ijk_to_ras`; voxels are copied.
 

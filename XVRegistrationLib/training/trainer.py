@@ -12,6 +12,7 @@ import torch
 
 from XVRegistrationLib.geometry.rigid import point_distance, transform_points
 from XVRegistrationLib.geometry.views import draw_poses
+from XVRegistrationLib.imaging.resample import cover_as
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.rendering.grid import matched_to
 from XVRegistrationLib.rendering.render import render
@@ -154,7 +155,8 @@ def train(
 
         poses = draw_poses(task.view, task.pose_range, settings.batch, rng)
         motion = torch.from_numpy(task.view.relative(poses)).float().to(device)
-        images = randomized(render(grid, poses, camera, step_length), generator)
+        images = cover_as(render(grid, poses, camera, step_length), camera, task.intrinsics)
+        images = randomized(images, generator)
         rotation, translation = network(images)
         loss = geodesic_distance(rotation, translation, motion[:, :3, :3], motion[:, :3, 3], radius).mean()
         state.optimizer.zero_grad(set_to_none=True)
@@ -186,6 +188,7 @@ def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tup
     poses = draw_poses(task.view, task.pose_range, _VALIDATION_SIZE, np.random.default_rng(1_234_567))
     footprint = min(camera.spacing) * task.view.sod / camera.sdd
     images = render(matched_to(task.grid, footprint / 2), poses, camera, footprint / 2)
+    images = cover_as(images, camera, task.intrinsics)
     return randomized(images, torch.Generator().manual_seed(7)).to(device), poses
 
 

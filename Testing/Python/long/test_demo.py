@@ -12,8 +12,8 @@ import pytest
 
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.scene.bundle import load_mrb
-from XVRegistrationLib.scene.registration import pose_from_node, xray_nodes_in
 from XVRegistrationLib.scene.standalone.app import start
+from XVRegistrationLib.scene.xrays import pose_from_node, xray_nodes_in
 
 pytestmark = pytest.mark.long
 

@@ -16,7 +16,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.imaging.dicom import write_dicom_dx
+from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 

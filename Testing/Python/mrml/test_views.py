@@ -13,12 +13,12 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from Testing.Python.mrml.phantom import GEOMETRIES, make_xray, pose_near
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
-from XVRegistrationLib.scene.registration import add_xray, xray_nodes_in
 from XVRegistrationLib.scene.standalone.cameras import direction_facing, placement_seeing
 from XVRegistrationLib.scene.standalone.graphics import missing_graphics
 from XVRegistrationLib.scene.standalone.pictures import picture_3d
 from XVRegistrationLib.scene.standalone.views import SliceView, ThreeDView
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+from XVRegistrationLib.scene.xrays import add_xray, xray_nodes_in
 
 
 def test_this_machine_can_draw():

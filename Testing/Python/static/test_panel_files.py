@@ -21,16 +21,23 @@ def module_source(tree):
 
 @pytest.fixture(scope="module")
 def panel_sources(tree, module_source):
-    files = sorted((tree.library / "panel").glob("*.py"))
-    return {"XVRegistration.py": module_source} | {path.name: path.read_text(encoding="utf-8") for path in files}
+    folder = tree.library / "panel"
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
+    return {"XVRegistration.py": module_source} | {n: path.read_text(encoding="utf-8") for n, path in files.items()}
+
+
+def _fields(source, name) -> dict[str, ast.AnnAssign]:
+    """Annotated fields of a class, by their names."""
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    node = next(c for c in classes if c.name == name)
+    return {field.target.id: field for field in node.body if isinstance(field, ast.AnnAssign)}
 
 
 @pytest.fixture(scope="module")
 def parameters(module_source):
     """Fields of the parameter node: name -> annotation."""
-    classes = [node for node in ast.walk(ast.parse(module_source)) if isinstance(node, ast.ClassDef)]
-    node = next(c for c in classes if c.name == "XVRegistrationParameterNode")
-    return {f.target.id: ast.unparse(f.annotation) for f in node.body if isinstance(f, ast.AnnAssign)}
+    fields = _fields(module_source, "XVRegistrationParameterNode")
+    return {name: ast.unparse(field.annotation) for name, field in fields.items()}
 
 
 def _property(widget, name) -> str | None:
@@ -83,6 +90,47 @@ def test_every_field_of_the_parameter_node_is_bound_or_used_by_the_panel(ui, par
     assert not {name for name in parameters.keys() - bound if not re.search(rf"\.{name}\b", source)}
 
 
+def test_a_script_without_a_parameter_node_has_the_same_fields_with_the_same_defaults(module_source, panel_sources):
+    def defaults(source, name):
+        values = {k: f.value and ast.unparse(f.value) for k, f in _fields(source, name).items()}
+        return {key: None if value in ("None", "''") else value for key, value in values.items()}
+
+    in_slicer = defaults(module_source, "XVRegistrationParameterNode")
+    assert in_slicer == defaults(panel_sources["parameters.py"], "Parameters")
+
+
+def test_the_values_that_a_bound_widget_allows_are_those_of_its_field(ui, parameters):
+    compared = 0
+    for widget in ui.iter("widget"):
+        field = _property(widget, "SlicerParameterName")
+        bounds = re.search(r"WithinRange\(([\d.]+), ([\d.]+)\)", parameters.get(field, "") if field else "")
+        if bounds:
+            compared += 1
+            shown = [float(_property(widget, side).strip()) for side in ("minimum", "maximum")]
+            assert shown == [float(bound) for bound in bounds.groups()], field
+    assert compared
+
+
+def test_the_numbered_sections_follow_each_other(ui):
+    titles = [_property(w, "text") for w in ui.iter("widget") if w.get("class") == "ctkCollapsibleButton"]
+    numbered = [title for title in titles if title[0].isdigit()]
+    assert numbered == ["1. Patient", "2. Model", "3. X-rays", "4. Register", "5. See it"]
+
+
+def test_no_two_labels_and_buttons_share_a_key(ui):
+    texts = [_property(w, "text") or "" for w in ui.iter("widget")]
+    keys = [found.group(1).lower() for text in texts if (found := re.search(r"&(\w)", text))]
+    assert keys
+    assert len(keys) == len(set(keys))
+
+
+def test_every_label_with_a_key_names_the_widget_that_it_leads_to(ui):
+    names = {w.get("name") for w in ui.iter("widget")}
+    for widget in ui.iter("widget"):
+        if widget.get("class") == "QLabel" and "&" in (_property(widget, "text") or ""):
+            assert _property(widget, "buddy") in names, widget.get("name")
+
+
 def test_every_widget_that_the_code_uses_exists(ui, panel_sources):
     names = {element.get("name") for tag in ("widget", "layout") for element in ui.iter(tag)}
     used = {name for source in panel_sources.values() for name in re.findall(r"\bui\.(\w+)", source)}
@@ -106,6 +154,8 @@ def test_every_input_has_a_tooltip(ui):
         "QCheckBox",
         "QLineEdit",
         "QComboBox",
+        "ctkSliderWidget",
+        "QTableWidget",
     }
     silent = [w.get("name") for w in ui.iter("widget") if w.get("class") in inputs and not _property(w, "toolTip")]
     assert not silent
@@ -144,3 +194,25 @@ def test_the_module_file_has_the_classes_that_slicer_looks_for_and_is_short(modu
 def test_the_panel_uses_nothing_that_qt_6_lacks(panel_sources):
     for name, source in panel_sources.items():
         assert not re.search(r"QTextCodec|QRegExp|QDesktopWidget|stateChanged", source), name
+
+
+def test_only_the_widgets_know_qt(tree, imports_of):
+    for path in (tree.library / "panel").glob("*.py"):
+        assert not {name.split(".")[0] for name in imports_of(path)} & {"qt", "ctk"}, path
+
+
+# A Q_PROPERTY of these names is a value in PythonQt and a method in PySide6: only property("name") works in both.
+PROPERTIES = "text|value|currentIndex|currentText|count|toolTip|checked|enabled|title|decimals|minimum|maximum"
+
+
+def test_no_widget_is_asked_by_a_getter_that_pythonqt_lacks(panel_sources):
+    asked = re.compile(rf"\b(?:ui\.\w+|combo|spin|box|bar|label|button|widget)\.(?:{PROPERTIES})\(")
+    for name, source in panel_sources.items():
+        assert not asked.findall(source), name
+
+
+def test_no_property_of_a_plain_widget_is_assigned(panel_sources, ui):
+    plain = [w.get("name") for w in ui.iter("widget") if w.get("class").startswith("Q")]
+    assigned = re.compile(rf"\bui\.(?:{'|'.join(plain)})\.\w+ = ")
+    for name, source in panel_sources.items():
+        assert not assigned.findall(source), name

@@ -18,8 +18,9 @@ from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid, point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
-from XVRegistrationLib.imaging.dicom import write_dicom_dx
-from XVRegistrationLib.registration.model import load_model, read_card
+from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.rendering.render import render
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xra
         (["train", "{ct}", "-o", "{new}", "--rotation", "20", "20", "-1"], "must not be negative"),
         (["train", "{ct}", "-o", "{new}", "--sod", "0"], "must be positive"),
         (["train", "{ct}", "-o", "{new}", "--geometry", "{folder}/names.csv"], "names.csv"),
+        (["train", "{ct}", "-o", "{new}", "--device", "gpu"], "no device"),
+        (["train", "{ct}", "-o", "{new}", "--background", "--minutes", "0"], "more than 0 minutes"),
         (["train", "{ct}", "-o", "{new}", "--resume"], "holds no model"),
         (["train", "{ct}", "-o", "{model}", "--resume", "--minutes", "nan"], "time budget"),
         (["register", "{model}", "{folder}/plain.png", "--sid", "1000", "--spacing", "1", "1", "-o", "{folder}"], "overwritten"),

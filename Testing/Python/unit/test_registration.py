@@ -12,9 +12,10 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import increment, point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
-from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.imaging.resample import cover_as, resample
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.networks.predict import network_camera
 from XVRegistrationLib.registration.bank import bank_features, best_of_bank
 from XVRegistrationLib.registration.model import load_model, prepare_model, save_model
 from XVRegistrationLib.registration.refine import Level, refine, target
@@ -147,6 +148,21 @@ def test_resampling_to_another_camera_shows_what_that_camera_sees(model):
     assert difference.abs().mean() < 0.02 * expected[covered].mean()
 
 
+@pytest.mark.parametrize("size", [(160, 80), (90, 150)])
+def test_a_network_learns_from_what_it_will_be_given_of_a_rectangular_detector(model, size):
+    """Its square camera also sees what is beside the detector: in training as in use that is the detector's border."""
+    detector = Intrinsics(1020.0, (2.4, 2.4), ((size[0] - 1) / 2 + 4, (size[1] - 1) / 2), size, mirrored=True)
+    square = network_camera(detector, 48)
+    pose = model.view.pose[None]
+    given, covered = resample(render(model.pyramid.finest, pose, detector)[0], detector, square)
+    rendered = render(model.pyramid.finest, pose, square)
+    learnt = cover_as(rendered, square, detector)[0]
+    assert not covered.all()
+    scale = given.mean()
+    assert (learnt - given).abs().mean() < 0.05 * scale
+    assert (rendered[0] - given).abs().mean() > 0.1 * scale
+
+
 def test_a_saved_model_registers_as_before(model, camera, tmp_path):
     save_model(tmp_path / "model", model)
     again = load_model(tmp_path / "model", model.volume)
@@ -218,3 +234,41 @@ def test_a_result_survives_json(model, camera):
     np.testing.assert_array_equal(again.pose, result.pose)
     assert again.intrinsics == result.intrinsics
     assert (again.name, again.similarity, again.winner) == (result.name, result.similarity, result.winner)
+
+
+def test_a_given_start_is_enough_and_progress_can_end_it(model, camera, points):
+    pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(21))[0]
+    xray = expose(model, pose, camera)
+    start = increment([6.0, -5.0, 12.0, 0.04, -0.03, 0.05], model.view.isocenter) @ pose
+    seen: list[tuple[int, int, float]] = []
+    found = register_xray(model, xray, (), {"current": start}, lambda *now: seen.append(now))
+    assert found.winner == "current"
+    assert point_distance(found.pose, pose, points) < 1.0
+    assert [level for level, _, _ in seen] == sorted(level for level, _, _ in seen)
+    assert {levels for _, levels, _ in seen} == {4}
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def stop(level: int, levels: int, similarity: float) -> None:
+        if level == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        register_xray(model, xray, progress=stop)
+
+
+def test_starts_compete_with_the_bank_and_cannot_take_its_name(model, camera):
+    pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(22))[0]
+    xray = expose(model, pose, camera)
+    away = increment([40.0, 40.0, 40.0, 0.5, 0.5, 0.5], model.view.isocenter) @ pose
+    found = register_xray(model, xray, ("bank",), {"header": away})
+    assert {s.kind for s in found.starts} == {"header", "bank"}
+    assert found.winner == "bank"
+    for sources, starts, sentence in [
+        ((), {}, "not from nothing"),
+        ((), {"bank": pose}, "cannot be called"),
+        ((), {"current": np.zeros((4, 4))}, "start 'current'"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            register_xray(model, xray, sources, starts)

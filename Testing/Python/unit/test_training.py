@@ -14,7 +14,8 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.jobs.train_patient import resume_training, start_patient, train_patient
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork, relative_motions
 from XVRegistrationLib.networks.predict import network_camera, predict
-from XVRegistrationLib.registration.model import load_model, read_card
+from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.training.losses import geodesic_distance
 from XVRegistrationLib.training.randomize import randomized
@@ -138,9 +139,13 @@ def test_training_is_interrupted_resumed_and_gets_better(phantom, camera, tmp_pa
         resume_training(folder, volume=phantom, minutes=0.01)
 
 
-def test_a_bank_alone_has_no_training_to_go_on_with(phantom, camera, tmp_path):
+def test_a_bank_alone_is_given_a_network_from_scratch_when_it_goes_on(phantom, camera, tmp_path):
     start_patient(tmp_path / "model", phantom, camera, pose_range=RANGE)
-    with pytest.raises(InputError, match="no network whose training could go on"):
-        resume_training(tmp_path / "model", volume=phantom)
+    with pytest.raises(InputError, match="more than 0"):
+        resume_training(tmp_path / "model", volume=phantom, minutes=0)
+    model = resume_training(tmp_path / "model", volume=phantom, minutes=0.02, seed=3)
+    assert model.network is not None
+    assert model.training["seed"] == 3
+    assert read_card(tmp_path / "model")["training"] == model.training
     with pytest.raises(InputError, match="already holds a model"):
         start_patient(tmp_path / "model", phantom, camera, pose_range=RANGE)

@@ -13,12 +13,12 @@ import vtk
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.frustum import frustum
 from XVRegistrationLib.geometry.rigid import transform_points
-from XVRegistrationLib.scene.registration import intrinsics_from_node, pose_from_node, xray_nodes_in
 from XVRegistrationLib.scene.segments import show_surfaces
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.standalone.cameras import direction_facing, placement_seeing
 from XVRegistrationLib.scene.standalone.views import ThreeDView, new_slice_logic
 from XVRegistrationLib.scene.transforms import show_image_upright
+from XVRegistrationLib.scene.xrays import intrinsics_from_node, pose_from_node, xray_nodes_in
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from XVRegistrationLib.scene.registration import XrayNodes
+    from XVRegistrationLib.scene.xrays import XrayNodes
 
 _VIEW_NAME = "XVPicture"
 # Texture of an X-ray in 3D, px along its longer side.

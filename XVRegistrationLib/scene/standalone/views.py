@@ -158,6 +158,11 @@ class SliceView(_View):
     def _set_background(self, volume_node: Any) -> None:
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
         self.logic.ResizeSliceNode(*self.size)
+        self.connect_image()
+
+    def connect_image(self) -> None:
+        """Draw the volumes that the composite node names, after somebody else set them."""
+        self.logic.UpdatePipeline()
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         self._image_actor.SetVisibility(True)
 

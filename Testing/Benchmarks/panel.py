@@ -1,0 +1,190 @@
+"""How the panel feels in the host: how soon it is usable, whether it is ever blocked, and how fast the DRR follows a C-arm.
+
+Each measurement runs in a process of its own: `panel.py {start,heartbeat,live} DATA` prints its rows as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "XVRegistration/XVRegistration.py"
+_STARTS = 5
+_BEAT_MS = 10
+_TRAINING_SECONDS = 60.0
+_LIVE_SECONDS = 10.0
+_PATIENCE = 300.0
+
+
+def run(data: Path, output: Path) -> None:
+    """Print and save the tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from XVRegistrationLib.files import write_json
+
+    _child("prepare", data)
+    starts = [_child("start", data)["seconds"] for _ in range(_STARTS)]
+    beats = _child("heartbeat", data)["phases"]
+    live = _child("live", data)["per_second"]
+    console = Console(width=120)
+    console.print(
+        f"Module usable after it is opened: {median(starts):.2f} s (median of {_STARTS}, worst {max(starts):.2f})"
+    )
+    table = Table(title="Gaps between beats of a 10 ms timer on the main thread, chest CT, ms")
+    for column in ("while", "seconds", "median", "99 %", "longest"):
+        table.add_column(column, justify="left" if column == "while" else "right")
+    for row in beats:
+        table.add_row(*(v if isinstance(v, str) else f"{v:.0f}" for v in row.values()))
+    console.print(table)
+    console.print(f"Live DRR at 256 px while the C-arm moves, drawing excluded: {live:.1f} a second")
+    write_json(output / "panel.json", {"start_s": starts, "gaps_ms": beats, "live_per_second": live})
+
+
+def _child(what: str, data: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="xvregistration-bench-") as home:
+        environment = {**os.environ, "XVREGISTRATION_HOME": home, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, __file__, what, str(data.resolve())]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def prepare(data: Path) -> dict[str, Any]:
+    from Testing.Host.demo_patient import prepare
+
+    return {"xrays": len(prepare(data))}
+
+
+def start(data: Path) -> dict[str, Any]:
+    """Seconds from opening the module until its widgets are there, filled, and answer to events."""
+    from Testing.Host import start_host
+
+    host = start_host()
+    began = time.perf_counter()
+    widget = host.open_module(MODULE)
+    host.wait_until(lambda: widget.ui.trainButton.toolTip)
+    seconds = time.perf_counter() - began
+    host.close()
+    return {"seconds": seconds}
+
+
+def heartbeat(data: Path) -> dict[str, Any]:
+    """Gaps between the beats of a timer while everything that takes long is done, phase by phase."""
+    from Testing.Host import start_host
+    from Testing.Host.__main__ import load_folder
+
+    host = start_host()
+    import qt
+
+    widget = host.open_module(MODULE)
+    session, ui = widget.logic.session, widget.ui
+    nodes = load_folder(data)
+    volume = next(node for node in nodes if node.IsA("vtkMRMLScalarVolumeNode"))
+    segmentation = next(node for node in nodes if node.IsA("vtkMRMLSegmentationNode"))
+    beats: list[float] = []
+    timer = qt.QTimer()
+    timer.setInterval(_BEAT_MS)
+    timer.timeout.connect(lambda: beats.append(time.perf_counter()))
+    phases: list[dict[str, Any]] = []
+
+    def phase(name: str, begin: Any, done: Any) -> None:
+        beats.clear()
+        timer.start()
+        host.process(0.1)
+        begin()
+        host.process(0.1)
+        host.wait_until(done, _PATIENCE)
+        timer.stop()
+        gaps = 1e3 * np.diff(beats)
+        phases.append(
+            {
+                "while": name,
+                "seconds": beats[-1] - beats[0],
+                "median": float(np.median(gaps)),
+                "99 %": float(np.percentile(gaps, 99)),
+                "longest": float(gaps.max()),
+            }
+        )
+
+    def set_parameter(name: str, value: Any) -> None:
+        setattr(session.parameters, name, value)
+
+    def registered() -> bool:
+        return all(row.state == "registered" for row in session.rows()) and not session.busy
+
+    files = sorted((data / "xrays").glob("*.dcm"))
+    phase("nothing is done", lambda: None, lambda: True)
+    phase("a CT is chosen, its bank made", lambda: set_parameter("volume", volume), lambda: session.model_view().ready)
+    phase("a segmentation is chosen", lambda: set_parameter("segmentation", segmentation), lambda: not session.busy)
+    phase(
+        "3 X-rays are read",
+        lambda: session.add_files(files),
+        lambda: len(session.rows()) == len(files) and not session.busy,
+    )
+    phase("3 X-rays are registered and drawn", session.register, registered)
+    set_parameter("minutes", _TRAINING_SECONDS / 60)
+    host.wait_until(lambda: ui.trainButton.isEnabled(), _PATIENCE)
+    phase("a network is trained", session.start_training, lambda: (session.model_view().fraction or 0.0) > 0.5)
+    phase("it is trained and 3 X-rays are registered", session.register, registered)
+    session.cancel_training()
+    host.wait_until(lambda: not session.training, _PATIENCE)
+    host.close()
+    host.errors.check()
+    return {"phases": phases}
+
+
+def live(data: Path) -> dict[str, Any]:
+    """DRRs a second that arrive in the scene while the pose never rests, without views that draw them."""
+    import slicer
+    import slicer.util
+
+    from XVRegistrationLib.imaging.volume import read_volume
+    from XVRegistrationLib.panel.parameters import Parameters
+    from XVRegistrationLib.panel.session import Session
+    from XVRegistrationLib.scene.standalone.app import start
+    from XVRegistrationLib.scene.volumes import add_volume
+
+    scene = start().scene
+    parameters = Parameters()
+    session = Session(scene, parameters)
+    parameters.volume = add_volume(scene, read_volume(data / "cxr.nii.gz"))
+    session.wait(_PATIENCE)
+    session.add_files(sorted((data / "xrays").glob("*.dcm"))[:1])
+    session.wait(_PATIENCE)
+    node = session.rows()[0].node
+    session.show(node)
+    session.wait(_PATIENCE)
+    transform = node.GetParentTransformNode()
+    pose = slicer.util.arrayFromTransformMatrix(transform)
+    arrived: list[tuple[int, ...]] = []
+    drr = slicer.util.getNode("DRR (xray-01)")
+    drr.AddObserver(
+        slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, lambda *_: arrived.append(drr.GetImageData().GetDimensions())
+    )
+    began, moved = time.perf_counter(), pose.copy()
+    while time.perf_counter() - began < _LIVE_SECONDS:
+        moved[:3, 3] = pose[:3, 3] + 20 * np.sin(time.perf_counter() - began) * pose[:3, 0]
+        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+        session.tick()
+        time.sleep(0.002)
+    seconds = time.perf_counter() - began
+    session.close()
+    assert {size[0] for size in arrived} == {256}, set(arrived)
+    return {"per_second": len(arrived) / seconds}
+
+
+if __name__ == "__main__":
+    print(json.dumps({f.__name__: f for f in (prepare, start, heartbeat, live)}[sys.argv[1]](Path(sys.argv[2]))))
+    sys.stdout.flush()
+    os._exit(0)

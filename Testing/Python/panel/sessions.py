@@ -1,0 +1,49 @@
+"""What the tests of the session do again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from Testing.Python.panel.patients import CAMERA, patient, pose_of
+from XVRegistrationLib.scene.volumes import add_volume
+from XVRegistrationLib.scene.xrays import pose_from_node
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.panel.session import Session
+    from XVRegistrationLib.panel.views import XrayRow
+
+TIMEOUT = 300.0
+
+
+def choose(session: Session, volume: Volume | None = None, **parameters: Any) -> None:
+    """Choose a volume, and wait until X-rays can be registered to it."""
+    for name, value in parameters.items():
+        setattr(session.parameters, name, value)
+    session.parameters.volume = add_volume(session.scene, volume or patient())
+    session.wait(TIMEOUT)
+    assert session.model_view().ready, session.log
+
+
+def add(session: Session, files: list[Path], **geometry: Any) -> list[Any]:
+    """The rows' nodes of X-rays that were read and completed."""
+    session.add_files(files)
+    session.wait(TIMEOUT)
+    for row in session.rows():
+        session.complete_geometry(row.node, **({"sdd": CAMERA.sdd} | geometry))
+    session.wait(TIMEOUT)
+    return [row.node for row in session.rows()]
+
+
+def row_of(session: Session, node: Any) -> XrayRow:
+    """The row of an X-ray."""
+    return next(row for row in session.rows() if row.node is node)
+
+
+def error_of(node: Any, number: int) -> float:
+    """Largest difference, mm for the position, between an X-ray's pose and `pose_of(number)`."""
+    return float(np.abs(pose_from_node(node) - pose_of(number)).max())

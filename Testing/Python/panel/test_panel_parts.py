@@ -1,0 +1,153 @@
+"""Parts of the panel by themselves, on the panel's own widgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from XVRegistrationLib.errors import InputError
+
+MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
+
+
+@pytest.fixture
+def panel(host, tmp_path, monkeypatch):
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path))
+    return host.open_module(MODULE)
+
+
+class Asked:
+    """Stands for the session where only what it is asked for matters."""
+
+    def __init__(self):
+        self.geometries, self.said = [], []
+
+    def complete_geometry(self, node, **values):
+        if values.get("sdd") == 101.0:
+            raise InputError("That is too near.")
+        self.geometries.append(values)
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def row(missing=("sdd",), spacing=(0.14321987, 0.2), **known):
+    from XVRegistrationLib.panel.views import XrayRow
+
+    values = {"spacing": spacing, "mirrored": True, "dense_is_bright": True, **known}
+    origins = {"spacing": "tag", "mirrored": "assumed", "dense_is_bright": "tag", "sdd": "user"}
+    texts = {"state": "", "outcome": "", "color": "grey", "hint": "", "geometry": ""}
+    return XrayRow(
+        "id", None, "run", True, True, **texts, values=values, origins=origins, missing=missing, thumbnail=None
+    )
+
+
+@pytest.fixture
+def form(panel):
+    """(form, session, widgets): a second form on the panel's widgets; the panel's own is disconnected."""
+    from XVRegistrationLib.panel.widgets.geometry_form import GeometryForm
+
+    ui = panel.ui
+    ui.geometryButton.clicked.disconnect(panel.panel._xrays._form.on_use)
+    session = Asked()
+    return GeometryForm(ui, session), session, ui
+
+
+def test_the_form_says_what_is_missing_and_where_the_rest_comes_from(host, form):
+    form, _, ui = form
+    form.show(row())
+    assert "distance" in ui.geometryLabel.text
+    assert "spacing" not in ui.geometryLabel.text
+    assert (ui.sddOriginLabel.text, ui.rowSpacingOriginLabel.text) == ("needed", "from the file")
+    assert ui.mirroredOriginLabel.text.startswith("assumed")
+    assert not ui.geometryButton.isEnabled()
+    assert "distance" in ui.geometryButton.toolTip
+
+
+def test_only_what_was_changed_is_set_and_rounding_changes_nothing(host, form):
+    form, session, ui = form
+    form.show(row())
+    ui.sddSpinBox.setValue(1000.0)
+    ui.geometryButton.click()
+    form.show(row(missing=(), sdd=1000.0))
+    assert not ui.geometryButton.isEnabled()
+    ui.rowSpacingSpinBox.setValue(0.25)
+    ui.mirroredCheckBox.setChecked(False)
+    ui.geometryButton.click()
+    assert session.geometries == [{"sdd": 1000.0}, {"spacing": (0.14321987, 0.25), "mirrored": False}]
+
+
+def test_what_the_user_types_stays_until_something_else_is_known(host, form):
+    form, _, ui = form
+    form.show(row())
+    ui.sddSpinBox.setValue(987.0)
+    form.show(row())
+    assert ui.sddSpinBox.value == 987.0
+    form.show(row(missing=(), sdd=1100.0))
+    assert ui.sddSpinBox.value == 1100.0
+
+
+def test_one_spacing_alone_is_not_taken(host, form):
+    form, _, ui = form
+    form.show(row(missing=("sdd", "spacing"), spacing=None))
+    ui.columnSpacingSpinBox.setValue(0.2)
+    assert not ui.geometryButton.isEnabled()
+    ui.rowSpacingSpinBox.setValue(0.2)
+    assert ui.geometryButton.isEnabled()
+
+
+def test_a_mistake_of_the_user_is_said_and_opens_nothing(host, form):
+    form, session, ui = form
+    form.show(row())
+    ui.sddSpinBox.setValue(101.0)
+    ui.geometryButton.click()
+    assert session.said == ["That is too near."]
+    assert session.geometries == []
+
+
+def test_deleting_asks_first_in_the_button_and_the_question_is_withdrawn(host, panel, monkeypatch):
+    from XVRegistrationLib.panel.widgets import model_section
+
+    monkeypatch.setattr(model_section, "SECONDS_TO_CONFIRM", 0.2)
+    section, deleted = panel.panel._model, []
+    monkeypatch.setattr(panel.logic.session, "delete_model", deleted.append)
+    section.on_delete()
+    assert "?" in panel.ui.deleteModelButton.text
+    assert not deleted
+    host.wait_until(lambda: "?" not in panel.ui.deleteModelButton.text)
+    section.on_delete()
+    assert not deleted
+    section.on_delete()
+    assert len(deleted) == 1
+
+
+def test_a_failure_of_the_timer_is_reported_once_and_the_panel_goes_on(host, panel, monkeypatch):
+    def fail():
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(panel.logic.session, "tick", fail)
+        host.process(0.4)
+    assert len(host.errors) == 1
+    assert "broken" in panel.ui.statusLabel.text
+    host.errors.clear()
+    panel.logic.session.say("All is well.")
+    host.wait_until(lambda: panel.ui.statusLabel.text == "All is well.")
+
+
+def test_a_training_is_watched_more_seldom_while_another_module_is_open(host, panel):
+    timer = panel.panel._timer
+    assert timer.interval < 50
+    host.leave_module()
+    assert timer.isActive()
+    assert timer.interval == 500
+    host.enter_module()
+    assert timer.interval < 50
+
+
+@pytest.mark.long
+def test_the_modules_own_test_for_inside_slicer_passes(host, panel):
+    import sys
+
+    sys.modules[type(panel).__module__].XVRegistrationTest().runTest()

@@ -1,0 +1,103 @@
+"""An X-ray as its file states it: pixels, and as much of the geometry as there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.imaging.xray import Scale, Xray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEEDED = ("sdd", "spacing")
+"""What an X-ray cannot be placed without; the rest can be assumed."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartialXray:
+    """An X-ray of which some of the geometry may be missing."""
+
+    name: str
+    pixels: NDArray[Any]
+    """(H, W) grey values, as in `Xray`."""
+    scale: Scale
+    path: str
+    mirrored: bool
+    sdd: float | None = None
+    """Distance from the source to the detector, mm."""
+    spacing: tuple[float, float] | None = None
+    """Along columns and rows on the detector, mm."""
+    primary_angle: float | None = None
+    """The C-arm's, degrees: towards the patient's left (LAO) is positive."""
+    secondary_angle: float | None = None
+    """The C-arm's, degrees: towards the patient's head (CRA) is positive."""
+    sod: float | None = None
+    """Distance from the source to the isocentre, as far as the file says (DICOM: to the patient), mm."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Where each known value came from: "tag", "assumed" or "user"."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """For each value that is needed and missing, what the file should have stated."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image, px."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the values that are needed and not known."""
+        return [name for name in NEEDED if getattr(self, name) is None]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known of the geometry, by name, as JSON-serialisable values in mm, degrees and px."""
+        width, height = self.size
+        values = {
+            "sdd": self.sdd,
+            "spacing": None if self.spacing is None else list(self.spacing),
+            "principal_point": [(width - 1) / 2, (height - 1) / 2],
+            "mirrored": self.mirrored,
+            "primary_angle": self.primary_angle,
+            "secondary_angle": self.secondary_angle,
+            "sod": self.sod,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def complete(self) -> Xray:
+        """The X-ray, where nothing is missing."""
+        if self.sdd is None or self.spacing is None:
+            raise InputError(f"The geometry of {self.name} is not complete: {' and '.join(self.missing)} missing.")
+        in_xray = ("sdd", "spacing", "principal_point", "size", "mirrored", "scale")
+        return Xray(
+            name=self.name,
+            pixels=self.pixels,
+            intrinsics=Intrinsics.centered(self.sdd, self.spacing, self.size, self.mirrored),
+            scale=self.scale,
+            path=self.path,
+            origins={name: self.origins[name] for name in in_xray},
+        )
+
+
+def mirrored_origin(mirrored: bool | None) -> str:
+    """Where the mirroring came from: only that an image is mirrored is something that a user says."""
+    return "user" if mirrored else "assumed"
+
+
+def user_distance(sid: float) -> float:
+    """The distance source-detector that a user gave, mm; InputError unless it is positive."""
+    if not (np.isfinite(sid) and sid > 0):
+        raise InputError(f"The distance from source to detector (--sid) must be a positive number of mm, not {sid}.")
+    return float(sid)
+
+
+def user_spacing(spacing: float | tuple[float, float]) -> tuple[float, float]:
+    """The pixel spacing that a user gave as (dx, dy), mm; InputError unless it is positive."""
+    values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (2,))
+    if not (np.isfinite(values).all() and values.min() > 0):
+        raise InputError(f"The pixel spacing (--spacing) must be one or two positive numbers of mm, not {spacing}.")
+    return float(values[0]), float(values[1])

@@ -1,0 +1,53 @@
+"""What belongs to a patient besides the volume: segmentation, targets and preset come back with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.panel.presets import load_presets
+from XVRegistrationLib.scene.patients import recall, remember
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.panel.context import Context
+
+_FIELDS = ("segmentation", "targets", "preset")
+
+
+class Belongings:
+    """Keeps parameters on the volume's node, and sets them when the volume is chosen again."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._kept: tuple[Any, ...] = ()
+
+    def forget(self) -> None:
+        """Look anew at what the parameters are."""
+        self._kept = ()
+
+    def bring(self, volume_node: Any, another: bool) -> None:
+        """Set what was chosen for this volume before; after `another` one, what belonged to that is let go.
+
+        What a script has just chosen together with the volume stays.
+        """
+        p = self._context.parameters
+        before = dict(zip(_FIELDS, self._kept or (None, None, p.preset), strict=True))
+        for name in _FIELDS:
+            if getattr(p, name) != before[name]:
+                continue
+            kept = recall(volume_node, name)
+            if name == "preset":
+                p.preset = kept if kept in load_presets() else p.preset
+            elif kept is not None or another:
+                setattr(p, name, kept)
+        if another:
+            p.modelFolder = ""
+        self._kept = ()
+
+    def keep(self, volume_node: Any) -> None:
+        """Remember on the volume's node what is chosen now."""
+        p = self._context.parameters
+        now = (p.segmentation, p.targets, p.preset)
+        if now != self._kept:
+            self._kept = now
+            for name, value in zip(_FIELDS, now, strict=True):
+                remember(volume_node, name, value)

@@ -1,0 +1,165 @@
+"""The structures of the CT's segmentation, known to the engine, and their projections on X-rays."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.handover import cleanup, write_array
+from XVRegistrationLib.scene.hierarchy import remove_nodes
+from XVRegistrationLib.scene.label_maps import label_map_of
+from XVRegistrationLib.scene.overlays import set_reprojected_labels
+from XVRegistrationLib.scene.transforms import to_world
+from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from XVRegistrationLib.imaging.colors import Color
+    from XVRegistrationLib.jobs.engine import Message
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.patient import Patient
+
+_LOOK_SECONDS = 0.5
+_PIXELS = 512
+"""Along the longer side of projected labels: finer edges are not to be seen."""
+_BINARY_LABEL_MAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+
+
+class Labels:
+    """The segmentation of the present volume."""
+
+    def __init__(self, context: Context, patient: Patient) -> None:
+        self._context = context
+        self._patient = patient
+        self.changed: Callable[[], object] = lambda: None
+        """Called when the labels on all X-rays are out of date."""
+        self.forget()
+
+    def forget(self) -> None:
+        self._handed: tuple[Any, ...] = (None, "", None)
+        """Segmentation node, engine's volume, and the content that the engine has."""
+        self._seen: Any = None
+        self._looked = 0.0
+        self._names: dict[int, tuple[str, Color]] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the engine can project them."""
+        return bool(self._names)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a segmentation was chosen that the engine has not got yet."""
+        return self._patient.ready and (self._wanted(), self._patient.key) != self._handed[:2]
+
+    def tick(self) -> None:
+        """Hand a segmentation to the engine that is new, or was edited and has been left alone since."""
+        if not self._patient.ready:
+            return
+        node, key = self._wanted(), self._patient.key
+        if (node, key) != self._handed[:2]:
+            self._names = {}
+            self._handed = (node, key, None)
+            if node is None:
+                self.changed()
+            else:
+                self._hand_over(node)
+        elif node is not None and time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            now = _content(node)
+            if now != self._seen:
+                self._seen = now
+            elif now != self._handed[2]:
+                self._hand_over(node)
+
+    def project(self, node: Any, done: Callable[[], object] = lambda: None) -> None:
+        """Draw the structures on an X-ray at its present pose, as soon as the engine has projected them."""
+        nodes = nodes_of(node)
+        if nodes is None:
+            return
+        if not self._names:
+            remove_nodes(self._context.scene, [node.GetNodeReference(PREFIX + "Labels")])
+            return
+        names, source, key = self._names, self._handed[0], self._patient.key
+
+        def drawn(message: Message) -> None:
+            present = nodes_of(node) if alive(self._context.scene, node) else None
+            if present is None or key != self._patient.key:
+                return
+            values, masks = message.fields["values"], message.arrays["masks"]
+            labels = [(*names[int(v)], mask.astype(np.bool_)) for v, mask in zip(values, masks, strict=True)]
+            terms = source if alive(self._context.scene, source) else None
+            set_reprojected_labels(self._context.scene, present, labels, source_node=terms)
+            done()
+
+        self._context.ask(
+            "project_labels",
+            drawn,
+            volume=key,
+            pose=pose_from_node(nodes.pose).tolist(),
+            intrinsics=read_intrinsics(node).fitted(_PIXELS).to_dict(),
+            values=None,
+            channel=f"labels {node.GetID()}",
+        )
+
+    def _wanted(self) -> Any:
+        parameters = self._context.parameters
+        node = None if parameters is None else parameters.segmentation
+        return node if alive(self._context.scene, node) else None
+
+    def _hand_over(self, node: Any) -> None:
+        key = self._patient.key
+        try:
+            array, ijk_to_ras, names = label_map_of(node, self._patient.node)
+            file = write_array(array, self._patient.folder)
+        except InputError as e:
+            self._handed = (node, key, _content(node))
+            self._context.say(str(e))
+            self.changed()
+            return
+        self._seen = _content(node)  # looked at last: making label maps of surfaces changes it
+        self._handed = (node, key, self._seen)
+        self._context.ask(
+            "labels",
+            lambda _message: self._taken(node, key, names, file),
+            on_error=lambda text: self._refused(text, file),
+            volume=key,
+            labels_file=str(file),
+            ijk_to_ras=ijk_to_ras.tolist(),
+            values=list(names),
+            names=[name for name, _color in names.values()],
+        )
+
+    def _taken(self, node: Any, key: str, names: dict[int, tuple[str, Color]], file: Path) -> None:
+        cleanup(file)
+        if self._handed[:2] == (node, key):
+            self._names = names
+            self._context.say(_("{count} structures can be drawn on the X-rays.").format(count=len(names)))
+            self.changed()
+
+    def _refused(self, text: str, file: Path) -> None:
+        cleanup(file)
+        self._context.say(text)
+
+
+def _content(node: Any) -> tuple[Any, ...]:
+    """What a segmentation holds, to be compared."""
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetNthSegment(i) for i in range(segmentation.GetNumberOfSegments())]
+    images = [segment.GetRepresentation(_BINARY_LABEL_MAP) for segment in segments]
+    times = [0 if image is None else image.GetMTime() for image in images]
+    looks = [(segment.GetName(), segment.GetColor()) for segment in segments]
+    try:
+        place = to_world(node.GetParentTransformNode(), node.GetName()).tobytes()
+    except InputError:
+        place = b""
+    return tuple(zip(looks, times, strict=True)), place

@@ -1,0 +1,35 @@
+"""What the user chose, where there is no parameter node: in scripts and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(eq=False)
+class Parameters:
+    """The fields of the module's parameter node, by the same names."""
+
+    volume: Any = None
+    """vtkMRMLScalarVolumeNode of the CT."""
+    segmentation: Any = None
+    """vtkMRMLSegmentationNode of the CT, or None."""
+    targets: Any = None
+    """vtkMRMLMarkupsFiducialNode, or None."""
+    preset: str = "thorax-ap"
+    minutes: float = 5.0
+    device: str = ""
+    """"cpu", "cuda" or "" for the best there is."""
+    modelFolder: str = ""  # noqa: N815 - as in the parameter node
+    useBank: bool = True  # noqa: N815
+    useNetwork: bool = True  # noqa: N815
+    useHeader: bool = True  # noqa: N815
+    usePreset: bool = False  # noqa: N815
+    useCurrent: bool = False  # noqa: N815
+    xray: Any = None
+    """vtkMRMLScalarVolumeNode of the X-ray that is shown."""
+    blend: float = 0.5
+    showLabels: bool = True  # noqa: N815
+    showOutlines: bool = True  # noqa: N815
+    showTargets: bool = True  # noqa: N815
+    liveDrr: bool = True  # noqa: N815

@@ -1,0 +1,290 @@
+"""Registering X-rays one after the other, and what came of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.table import RowMaker
+from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.removal import remove_xray
+from XVRegistrationLib.scene.results import write_registration
+from XVRegistrationLib.scene.volumes import voxels
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from XVRegistrationLib.jobs.engine import Message
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.model import Model
+    from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.panel.viewing import Viewing
+    from XVRegistrationLib.panel.views import XrayRow
+    from XVRegistrationLib.panel.xrays import Xrays
+
+
+@dataclass(eq=False)
+class _Task:
+    node: Any
+    name: str
+    from_here: bool
+    """Whether to refine from the present pose and from nowhere else."""
+    volume: Any = None
+    request: int = 0
+    share: float = 0.0
+
+
+class Registering:
+    """The queue of registrations."""
+
+    def __init__(self, context: Context, patient: Patient, model: Model, xrays: Xrays, viewing: Viewing) -> None:
+        self._context = context
+        self._patient = patient
+        self._model = model
+        self._xrays = xrays
+        self._viewing = viewing
+        self._rows = RowMaker(xrays)
+        self._queue: deque[_Task] = deque()
+        self._task: _Task | None = None
+        self._done = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None or bool(self._queue)
+
+    @property
+    def fraction(self) -> float | None:
+        if not self.busy:
+            return None
+        share = self._task.share if self._task is not None else 0.0
+        return (self._done + share) / (self._done + len(self._queue) + (self._task is not None))
+
+    def rows(self) -> list[XrayRow]:
+        queued = {task.node: "queued" for task in self._queue}
+        if self._task is not None:
+            queued[self._task.node] = "registering"
+        self._rows.prune(self._context.scene)
+        return [self._rows.row(node, queued.get(node, ""), node is self._viewing.node) for node in self._xrays.nodes()]
+
+    # What buttons do
+
+    def can_register(self, nodes: Sequence[Any] | None = None) -> str:
+        """Why these X-rays, or the checked ones, cannot be registered; empty if they can."""
+        obstacle = self._unready()
+        if obstacle:
+            return obstacle
+        chosen = self._xrays.checked() if nodes is None else nodes
+        if not self._xrays.nodes():
+            return _("Add an X-ray.")
+        if not chosen:
+            return _("Check the X-rays that are to be registered.")
+        if all(nodes_of(node) is None for node in chosen):
+            return _("Enter the geometry of the X-rays.")
+        p = self._context.parameters
+        if not (p.useBank or p.useNetwork or p.useHeader or p.usePreset or p.useCurrent):
+            return _("Choose at least one kind of start.")
+        if not (p.useBank or p.usePreset or p.useCurrent or (p.useNetwork and self._model.network)) and all(
+            self._xrays.header_pose(node) is None for node in chosen
+        ):
+            return _("None of the chosen kinds of start is there; choose the bank as well.")
+        return ""
+
+    def can_refine(self) -> str:
+        obstacle = self._unready()
+        if obstacle:
+            return obstacle
+        node = self._viewing.node
+        if node is None:
+            return _("Choose an X-ray of the table.")
+        return "" if nodes_of(node) is not None else _("Enter the geometry of the X-ray.")
+
+    def can_cancel(self) -> str:
+        return "" if self.busy else _("Nothing is being registered.")
+
+    def register(self, nodes: Sequence[Any] | None) -> None:
+        obstacle = self.can_register(nodes)
+        if obstacle:
+            raise InputError(obstacle)
+        chosen = self._xrays.checked() if nodes is None else list(nodes)
+        self._enqueue([node for node in chosen if nodes_of(node) is not None], from_here=False)
+        left = [name_of(node) for node in chosen if nodes_of(node) is None]
+        if left:
+            self._context.say(_("Left out until their geometry is entered: {names}.").format(names=", ".join(left)))
+
+    def refine_from_here(self, node: Any) -> None:
+        if node is None:
+            obstacle, node = self.can_refine(), self._viewing.node
+        else:
+            obstacle = self._unready() or ("" if nodes_of(node) is not None else _("Enter the geometry of the X-ray."))
+        if obstacle:
+            raise InputError(obstacle)
+        self._enqueue([node], from_here=True)
+
+    def cancel(self) -> None:
+        """Stop; poses stay where they are."""
+        names = [task.name for task in self._queue]
+        self._queue.clear()
+        if self._task is not None:
+            names.insert(0, self._task.name)
+            self._context.cancel(self._task.request)
+            self._task = None
+        if names:
+            self._context.say(_("Cancelled: {names}.").format(names=", ".join(names)))
+        self._context.changed.emit("xrays")
+
+    def remove(self, node: Any) -> None:
+        """Remove an X-ray from the scene, and from the queue."""
+        if not alive(self._context.scene, node) or not name_of(node):
+            raise InputError(_("Choose an X-ray of the table."))
+        self._queue = deque(task for task in self._queue if task.node is not node)
+        if self._task is not None and self._task.node is node:
+            self._context.cancel(self._task.request)
+            self._task = None
+        nodes = self._xrays.nodes()
+        if self._viewing.node is node:
+            others = [other for other in nodes if other is not node]
+            after = nodes.index(node) if node in nodes else 0
+            self._context.parameters.xray = others[min(after, len(others) - 1)] if others else None
+        self._rows.forget(node)
+        remove_xray(self._context.scene, node)
+        self._context.changed.emit("xrays")
+
+    # Its life
+
+    def tick(self) -> None:
+        if self._task is not None and not alive(self._context.scene, self._task.node):
+            self._drop(self._task)
+            self._task = None
+        if self._task is not None or not self._queue:
+            return
+        if self._model.problem or not self._patient.key:
+            if not self._patient.busy:
+                self._give_up(self._model.problem or self._patient.view().problem or _("Choose the CT."))
+        elif self._model.ready and not self._model.busy:
+            self._begin(self._queue.popleft())
+
+    def forget(self) -> None:
+        self._queue.clear()
+        self._task = None
+        self._rows.forget()
+
+    def _unready(self) -> str:
+        """Why nothing can be registered at all; a bank that is being made is waited for."""
+        if self._context.parameters is None:
+            return _("Choose the CT.")
+        problem = "" if self._patient.key else self._patient.view().problem
+        if self._patient.node is None or (problem and not self._patient.busy):
+            return problem or _("Choose the CT.")
+        return self._patient.view().problem or self._model.problem
+
+    def _enqueue(self, nodes: Sequence[Any], *, from_here: bool) -> None:
+        waiting = {task.node for task in self._queue} | ({self._task.node} if self._task is not None else set())
+        if not self.busy:
+            self._done = 0
+        for node in nodes:
+            if node not in waiting:
+                self._rows.outcome(node, "", "")
+                self._queue.append(_Task(node, name_of(node), from_here))
+        self._context.changed.emit("xrays")
+
+    def _begin(self, task: _Task) -> None:
+        if not alive(self._context.scene, task.node) or nodes_of(task.node) is None:
+            self._drop(task)
+            return
+        self._task = task
+        task.volume = self._patient.node
+        node = task.node
+        try:
+            sources, starts = self._starts(task)
+            intrinsics = read_intrinsics(node)
+            pixels = voxels(node)[0].copy()
+        except InputError as e:
+            self._failed(task, str(e))
+            return
+        self._context.say(_("Registering {name}...").format(name=task.name))
+        task.request = self._context.ask(
+            "register",
+            lambda message: self._registered(task, message),
+            on_error=lambda text: self._failed(task, text),
+            on_progress=lambda fields: self._progress(task, fields),
+            arrays={"pixels": pixels},
+            volume=self._patient.key,
+            model=str(self._model.folder),
+            name=task.name,
+            intrinsics=intrinsics.to_dict(),
+            scale=read_scale(node),
+            sources=sources,
+            starts=starts,
+        )
+        self._context.changed.emit("xrays")
+
+    def _starts(self, task: _Task) -> tuple[list[str], dict[str, list[list[float]]]]:
+        """Where hypotheses come from: sources of the model, and poses by their kind."""
+        p = self._context.parameters
+        nodes = nodes_of(task.node)
+        assert nodes is not None
+        if task.from_here:
+            return [], {"current": pose_from_node(nodes.pose).tolist()}
+        sources = ["network"] * (p.useNetwork and self._model.network) + ["bank"] * p.useBank
+        header = self._xrays.header_pose(task.node) if p.useHeader else None
+        starts = {} if header is None else {"header": header.tolist()}
+        if p.usePreset:
+            starts["preset"] = self._patient.nominal_pose.tolist()
+        if p.useCurrent:
+            starts["current"] = pose_from_node(nodes.pose).tolist()
+        return sources, starts
+
+    # What the engine says
+
+    def _progress(self, task: _Task, fields: dict[str, Any]) -> None:
+        if task is self._task:
+            share = float(fields["level"]) / max(float(fields["levels"]), 1.0)
+            if share != task.share:
+                task.share = share
+                self._context.changed.emit("xrays")
+
+    def _registered(self, task: _Task, message: Message) -> None:
+        if task is not self._task:
+            return  # cancelled, or removed, in the last moment
+        self._task = None
+        self._done += 1
+        nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
+        if nodes is None:
+            self._drop(task)
+            return
+        volume = task.volume if alive(self._context.scene, task.volume) else None
+        set_pose(nodes, message.fields["pose"])
+        write_registration(task.node, message.fields, volume)
+        self._xrays.moved(task.node)
+        if volume is self._patient.node:
+            self._viewing.refresh(task.node)
+        row = self._rows.row(task.node, "", False)
+        self._context.say(f"{task.name}: {row.outcome}")
+        self._context.changed.emit("xrays")
+
+    def _failed(self, task: _Task, text: str) -> None:
+        if task is not self._task:
+            return
+        self._task = None
+        self._done += 1
+        self._rows.outcome(task.node, "failed", text)
+        self._context.say(_("{name} could not be registered: {reason}").format(name=task.name, reason=text))
+        self._context.changed.emit("xrays")
+
+    def _give_up(self, reason: str) -> None:
+        for task in self._queue:
+            self._rows.outcome(task.node, "failed", reason)
+        self._queue.clear()
+        self._context.say(reason)
+        self._context.changed.emit("xrays")
+
+    def _drop(self, task: _Task) -> None:
+        """The X-ray, or its pose, was deleted while it was being registered."""
+        self._context.cancel(task.request)
+        self._context.say(_("{name} was removed; its registration was dropped.").format(name=task.name))
+        self._context.changed.emit("xrays")

@@ -1,0 +1,276 @@
+"""From a CT to registered X-rays: everything that the panel does, without any widget.
+
+A `Session` belongs to a scene and a parameter node. Its long work runs in child processes (the engine and training jobs), so every
+method returns at once; `tick()`, called many times a second by a timer, takes in what they report. A script calls `wait()`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from XVRegistrationLib.panel.context import Context
+from XVRegistrationLib.panel.model import Model
+from XVRegistrationLib.panel.patient import Patient
+from XVRegistrationLib.panel.presets import load_presets
+from XVRegistrationLib.panel.registering import Registering
+from XVRegistrationLib.panel.viewing import Viewing
+from XVRegistrationLib.panel.xrays import Xrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from XVRegistrationLib.panel.presets import Preset
+    from XVRegistrationLib.panel.signal import Signal
+    from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, XrayRow
+
+
+class Session:
+    """The work on one scene. All methods return at once; those that do something raise InputError when they cannot.
+
+    Parameters are read anew at every tick, so a change of any of them takes effect without a call. Nothing of the scene is
+    observed except its closing.
+    """
+
+    def __init__(self, scene: Any, parameters: Any, *, root: Path | None = None) -> None:
+        """`parameters`: the parameter node, `Parameters`, or None for now. `root`: the library's folder, else the user's."""
+        self._context = Context(scene, parameters, root)
+        self._patient = Patient(self._context)
+        self._model = Model(self._context, self._patient)
+        self._xrays = Xrays(self._context, self._patient)
+        self._model.camera = self._xrays.camera
+        self._viewing = Viewing(self._context, self._patient, self._xrays)
+        self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
+        self._context.changed.connect(self._on_change)
+        self._closing = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_event: self.scene_closing())
+
+    # What there is
+
+    @property
+    def changed(self) -> Signal[str]:
+        """Emits "patient", "model", "xrays", "status" or "view" when that is to be shown anew."""
+        return self._context.changed
+
+    @property
+    def scene(self) -> Any:
+        return self._context.scene
+
+    @property
+    def parameters(self) -> Any:
+        """The parameter node in use; None between two scenes."""
+        return self._context.parameters
+
+    def set_parameters(self, parameters: Any) -> None:
+        """Work with another parameter node; with None, rest (jobs go on)."""
+        self._context.parameters = parameters
+
+    def say(self, text: str) -> None:
+        """Make a sentence the status, and write it to the log."""
+        self._context.say(text)
+
+    @property
+    def status(self) -> str:
+        """The last sentence for the user."""
+        return self._context.status
+
+    @property
+    def log(self) -> list[str]:
+        """All sentences so far, with their time, oldest first (the last 500)."""
+        return list(self._context.log)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that `wait` would wait for: anything but a training."""
+        return (
+            self._context.busy or self._patient.busy or self._model.busy or self._registering.busy or self._viewing.busy
+        )
+
+    @property
+    def training(self) -> bool:
+        """Whether a training of the present model is under way."""
+        return self._model.job.running
+
+    # Its life
+
+    def tick(self) -> None:
+        """Take in what the child processes report and what the user changed; takes some milliseconds."""
+        if self.scene.IsBatchProcessing():
+            return  # a scene is being read or closed, and shows its progress through the event loop
+        self._context.poll()
+        self._patient.tick()
+        self._model.tick()
+        self._xrays.tick()
+        self._registering.tick()
+        self._viewing.tick()
+
+    def wait(self, timeout: float | None = None, *, training: bool = False) -> None:
+        """Tick until nothing is under way; with `training`, until that has ended too. TimeoutError after `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        self.tick()
+        while self.busy or (training and self.training):
+            if end is not None and time.monotonic() > end:
+                raise TimeoutError(f"Still at work after {timeout} s: {self.status}")
+            time.sleep(0.02)
+            self.tick()
+
+    def scene_closing(self) -> None:
+        """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
+        self._context.drop_requests()
+        for part in (self._registering, self._viewing, self._xrays, self._model, self._patient):
+            part.forget()
+
+    def close(self) -> None:
+        """End the engine and observe nothing any more; training jobs go on."""
+        if self._closing is not None:
+            self._context.scene.RemoveObserver(self._closing)
+            self._closing = None
+        self.scene_closing()
+        self._patient.close()
+        self._context.close()
+
+    def _on_change(self, topic: str) -> None:
+        if topic == "xrays":
+            self._model.fit_camera()
+
+    # 1 Patient
+
+    def presets(self) -> list[Preset]:
+        """The anatomies and views to choose from, by `Preset.name`."""
+        return list(load_presets().values())
+
+    def patient_view(self) -> PatientView:
+        """What was understood of the volume."""
+        return self._patient.view()
+
+    # 2 Model
+
+    def model_view(self) -> ModelView:
+        """The model's state, and how far its training is."""
+        return self._model.view()
+
+    def start_training(self) -> None:
+        """Train for the parameter `minutes` in a process of its own that outlives Slicer."""
+        self._model.start_training()
+
+    def cancel_training(self) -> None:
+        """Stop the training; its last checkpoint stays in use."""
+        self._model.job.cancel()
+
+    def resume_training(self) -> None:
+        """Go on with a training that was cancelled or interrupted; to `minutes` in all if it was finished."""
+        self._model.job.resume()
+
+    def training_curve(self) -> list[tuple[float, float, float | None]]:
+        """(seconds, loss, validation error in mm or None) of the present training, oldest first."""
+        return self._model.job.curve()
+
+    def training_chart(self) -> Any:
+        """vtkMRMLPlotChartNode of the present volume's training, or None."""
+        return self._model.job.chart
+
+    def library(self) -> list[LibraryRow]:
+        """All models of the library, those of the present volume first."""
+        return self._model.library()
+
+    def choose_model(self, folder: str | Path) -> None:
+        """Use this model for the present volume."""
+        self._model.choose(Path(folder))
+
+    def delete_model(self, folder: str | Path) -> None:
+        """Delete a model of the library from the disk; the one in use is replaced by a new bank."""
+        self._model.delete(Path(folder))
+
+    # 3 X-rays
+
+    def rows(self) -> list[XrayRow]:
+        """The X-rays of the present volume, and those that belong to none yet, in the order in which they were added."""
+        return self._registering.rows()
+
+    def add_files(self, paths: Iterable[str | Path]) -> None:
+        """Read X-ray files and add each to the scene; what cannot be read is said in `status`, and the others go on."""
+        self._xrays.add_files([Path(p) for p in paths])
+
+    def add_nodes(self, nodes: Iterable[Any]) -> None:
+        """Add copies of one-slice volume nodes of the scene; one that came from DICOM is read anew from its file."""
+        self._xrays.add_nodes(list(nodes))
+
+    def candidates(self) -> list[Any]:
+        """One-slice volume nodes of the scene that `add_nodes` could take."""
+        return self._xrays.candidates()
+
+    def set_checked(self, node: Any, checked: bool) -> None:
+        """Whether `register` takes this X-ray; kept in the scene."""
+        self._xrays.set_checked(node, checked)
+
+    def remove(self, node: Any) -> None:
+        """Remove an X-ray and everything that belongs to it from the scene."""
+        self._registering.remove(node)
+
+    def complete_geometry(
+        self,
+        node: Any,
+        *,
+        sdd: float | None = None,
+        spacing: tuple[float, float] | None = None,
+        mirrored: bool | None = None,
+        dense_is_bright: bool | None = None,
+    ) -> None:
+        """Set how an X-ray was taken (distance source-detector and spacing in mm); what is None stays as it is.
+
+        Also corrects an X-ray that is complete. As soon as nothing is missing the X-ray is placed in the scene.
+        """
+        self._xrays.complete_geometry(node, sdd, spacing, mirrored, dense_is_bright)
+
+    # 4 Register
+
+    def register(self, nodes: Sequence[Any] | None = None) -> None:
+        """Register these X-rays, or all checked ones that are complete, one after the other."""
+        self._registering.register(nodes)
+
+    def refine_from_here(self, node: Any = None) -> None:
+        """Register an X-ray (else the current one) from where its pose transform is now, and from nowhere else."""
+        self._registering.refine_from_here(node)
+
+    def cancel_registration(self) -> None:
+        """Stop the registration under way and empty the queue."""
+        self._registering.cancel()
+
+    def registration_progress(self) -> float | None:
+        """Share of the queue that is done, 0 to 1; None while nothing is registered."""
+        return self._registering.fraction
+
+    # 5 See it
+
+    def show(self, node: Any) -> None:
+        """Make an X-ray the current one: the one whose DRR follows its pose, and that the X-ray view shows."""
+        self._viewing.show(node)
+
+    def attach_view(self, slice_node: Any, composite_node: Any) -> None:
+        """Show the current X-ray in this slice view from now on; with None, None, in no view."""
+        self._viewing.attach(slice_node, composite_node)
+
+    # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
+
+    def can_train(self) -> str:
+        return self._model.can_train()
+
+    def can_cancel_training(self) -> str:
+        return self._model.job.can_cancel()
+
+    def can_resume_training(self) -> str:
+        return self._model.job.can_resume()
+
+    def can_add_xrays(self) -> str:
+        return self._xrays.can_add()
+
+    def can_register(self) -> str:
+        return self._registering.can_register()
+
+    def can_cancel_registration(self) -> str:
+        return self._registering.can_cancel()
+
+    def can_refine(self) -> str:
+        return self._registering.can_refine()

@@ -1,0 +1,271 @@
+"""What is drawn on the X-rays: the DRR that follows the pose, labels and targets, and the X-ray's own view."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.labels import Labels
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.overlays import set_drr, set_targets
+from XVRegistrationLib.scene.transforms import to_world
+from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
+from XVRegistrationLib.scene.xrays import OVERLAYS, name_of, nodes_of, pose_from_node, volume_node_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.jobs.engine import Message
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.panel.xrays import Xrays
+    from XVRegistrationLib.scene.xrays import XrayNodes
+
+_LIVE_PIXELS, _STILL_PIXELS = 256, 512
+"""Along the longer side of a DRR while the pose moves, and when it rests."""
+_REST_SECONDS = 0.3
+_LIVE_REQUESTS = 2
+"""One is rendered while the result of the other waits for the next tick."""
+
+
+class Viewing:
+    """The current X-ray, and what is drawn on all of them."""
+
+    def __init__(self, context: Context, patient: Patient, xrays: Xrays) -> None:
+        self._context = context
+        self._patient = patient
+        self._xrays = xrays
+        self._labels = Labels(context, patient)
+        self._labels.changed = self._redraw_labels
+        self._slice: Any = None
+        self._composite: Any = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of all nodes."""
+        self._node: Any = None
+        self._pose: NDArray[np.float64] | None = None
+        self._moved_at: float | None = None
+        self._live = 0
+        """Live DRRs that are under way."""
+        self._behind = False
+        """Whether the pose has moved on since the last live DRR was asked for."""
+        self._drawn_for: tuple[Any, ...] = ()
+        self._shown: tuple[Any, ...] = ()
+        self._upright: tuple[Any, ...] = ()
+        self._targets: tuple[Any, ...] = ()
+        self._problem = ""
+        self._outdated: set[str] = set()
+        """IDs of X-rays whose labels are of an earlier pose: they are hidden until they are right."""
+        self._labels.forget()
+
+    @property
+    def busy(self) -> bool:
+        return self._labels.busy or (self._patient.ready and (self._moved_at is not None or self._behind))
+
+    @property
+    def node(self) -> Any:
+        """Image node of the current X-ray, or None."""
+        p = self._context.parameters
+        node = None if p is None else p.xray
+        return node if alive(self._context.scene, node) and name_of(node) else None
+
+    def show(self, node: Any) -> None:
+        if not alive(self._context.scene, node) or not name_of(node):
+            raise InputError(_("Choose an X-ray of the table."))
+        if self._context.parameters is not None:
+            self._context.parameters.xray = node
+
+    def attach(self, slice_node: Any, composite_node: Any) -> None:
+        if self._slice is not None and slice_node is not self._slice and alive(self._context.scene, self._slice):
+            clear_view(self._slice, self._composite)
+        self._slice, self._composite = slice_node, composite_node
+        self._shown = ()
+
+    def tick(self) -> None:
+        if self._context.parameters is None or self._context.scene.IsClosing():
+            return
+        self._labels.tick()
+        node = self.node
+        if node is not self._node:
+            self._node, self._pose, self._moved_at, self._behind = node, None, None, False
+            self._context.changed.emit("view")
+            self._context.changed.emit("xrays")
+        nodes = None if node is None else nodes_of(node)
+        if nodes is not None and volume_node_of(node) in (None, self._patient.node):
+            self._follow(nodes)
+        self._follow_targets()
+        self._show(node)
+
+    def refresh(self, node: Any) -> None:
+        """Draw everything on an X-ray anew at its present pose: it was registered."""
+        nodes = nodes_of(node)
+        if nodes is None:
+            return
+        if node is self._node:
+            self._pose, self._moved_at, self._behind = _pose(nodes), None, False
+        self._outdated.add(node.GetID())
+        self._draw_targets(nodes)
+        if self._patient.ready:
+            self._ask_drr(node, _STILL_PIXELS, channel=f"still {node.GetID()}")
+            self._project_labels(node)
+
+    # The current X-ray
+
+    def _follow(self, nodes: XrayNodes) -> None:
+        """Draw what depends on the pose of the current X-ray when it has moved."""
+        try:
+            pose = _pose(nodes)
+        except InputError as e:
+            if self._problem != str(e):
+                self._problem = str(e)
+                self._context.say(str(e))
+            return
+        self._problem = ""
+        drawn_for = (self._patient.key, self._context.parameters.liveDrr, read_intrinsics(nodes.xray))
+        if self._pose is None or not np.array_equal(pose, self._pose) or drawn_for != self._drawn_for:
+            first = self._pose is None
+            self._pose, self._drawn_for = pose, drawn_for
+            self._moved_at, self._behind = time.monotonic(), not first
+            if not first:
+                self._note_move(nodes.xray, pose)
+            self._draw_targets(nodes)
+        if not self._patient.ready:
+            return
+        if self._behind and self._live < _LIVE_REQUESTS and self._context.parameters.liveDrr:
+            self._behind = False
+            self._live += 1
+            self._ask_drr(nodes.xray, _LIVE_PIXELS, channel="live", live=True)
+        if self._moved_at is not None and time.monotonic() - self._moved_at > _REST_SECONDS:
+            self._moved_at, self._behind = None, False
+            self._ask_drr(nodes.xray, _STILL_PIXELS, channel=f"still {nodes.xray.GetID()}")
+            self._project_labels(nodes.xray)
+
+    def _note_move(self, node: Any, pose: NDArray[np.float64]) -> None:
+        """An X-ray that the user moved is no longer where it was put first, nor are its labels where they belong."""
+        self._outdated.add(node.GetID())
+        if self._xrays.is_first_placed(node) and not np.allclose(pose, self._xrays.first_pose(node)[0]):
+            self._xrays.moved(node)
+        self._context.changed.emit("xrays")
+
+    def _ask_drr(self, node: Any, pixels: int, *, channel: str, live: bool = False) -> None:
+        nodes = nodes_of(node)
+        if nodes is None:
+            return
+        key = self._patient.key
+
+        def drawn(message: Message) -> None:
+            self._live -= live
+            present = nodes_of(node) if alive(self._context.scene, node) else None
+            if present is not None and key == self._patient.key:
+                set_drr(self._context.scene, present, message.arrays["image"])
+                if live:
+                    self._context.changed.emit("view")
+
+        def not_drawn(text: str) -> None:
+            self._live -= live
+            if text:
+                self._context.say(text)
+
+        self._context.ask(
+            "drr",
+            drawn,
+            on_error=not_drawn,
+            volume=key,
+            pose=_pose(nodes).tolist(),
+            intrinsics=read_intrinsics(node).to_dict(),
+            pixels=pixels,
+            channel=channel,
+        )
+
+    def _redraw_labels(self) -> None:
+        """The segmentation changed: it shows on all X-rays of the volume that were registered, and on the current one."""
+        for node in self._xrays.nodes():
+            if nodes_of(node) is not None and (node is self._node or not self._xrays.is_first_placed(node)):
+                self._project_labels(node)
+
+    def _project_labels(self, node: Any) -> None:
+        pose = _pose_of(node)
+
+        def done() -> None:
+            now = _pose_of(node) if alive(self._context.scene, node) else None
+            if now is not None and pose is not None and np.array_equal(now, pose):
+                self._outdated.discard(node.GetID())
+
+        self._labels.project(node, done)
+
+    # Targets
+
+    def _follow_targets(self) -> None:
+        targets = self._target_node()
+        now = (targets, 0 if targets is None else _mtime(targets), len(self._xrays.nodes()))
+        if now == self._targets:
+            return
+        self._targets = now
+        for node in self._xrays.nodes():
+            nodes = nodes_of(node)
+            if nodes is not None:
+                self._draw_targets(nodes)
+
+    def _draw_targets(self, nodes: XrayNodes) -> None:
+        targets = self._target_node()
+        if targets is not None or nodes.xray.GetNodeReference(PREFIX + "Targets") is not None:
+            set_targets(self._context.scene, nodes, targets)
+
+    def _target_node(self) -> Any:
+        targets = self._context.parameters.targets
+        return targets if alive(self._context.scene, targets) else None
+
+    # The view
+
+    def _show(self, node: Any) -> None:
+        if not alive(self._context.scene, self._slice) or not alive(self._context.scene, self._composite):
+            return
+        p = self._context.parameters
+        if node is None:
+            if self._shown != (None,):
+                self._shown = (None,)
+                clear_view(self._slice, self._composite)
+            return
+        overlays = tuple(node.GetNodeReferenceID(PREFIX + part) for part in OVERLAYS)
+        right = node.GetID() not in self._outdated
+        shown = (node, overlays, p.blend, p.showLabels and right, p.showOutlines and right, p.showTargets)
+        if shown != self._shown:
+            self._shown = shown
+            show_in_view(self._slice, self._composite, *shown[:1], *shown[2:])
+            self._upright = ()
+        nodes = nodes_of(node)
+        # Turning the view draws it, so that is done only where something moved.
+        place = b"" if nodes is None else to_world(nodes.pose, nodes.name).tobytes()
+        upright = (place, tuple(self._slice.GetDimensions()), node.GetSpacing())
+        if upright != self._upright:
+            self._upright = upright
+            keep_upright(self._slice, node)
+
+
+def _pose_of(node: Any) -> NDArray[np.float64] | None:
+    """The pose of an X-ray that is placed, or None."""
+    nodes = nodes_of(node)
+    try:
+        return None if nodes is None else _pose(nodes)
+    except InputError:
+        return None
+
+
+def _pose(nodes: XrayNodes) -> NDArray[np.float64]:
+    return pose_from_node(nodes.pose)
+
+
+def _mtime(targets: Any) -> tuple[Any, ...]:
+    """What can be seen of targets: positions in the world, names and colours."""
+    count = targets.GetNumberOfControlPoints()
+    points = tuple(
+        (targets.GetNthControlPointLabel(i), tuple(targets.GetNthControlPointPositionWorld(i))) for i in range(count)
+    )
+    display = targets.GetDisplayNode()
+    return points, None if display is None else (display.GetColor(), display.GetSelectedColor())

@@ -1,0 +1,107 @@
+"""What the panel shows, as plain values: a widget draws them, a script prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+GREEN, AMBER, RED, BLUE, GREY = "green", "amber", "red", "blue", "grey"
+"""Colours of outcomes: right, to be checked, failed, being worked on, nothing known. Never shown without words."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatientView:
+    """What was understood of the chosen volume."""
+
+    name: str = ""
+    kind: str = ""
+    """"CT", ... or "" while nothing is known."""
+    size_text: str = ""
+    """Field of view and voxel size in words, mm."""
+    check: str = ""
+    """What the look at the voxel values found, a sentence."""
+    ok: bool = False
+    """Whether X-rays can be registered to this volume."""
+    problem: str = ""
+    """Why not, or what is to be chosen, a sentence; empty if nothing is wrong."""
+    image: NDArray[Any] | None = None
+    """(h, w) uint8: the nominal view rendered, bone bright."""
+    markers: dict[str, str] = field(default_factory=dict)
+    """Side of `image` ("left", "right", "top", "bottom") -> R, L, A, P, H or F."""
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """The model of the patient and preset."""
+
+    state: str = "none"
+    """"none", "preparing" (bank), "bank" (ready without a network), "training", "network" (ready) or "failed"."""
+    text: str = ""
+    """The state in a sentence."""
+    fraction: float | None = None
+    """Share of the work that is done, 0 to 1; None while nothing is being done."""
+    eta: float | None = None
+    """Seconds that the work will still take; None if that is not known."""
+    folder: str = ""
+    ready: bool = False
+    """Whether X-rays can be registered with it, also while it is being trained."""
+    network: bool = False
+    """Whether a network is loaded."""
+    trained_minutes: float = 0.0
+    job: str = ""
+    """ID of the training job that is watched, or ""."""
+    job_state: str = ""
+    """"starting", "running", "done", "cancelled", "failed" or "interrupted"; "" without a job."""
+    error_mm: float | None = None
+    """Last validation error of the network, mm; None if there is none."""
+
+
+@dataclass(frozen=True)
+class LibraryRow:
+    """A model of the library."""
+
+    folder: Path
+    title: str
+    """Name for a list, without the patient's: view, training and date."""
+    fits: bool
+    """Whether it was made for the chosen volume."""
+    current: bool
+    """Whether it is the one in use."""
+
+
+@dataclass(frozen=True, eq=False)
+class XrayRow:
+    """An X-ray in the table."""
+
+    node_id: str
+    node: Any
+    """vtkMRMLScalarVolumeNode of one slice."""
+    name: str
+    checked: bool
+    """Whether "Register" takes it."""
+    current: bool
+    """Whether it is the one that the X-ray view shows."""
+    state: str
+    """"incomplete", "ready", "queued", "registering", "registered" or "failed"."""
+    outcome: str
+    """The state in words, with the similarity where there is one."""
+    color: str
+    """"green", "amber", "red", "blue" or "grey"."""
+    hint: str
+    """What the outcome means, for a tooltip."""
+    geometry: str
+    """Distance, spacing and size in words."""
+    values: dict[str, Any]
+    """What is known: sdd (mm), spacing ((dx, dy) mm), principal_point (px), mirrored, dense_is_bright, primary_angle,
+    secondary_angle (degrees), sod (mm)."""
+    origins: dict[str, str]
+    """Name in `values` -> "tag", "derived", "assumed" or "user"."""
+    missing: tuple[str, ...]
+    """Names that the user has to give ("sdd", "spacing")."""
+    thumbnail: NDArray[Any] | None
+    """(h, w) uint8 as displayed."""

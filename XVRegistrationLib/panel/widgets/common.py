@@ -1,0 +1,79 @@
+"""What the sections of the panel do alike: show text, bars and reasons, and answer to mistakes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import slicer.util
+
+from XVRegistrationLib.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def answering(say: Callable[[str], None], message: str) -> Iterator[None]:
+    """Around everything that a button does: what the user can mend is said in the status line, the rest by Slicer."""
+    with slicer.util.tryWithErrorDisplay(message):
+        try:
+            yield
+        except InputError as error:
+            say(str(error))
+
+
+def show_text(label: Any, text: str) -> None:
+    """Show the text, or nothing in its place if there is none; an unchanged one is not laid out again."""
+    if label.property("text") != text:
+        label.setText(text)
+    label.setVisible(bool(text))
+
+
+def show_progress(bar: Any, fraction: float | None, text: str = "") -> None:
+    """Show a bar from 0 to 1 with words on it; negative: how far is not known; None: no bar."""
+    bar.setVisible(fraction is not None)
+    if fraction is None:
+        return
+    bar.setRange(0, 0 if fraction < 0 else 1000)
+    bar.setValue(max(0, min(1000, round(fraction * 1000))))
+    bar.setFormat(text or "%p %")
+
+
+def allow(button: Any, obstacle: str, purpose: str) -> None:
+    """Enable a button unless something stands in its way; its tooltip says what, or else what the button does."""
+    button.setEnabled(not obstacle)
+    button.setToolTip(obstacle or purpose)
+
+
+@contextlib.contextmanager
+def quietly(*widgets: Any) -> Iterator[None]:
+    """While these are filled by the program they tell nobody: only the user's changes are passed on."""
+    blocked = [(widget, widget.blockSignals(True)) for widget in widgets]
+    try:
+        yield
+    finally:
+        for widget, before in blocked:
+            widget.blockSignals(before)
+
+
+def fill_choices(combo: Any, choices: list[tuple[str, str]], current: str) -> None:
+    """Offer (title, value) pairs with the current value chosen; nothing happens if that is what is shown."""
+    shown = [(combo.itemText(index), combo.itemData(index)) for index in range(combo_count(combo))]
+    with quietly(combo):
+        if shown != choices:
+            combo.clear()
+            for title, value in choices:
+                combo.addItem(title, value)
+        combo.setCurrentIndex(next((i for i, (_title, value) in enumerate(choices) if value == current), -1))
+
+
+def combo_count(combo: Any) -> int:
+    """Number of choices."""
+    return int(combo.property("count"))
+
+
+def chosen(combo: Any) -> str:
+    """Value of the current choice, "" if there is none."""
+    index = int(combo.property("currentIndex"))
+    return str(combo.itemData(index)) if index >= 0 else ""

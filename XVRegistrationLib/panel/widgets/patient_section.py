@@ -1,0 +1,61 @@
+"""1. Patient: the volume, what belongs to it, the view that is expected, and what was understood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.widgets.common import chosen, fill_choices, show_text
+from XVRegistrationLib.panel.widgets.pictures import pixmap_of, with_markers
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.panel.session import Session
+
+PICTURE = 146  # px, inside the frame of nominalLabel
+
+
+class PatientSection:
+    """The node selectors are bound to the parameter node by the module; here is the rest."""
+
+    def __init__(self, ui: Any, session: Session) -> None:
+        self.ui = ui
+        self._session = session
+        self._image: Any = None
+        ui.presetComboBox.activated.connect(self.on_preset)
+
+    def show(self) -> None:
+        parameters = self._session.parameters
+        presets = [(preset.title, preset.name) for preset in self._session.presets()]
+        fill_choices(self.ui.presetComboBox, presets, parameters.preset if parameters is not None else "")
+        if parameters is not None:
+            self._show_nodes(parameters)
+        view = self._session.patient_view()
+        # What stands in the way comes first: it is what the user has to do next.
+        said = (view.problem, view.kind, view.size_text, view.check)
+        show_text(self.ui.patientLabel, "\n".join(text for text in said if text))
+        self._show_picture(view.image, view.markers)
+
+    def on_preset(self, index: int = 0) -> None:
+        parameters = self._session.parameters
+        if parameters is not None:
+            parameters.preset = chosen(self.ui.presetComboBox)
+
+    def _show_nodes(self, parameters: Any) -> None:
+        """Show the nodes in use also where a selector was asked for one that it did not know yet, as while a scene is read."""
+        for selector, node in (
+            (self.ui.volumeSelector, parameters.volume),
+            (self.ui.segmentationSelector, parameters.segmentation),
+            (self.ui.targetsSelector, parameters.targets),
+        ):
+            if node is not None and selector.currentNode() is not node:
+                selector.setCurrentNode(node)
+
+    def _show_picture(self, image: Any, markers: dict[str, str]) -> None:
+        if image is not None and image is self._image:
+            return
+        self._image = image
+        if image is None:
+            self.ui.nominalLabel.clear()
+            self.ui.nominalLabel.setText(_("No view yet"))
+        else:
+            self.ui.nominalLabel.setPixmap(with_markers(pixmap_of(image), markers, PICTURE))

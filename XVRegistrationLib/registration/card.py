@@ -1,0 +1,54 @@
+"""The card of a model folder: what model.json says, read without torch, so that a list of models is quick to make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.views import NominalView, PoseRange
+
+if TYPE_CHECKING:
+    import os
+
+FORMAT = "xvregistration model"
+FORMAT_VERSION = 1
+CARD = "model.json"
+DEFAULT_SOD = 700.0
+"""Distance from the source to the isocentre where nothing else is known, mm; typical of C-arms."""
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a model folder; InputError where there is none or it is not one of ours."""
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise InputError(f"{folder} holds no model: {CARD} is missing. Make one with `xvregistration train`.")
+    try:
+        card: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as e:
+        raise InputError(f"{path} is damaged (not JSON: {e}); train the model again.") from e
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{path} is not the card of an XVRegistration model.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format version {card.get('format_version')}; this program reads {FORMAT_VERSION}."
+        )
+    return card
+
+
+def view_of(card: dict[str, Any]) -> NominalView:
+    """The nominal view that the model was made about."""
+    view = card["view"]
+    return NominalView(view["name"], tuple(view["isocenter"]), view["sod"])
+
+
+def pose_range_of(card: dict[str, Any]) -> PoseRange:
+    """The range of poses that the model was made for."""
+    return PoseRange(tuple(card["pose_range"]["rotation"]), tuple(card["pose_range"]["translation"]))
+
+
+def intrinsics_of(card: dict[str, Any]) -> Intrinsics:
+    """The camera that the bank and the network see."""
+    return Intrinsics.from_dict(card["intrinsics"])
