@@ -22,7 +22,8 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("XVRegistrationLib") is None:  # run from the source tree, where it lies beside this folder
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from XVRegistrationLib.panel import reload, selftest
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel import dependencies, reload, selftest
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.panel.widgets.panel import Panel
 
@@ -41,6 +42,17 @@ class XVRegistration(ScriptedLoadableModule):
             "trained for the patient. For research, not for clinical use."
         )
         parent.acknowledgementText = _("Built on PyTorch, NVIDIA Warp and timm.")
+        slicer.app.connect("startupCompleted()", onStartupCompleted)
+
+
+def onStartupCompleted() -> None:
+    """Offer the sample data; make the arrangement of views known, so that a scene saved in it has views at once."""
+    from XVRegistrationLib.panel import sample_data
+    from XVRegistrationLib.scene.layout import add_layout
+
+    sample_data.register()
+    if slicer.app.layoutManager() is not None:  # None without a main window
+        add_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode())
 
 
 @parameterNodeWrapper
@@ -61,7 +73,7 @@ class XVRegistrationParameterNode:
     useCurrent: bool = False
     xray: vtkMRMLScalarVolumeNode
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    showLabels: bool = True
+    showLabels: bool = False
     showOutlines: bool = True
     showTargets: bool = True
     liveDrr: bool = True
@@ -85,12 +97,14 @@ class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = XVRegistrationLogic()
-        self.panel = Panel(self.ui, self.logic.session)
+        self.panel = Panel(self.ui, self.logic.makeSession())
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.setParameterNode(self.logic.getParameterNode())
+        if self.parent.isEntered:  # reloaded: Slicer does not enter it again
+            self.enter()
 
     def cleanup(self) -> None:
         if self.panel is not None:
@@ -109,8 +123,8 @@ class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneChanged(self, caller=None, event=None) -> None:
+        self.setParameterNode(self.logic.getParameterNode())  # always: scripts use the session from any module
         if self.parent.isEntered:
-            self.setParameterNode(self.logic.getParameterNode())
             self.panel.attach_views()
 
     def onReload(self) -> None:
@@ -135,13 +149,23 @@ class XVRegistrationLogic(ScriptedLoadableModuleLogic):
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._session = None
+        self._complete = False  # whether all packages were found
 
     def getParameterNode(self):
         return XVRegistrationParameterNode(super().getParameterNode())
 
     @property
     def session(self):
-        """The work on the scene (XVRegistrationLib.panel.session.Session); made when it is first asked for."""
+        """The work on the scene (XVRegistrationLib.panel.session.Session); InputError while packages are missing."""
+        if not self._complete:
+            missing = dependencies.missing()
+            if missing:
+                raise InputError(f"Open the module and install what its Setup section lists: {', '.join(missing)}.")
+            self._complete = True
+        return self.makeSession()
+
+    def makeSession(self):
+        """The session, which without the packages can only rest; the panel then tells what is missing."""
         if self._session is None:
             self._session = Session(slicer.mrmlScene, self.getParameterNode())
         return self._session
@@ -152,11 +176,15 @@ class XVRegistrationTest(ScriptedLoadableModuleTest):
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
+        slicer.util.selectModule("XVRegistration")  # the widgets are used as a user does: they must be seen
 
     def runTest(self) -> None:
         self.setUp()
         self.test_from_volume_to_registered_xray()
 
     def test_from_volume_to_registered_xray(self) -> None:
+        missing = dependencies.missing()
+        if missing:
+            self.skipTest(f"Install what the module's Setup section lists: {', '.join(missing)}.")
         widget = slicer.util.getModuleWidget("XVRegistration")
         selftest.register_a_phantom(widget.ui, widget.logic, say=self.delayDisplay)

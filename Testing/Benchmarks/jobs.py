@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from XVRegistrationLib.cli.demo import INTRINSICS
-from XVRegistrationLib.cli.demo_data import demo_data
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.jobs.folder import read_job

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from XVRegistrationLib.cli.demo_data import demo_data
+from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from XVRegistrationLib.cli.demo import INTRINSICS, POSE_RANGE, bone_points
-from XVRegistrationLib.cli.demo_data import demo_data
 from XVRegistrationLib.cli.progress import counting, training
+from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.metrics import mtre, wilson_interval
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.files import write_json

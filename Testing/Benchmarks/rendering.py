@@ -13,7 +13,7 @@ from nanodrr.drr import DRR
 from rich.console import Console
 from rich.table import Table
 
-from XVRegistrationLib.cli.demo_data import demo_data
+from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.conventions import nanodrr_camera

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from XVRegistrationLib.cli.demo import INTRINSICS, POSE_RANGE
-from XVRegistrationLib.cli.demo_data import demo_data
 from XVRegistrationLib.cli.progress import counting
+from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx

@@ -34,6 +34,31 @@ _PANEL_WIDTH = 480
 _PAUSE = 0.003  # s between two rounds of events
 
 
+class _ModuleSelector:
+    """`slicer.util.moduleSelector()`: as there is one module, it can only be entered."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def selectModule(self, name: str) -> None:
+        module = self._host.module
+        if module is None or module.name != name:
+            raise ValueError(f"There is no module {name}")
+        if not module.widgetRepresentation().isEntered:
+            self._host.enter_module()
+
+
+class _MainWindow(qt.QMainWindow):
+    """`slicer.util.mainWindow()`."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self._host_selector = _ModuleSelector(host)
+
+    def moduleSelector(self) -> _ModuleSelector:
+        return self._host_selector
+
+
 class Host:
     """A running stand-in for Slicer. There is one in a process: `Testing.Host.start_host` makes it."""
 
@@ -43,7 +68,7 @@ class Host:
         self.dialogs = FileDialogs(testing)
         scripted_module.install()
         parameter_node.install()
-        self.window: Any = qt.QMainWindow()
+        self.window: Any = _MainWindow(self)
         self.window.setObjectName("qSlicerMainWindow")
         self.window.setWindowTitle("XVRegistration host (not 3D Slicer)")
         self.panel: Any = qt.QScrollArea()
@@ -74,6 +99,7 @@ class Host:
         """Load a scripted module and show its panel, as choosing it in Slicer does; return its widget object."""
         self.close_module()
         self.module = scripted_module.load_module(Path(path).resolve())
+        self.app.startupCompleted.emit()  # Slicer has loaded its modules then, and opened none
         representation = self.module.widgetRepresentation()
         self.panel.setWidget(representation)
         representation.enter()

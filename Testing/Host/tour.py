@@ -45,6 +45,7 @@ class Tour:
 
         segmentation, volume = _sorted(load_folder(self.data))
         targets = add_targets(segmentation)
+        segmentation.CreateClosedSurfaceRepresentation()
         self.picture("empty")
         self.host.select_node(self.ui.volumeSelector, volume)
         self.host.select_node(self.ui.segmentationSelector, segmentation)
@@ -84,6 +85,7 @@ class Tour:
         pushed = found.copy()
         pushed[:3, 3] += 25.0 * found[:3, 0]
         pose.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(pushed))
+        self.host.process(0.2)
         self.wait(lambda: not self.session.busy)
         self.picture("moved")
         self.host.click(self.ui.refineButton)

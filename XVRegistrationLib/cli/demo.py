@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.demo_data import ATTRIBUTION, demo_data
 from XVRegistrationLib.cli.demo_scene import Overlay, write_scene
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.demo_data import ATTRIBUTION, demo_data
 from XVRegistrationLib.evaluation.metrics import farthest_points, mpd, mtre
 from XVRegistrationLib.evaluation.pictures import training_curve
 from XVRegistrationLib.evaluation.report import Case, console_table, summary_line, write_report

@@ -148,7 +148,10 @@ def _check_image(dataset: Dataset, path: Path) -> None:
 
 def _modality_values(dataset: Dataset, path: Path) -> NDArray[Any]:
     """(H, W) pixel values after the modality transform (rescale or look-up table)."""
-    from pydicom.pixels.processing import apply_modality_lut
+    try:
+        from pydicom.pixels.processing import apply_modality_lut
+    except ImportError:  # before pydicom 3, as in Slicer 5.10
+        from pydicom.pixel_data_handlers.util import apply_modality_lut  # type: ignore[no-redef,unused-ignore]
 
     try:
         stored = dataset.pixel_array

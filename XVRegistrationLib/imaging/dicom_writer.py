@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from XVRegistrationLib.files import replacing
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
@@ -52,7 +53,16 @@ def write_dicom_dx(
         raise ValueError(f"Pixels up to {pixels.max()} do not fit into {bits_stored} bits.")
     dataset = _dx_dataset(pixels, intrinsics, ids or make_dicom_ids(seed), seed, instance_number, bits_stored)
     with replacing(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+        _save(dataset, temporary)
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    """Write a file with its preamble and meta information."""
+    from pydicom import __version_info__ as version
+
+    # The option has another name, and another sense, before pydicom 3, as in Slicer 5.10.
+    whole: dict[str, Any] = {"enforce_file_format": True} if int(version[0]) >= 3 else {"write_like_original": False}
+    dataset.save_as(path, **whole)
 
 
 def _dx_dataset(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import os
 
 DEFAULT_MINUTES = 5.0
+KEPT_VOLUME = "volume.npy"
+"""A copy of the volume in the model's folder, made for one training, which removes it when it has read it."""
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
@@ -68,3 +70,9 @@ def check_volume(folder: str | os.PathLike[str], card: dict[str, Any], volume: P
     if not Path(place).exists():
         raise InputError(f"The volume of the model {folder} is no longer at {place}; give its new place.")
     return None
+
+
+def is_kept_volume(volume: str | os.PathLike[str], model: Path) -> bool:
+    """Whether `volume` is the copy in the model's folder, and no file of the user's."""
+    path = Path(volume)
+    return path.name == KEPT_VOLUME and path.parent.resolve() == Path(model).resolve()

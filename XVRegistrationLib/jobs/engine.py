@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs.engine_protocol import ADDRESS_FILE, ProtocolError, decode, encode
@@ -61,11 +62,15 @@ class Engine:
     ) -> None:
         """Nothing is started yet. `command` and `environment` replace the Python and the variables that the child gets.
 
-        What the child prints goes to the file `log`, or to one that is deleted at the end.
+        What the children print goes to the file `log`, which the first one begins anew, or where it cannot be written to
+        one that is deleted at the end.
         """
         self._command = list(command) if command is not None else None
         self._environment = dict(environment) if environment is not None else None
         self._log = log
+        self._log_begun = False
+        self._printed: tuple[Path, int] | None = None  # file, and where in it this child's words begin
+        self._reason = ""
         self._state: State = "stopped"
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -97,7 +102,7 @@ class Engine:
         if self._state in ("starting", "ready"):
             return
         self._drop()
-        self._folder = Path(tempfile.mkdtemp(prefix="xvregistration-engine-"))
+        self._reason = ""
         self._key = secrets.token_bytes(32)
         command = self._command if self._command is not None else interpreter()
         # Ctrl-C in a terminal is for the program that waits, not for its engine.
@@ -105,7 +110,8 @@ class Engine:
         if sys.platform == "win32":
             separate = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         try:
-            with self._log_path().open("ab") as log:
+            self._folder = Path(tempfile.mkdtemp(prefix="xvregistration-engine-"))
+            with self._open_log(self._folder) as log:
                 self._process = subprocess.Popen(
                     [*command, "-m", "XVRegistrationLib.jobs.engine_server", str(self._folder)],
                     stdin=subprocess.PIPE,
@@ -118,7 +124,8 @@ class Engine:
             self._process.stdin.write(self._key.hex().encode() + b"\n")
             self._process.stdin.flush()
         except OSError as e:
-            self._fail(f"The engine cannot be started: {e}")
+            self._reason = f"The engine cannot be started: {e}"
+            self._fail(self._reason)
             return
         self._state = "starting"
         self._deadline = time.monotonic() + _START_SECONDS
@@ -126,7 +133,7 @@ class Engine:
     def request(self, operation: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> int:
         """Ask for something; return the number that its messages will carry. InputError if the engine was not started."""
         if self._state not in ("starting", "ready"):
-            raise InputError("The engine is not running; start it.")
+            raise InputError(self._reason or "The engine is not running; start it.")
         self._number += 1
         header = {"request": self._number, "operation": operation, "fields": fields}
         frame = encode(header, arrays)
@@ -258,18 +265,30 @@ class Engine:
         return f"The engine ended unexpectedly{'' if code is None else f' (exit code {code})'}.{self._last_words()}"
 
     def _last_words(self) -> str:
+        if self._printed is None:
+            return ""
+        path, begin = self._printed
         try:
-            lines = self._log_path().read_text("utf-8", errors="replace").splitlines()
+            lines = path.read_bytes()[begin:].decode("utf-8", errors="replace").splitlines()
         except OSError:
             return ""
         said = [line.strip() for line in lines if line.strip()]
         return f" Its last words: {said[-1]}" if said else ""
 
-    def _log_path(self) -> Path:
-        if self._log is not None:
-            return self._log
-        assert self._folder is not None
-        return self._folder / "log.txt"
+    def _open_log(self, folder: Path) -> IO[bytes]:
+        """The file that the child writes to; later children go on in the first one's, so that what ended it stays."""
+        path = self._log or folder / "log.txt"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._log_begun:
+                path.write_bytes(b"")
+            log = path.open("ab")
+        except OSError:  # the engine is worth more than its log
+            path = folder / "log.txt"
+            log = path.open("ab")
+        self._log_begun = True
+        self._printed = path, log.seek(0, os.SEEK_END)
+        return log
 
     def _drop(self) -> None:
         """End the process, close the connection and remove the shared folder."""

@@ -19,7 +19,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.describe import describe
-from XVRegistrationLib.imaging.volume import LabelMap, Volume, write_volume
+from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
-VOLUMES = 2
-"""How many patients the engine keeps: a chest CT and what is made of it take about 1 GB."""
+VOLUMES = 1
+"""How many patients the engine keeps: a chest CT and what is made of it take about 1 GB. Another one is handed over anew."""
 
 LABEL_PIXELS = 256
 """Structures are projected at this resolution and interpolated: dozens of them then take less than a second."""
@@ -71,7 +71,6 @@ class Operations:
         self._patients: collections.OrderedDict[str, Patient] = collections.OrderedDict()
         self._by_name: dict[str, Callable[[Request], Answer]] = {
             "describe_volume": self.describe_volume,
-            "write_volume": self.write_volume,
             "prepare": self.prepare,
             "load_model": self.load_model,
             "nominal": self.nominal,
@@ -97,7 +96,7 @@ class Operations:
     def describe_volume(self, request: Request) -> Answer:
         """Take in the voxels of `volume_file` (.npy, K, J, I) with `ijk_to_ras` under the key `volume`; say what they are."""
         f = request.fields
-        volume = Volume(_voxels(f["volume_file"]), _matrix(f["ijk_to_ras"]), str(f["name"]), f.get("source_path"))
+        volume = Volume(_voxels(f["volume_file"]), _matrix(f["ijk_to_ras"]), str(f["name"]))
         described = describe(volume)
         self._patients[f["volume"]] = Patient(volume)
         self._patients.move_to_end(f["volume"])
@@ -114,19 +113,12 @@ class Operations:
             "ok": described.ok,
         }, {}
 
-    def write_volume(self, request: Request) -> Answer:
-        """Write the volume as `file`, which `read_volume` and a training job can read: the .npy is not a permanent place."""
-        write_volume(request.fields["file"], self._patient(request).volume)
-        return {"file": str(request.fields["file"])}, {}
-
     def prepare(self, request: Request) -> Answer:
         """Load the model of the folder `model`, or make one with a bank about the nominal `view` and save it there."""
         f, patient = request.fields, self._patient(request)
         folder = Path(f["model"])
         if (folder / CARD).exists():
             return self.load_model(request)
-        if f.get("source_path"):
-            patient.volume = dataclasses.replace(patient.volume, path=str(f["source_path"]))
         pose_range = PoseRange(
             tuple(f.get("rotation") or PoseRange.rotation), tuple(f.get("translation") or PoseRange.translation)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,8 @@ def data_folder() -> Path:
     named = os.environ.get(HOME)
     if named:
         return Path(named).expanduser().resolve()
-    import platformdirs
-
-    return platformdirs.user_data_path("XVRegistration", appauthor=False)
+    # Not by a package for it: Slicer has none, and the panel must open before it can offer to install one.
+    return _applications_data() / "XVRegistration"
 
 
 def models_folder(root: Path | None = None) -> Path:
@@ -122,6 +122,17 @@ def what_is_kept(model: Path) -> str:
     if not training:
         return "the model registers by its bank."
     return f"the model has the checkpoint of {training['seconds'] / 60:.1f} minutes."
+
+
+def _applications_data() -> Path:
+    """Where this system keeps the data of a user's applications."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    named = os.environ.get("XDG_DATA_HOME", "")
+    # The specification has a relative one ignored.
+    return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
 
 
 def _folders(parent: Path) -> list[Path]:

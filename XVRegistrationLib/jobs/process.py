@@ -85,8 +85,8 @@ def process_of(job: dict[str, Any], folder: Path) -> psutil.Process | None:
         return None
 
 
-def kill_tree(process: psutil.Process) -> None:
-    """End a process and all that it has started, at once."""
+def kill_tree(process: psutil.Process, patience: float = 0.0) -> None:
+    """End a process and all that it has started, and wait up to `patience` seconds until they are gone."""
     import psutil
 
     try:
@@ -98,7 +98,8 @@ def kill_tree(process: psutil.Process) -> None:
             member.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(family, timeout=5.0)
+    if patience > 0:
+        psutil.wait_procs(family, timeout=patience)
 
 
 def lower_priority() -> None:

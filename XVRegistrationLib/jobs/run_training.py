@@ -16,6 +16,7 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume, read_volume
+from XVRegistrationLib.jobs.checks import is_kept_volume
 from XVRegistrationLib.jobs.folder import CANCEL, CANCELLED, DONE, FAILED, RUNNING, ProgressWriter, read_job, update_job
 from XVRegistrationLib.jobs.home import what_is_kept
 from XVRegistrationLib.jobs.process import identity, lower_priority
@@ -99,6 +100,9 @@ def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
     model = Path(job["model"])
     # Before the seconds that torch takes to load: whoever wrote the voxels for this job may soon remove them.
     volume = read_job_volume(job, read_card(model))
+    if job["volume"] and is_kept_volume(job["volume"], model):
+        with suppress(OSError):
+            Path(job["volume"]).unlink()
     stop.check()
     from XVRegistrationLib.jobs.train_patient import resume_training
 

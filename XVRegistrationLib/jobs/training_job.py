@@ -15,7 +15,13 @@ from typing import Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_volume, training_seconds
+from XVRegistrationLib.jobs.checks import (
+    check_device_name,
+    check_minutes,
+    check_volume,
+    is_kept_volume,
+    training_seconds,
+)
 from XVRegistrationLib.jobs.folder import (
     CANCEL,
     CANCELLED,
@@ -35,6 +41,7 @@ from XVRegistrationLib.jobs.process import is_alive, kill_tree, launch, process_
 from XVRegistrationLib.registration.card import read_card
 
 _LOOK = 0.05  # seconds between looks at a process that is to end
+_TO_END = 5.0  # seconds that a killed process gets to be gone
 _log = logging.getLogger(__name__)
 
 
@@ -182,13 +189,16 @@ def request_cancel(job: Job) -> None:
         raise InputError(f"The job {job.id} cannot be asked to stop ({e}); kill it.") from e
 
 
-def kill(job: Job) -> None:
-    """End the job's process and all that it has started; the last checkpoint stays."""
+def kill(job: Job, patience: float = 0.0) -> None:
+    """End the job's process and all that it has started; the last checkpoint stays.
+
+    Returns at once, or after up to `patience` seconds: the processes may take a moment to be gone.
+    """
     with suppress(InputError):
         request_cancel(job)  # so that it counts as cancelled, not as interrupted
     process = process_of(read_job(job.folder), job.folder)
     if process is not None:
-        kill_tree(process)
+        kill_tree(process, patience)
 
 
 def cancel(job: Job, patience: float = 5.0) -> None:
@@ -204,7 +214,7 @@ def cancel(job: Job, patience: float = 5.0) -> None:
         if not is_alive(read_job(job.folder), job.folder):
             return
         time.sleep(_LOOK)
-    kill(job)
+    kill(job, _TO_END)
 
 
 def resume(job: Job, *, minutes: float | None = None, volume: Path | None = None) -> Job:
@@ -218,7 +228,7 @@ def resume(job: Job, *, minutes: float | None = None, volume: Path | None = None
     model = Path(content["model"])
     card = read_card(model)
     seconds = training_seconds(model, card, float(content["minutes"]) if minutes is None else minutes)
-    place = check_volume(model, card, volume or (Path(content["volume"]) if content["volume"] else None))
+    place = _place_again(model, card, content["volume"]) if volume is None else check_volume(model, card, volume)
     _check_not_trained_now(model, job.folder.parent.parent)
     (job.folder / CANCEL).unlink(missing_ok=True)
     update_job(job.folder, minutes=seconds / 60, volume=place, state=STARTING, message="Starting.")
@@ -268,6 +278,20 @@ def _launched(job: Job) -> Job:
         update_job(job.folder, state="failed", message=f"Python could not be started: {e}.")
         raise InputError(f"The training could not be started: {e}.") from e
     return job
+
+
+def _place_again(model: Path, card: dict[str, Any], before: str | None) -> str | None:
+    """Where the volume of a job that ended is now, as `check_volume` says it."""
+    if before is None or not is_kept_volume(before, model):
+        return check_volume(model, card, None if before is None else Path(before))
+    if Path(before).exists():  # the job has not come to reading it
+        return before
+    if card["volume"]["path"]:
+        return check_volume(model, card, None)
+    raise InputError(
+        f"The copy of the volume with which {model} was trained has been removed, as it always is once it was read; "
+        "give a file of the volume, or go on in Slicer's panel."
+    )
 
 
 def _last_words(job: Job, content: dict[str, Any]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
+from XVRegistrationLib.panel.views import RED
 from XVRegistrationLib.scene.results import read_registration
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def register_folder(
     timeout: float | None = None,
 ) -> dict[str, str]:
     """Register X-rays to a CT of the scene; write NAME.json into `output` for each, and add them to the scene.
+
+    The file's "ok" is false where the similarity is so low that the pose usually is wrong.
 
     Returns file name -> outcome in words; one that fails does not stop the others. `sdd` and `spacing`, mm, are for
     files that do not state them. Raises InputError for a volume that cannot be used, TimeoutError after `timeout` seconds.
@@ -76,5 +79,6 @@ def _register(
     done = next(r for r in session.rows() if r.node is row.node)
     found = read_registration(row.node)
     if found is not None and done.state == "registered":
-        write_json(output / f"{done.name}.json", {**found, "xray": file.name, "outcome": done.outcome})
+        words = {"xray": file.name, "outcome": done.outcome, "ok": done.color != RED}
+        write_json(output / f"{done.name}.json", {**found, **words})
     return done.outcome

@@ -18,18 +18,21 @@ class Belongings:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._kept: tuple[Any, ...] = ()
+        self.forget()
 
     def forget(self) -> None:
         """Look anew at what the parameters are."""
-        self._kept = ()
+        self._kept: tuple[Any, ...] = ()
+        self._last: str | None = None
+        """ID of the volume that something was kept for last: between two volumes there may have been none."""
 
-    def bring(self, volume_node: Any, another: bool) -> None:
-        """Set what was chosen for this volume before; after `another` one, what belonged to that is let go.
+    def bring(self, volume_node: Any) -> None:
+        """Set what was chosen for this volume before; after another one, what belonged to that is let go.
 
         What a script has just chosen together with the volume stays.
         """
         p = self._context.parameters
+        another = self._last is not None and self._last != volume_node.GetID()
         before = dict(zip(_FIELDS, self._kept or (None, None, p.preset), strict=True))
         for name in _FIELDS:
             if getattr(p, name) != before[name]:
@@ -46,6 +49,7 @@ class Belongings:
     def keep(self, volume_node: Any) -> None:
         """Remember on the volume's node what is chosen now."""
         p = self._context.parameters
+        self._last = volume_node.GetID()
         now = (p.segmentation, p.targets, p.preset)
         if now != self._kept:
             self._kept = now

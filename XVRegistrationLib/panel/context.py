@@ -50,6 +50,12 @@ class Context:
         """Number of engines that have died: what one knew, the next does not."""
         self._engine: Engine | None = None
         self._pending: dict[int, _Pending] = {}
+        self._last_words: list[Message] = []
+
+    @property
+    def engine_log(self) -> Path:
+        """What the engines of this session print; there once one has been started, if the folder can be written to."""
+        return self.root / "engine.log"
 
     def say(self, text: str) -> None:
         """Make a sentence the status, and write it to the log."""
@@ -79,12 +85,13 @@ class Context:
         """
         failed = on_error or self._say_error
         if self._engine is None:
-            self._engine = Engine()
+            self._engine = Engine(log=self.engine_log)
         self._note_death()
         self._engine.start()
         try:
             number = self._engine.request(operation, arrays, **fields)
-        except InputError as e:  # it could not be started
+        except InputError as e:  # it could not be started, so that none has died
+            self._engine.close()
             failed(str(e))
             return NOT_ASKED
         self._pending[number] = _Pending(operation, on_result, failed, on_progress or (lambda fields: None))
@@ -106,7 +113,8 @@ class Context:
         if self._engine is None:
             return
         failed: Exception | None = None
-        for message in self._engine.poll():
+        messages, self._last_words = [*self._last_words, *self._engine.poll()], []
+        for message in messages:
             try:
                 self._deliver(message)
             except InputError as e:
@@ -120,12 +128,15 @@ class Context:
     def close(self) -> None:
         """End the engine."""
         self._pending.clear()
+        self._last_words.clear()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
     def _note_death(self) -> None:
         if self._engine is not None and self._engine.state == "failed":
+            # Closing forgets them. They wait for the next `poll`: whoever asks now must not be called back meanwhile.
+            self._last_words += self._engine.poll()
             self._engine.close()
             self.generation += 1
 

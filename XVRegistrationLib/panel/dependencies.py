@@ -10,7 +10,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.resources import resource
 
-TORCH = ("torch", "torchvision")
+TORCH = ("torch>=2.4", "torchvision")
 """Installed by the PyTorch extension only, which picks the build for the graphics card."""
 
 
@@ -21,10 +21,9 @@ def requirements() -> list[str]:
 
 
 def missing() -> list[str]:
-    """What still has to be installed: names of torch packages, then requirements that are absent or too old."""
+    """What still has to be installed: requirements that are absent or too old, those of torch first."""
     importlib.invalidate_caches()
-    torch = [name for name in TORCH if importlib.util.find_spec(name) is None]
-    return torch + [requirement for requirement in requirements() if not _satisfied(requirement)]
+    return [requirement for requirement in (*TORCH, *requirements()) if not _satisfied(requirement)]
 
 
 def install() -> list[str]:
@@ -32,10 +31,10 @@ def install() -> list[str]:
 
     PyTorch comes first: pip would otherwise take any build of it along with timm.
     """
-    if any(name in TORCH for name in missing()):
+    if any(requirement in TORCH for requirement in missing()):
         _install_torch()
     lacking = missing()
-    if lacking and not any(name in TORCH for name in lacking):
+    if lacking and not any(requirement in TORCH for requirement in lacking):
         _install_packages(lacking)
     return missing()
 
@@ -44,14 +43,24 @@ def _satisfied(requirement: str) -> bool:
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)
+    present = _version(wanted.name)
+    return present is not None and wanted.specifier.contains(present, prereleases=True)
+
+
+def _version(package: str) -> str | None:
     try:
-        return wanted.specifier.contains(importlib.metadata.version(wanted.name), prereleases=True)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return False
+        return None
 
 
 def _install_torch() -> None:
     """Ask and install through the PyTorch extension; it leaves everything as it was if the user says no."""
+    old = _version("torch")
+    if old is not None and not _satisfied(TORCH[0]):  # it would be kept: PyTorch's module takes any that is there
+        raise InputError(
+            f"PyTorch {old} is too old, {TORCH[0]} is needed: uninstall it in the PyTorch module, restart Slicer and try again."
+        )
     if importlib.util.find_spec("PyTorchUtils") is None:
         raise InputError(
             "PyTorch is installed by the extension of that name, which this Slicer does not have: "

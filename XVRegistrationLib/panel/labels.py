@@ -93,8 +93,8 @@ class Labels:
 
         def drawn(message: Message) -> None:
             present = nodes_of(node) if alive(self._context.scene, node) else None
-            if present is None or key != self._patient.key:
-                return
+            if present is None or key != self._patient.key or names is not self._names:
+                return  # of another segmentation, whose values may mean something else
             values, masks = message.fields["values"], message.arrays["masks"]
             labels = [(*names[int(v)], mask.astype(np.bool_)) for v, mask in zip(values, masks, strict=True)]
             terms = source if alive(self._context.scene, source) else None

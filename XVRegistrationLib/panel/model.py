@@ -165,6 +165,13 @@ class Model:
 
     def _prepared(self, message: Message) -> None:
         assert self._folder is not None
+        try:
+            card = read_card(self._folder)
+        except InputError as e:  # deleted, or damaged, since the engine read it
+            self._failed(str(e))
+            return
+        # Who hears of the model in what follows looks at its card.
+        self._card = card
         was_ready, had_network = self.ready, self.network
         self._request, self._fraction, self.problem = None, None, ""
         self.ready, self.network = True, bool(message.fields["network"])
@@ -174,7 +181,6 @@ class Model:
             self._context.say(_("The model is ready: X-rays can be registered."))
         elif self.network and not had_network:
             self._context.say(_("The network that is being trained is in use from now on."))
-        self._card = read_card(self._folder)
         self._context.changed.emit("model")
 
     def _failed(self, text: str) -> None:

@@ -29,7 +29,7 @@ class Parameters:
     xray: Any = None
     """vtkMRMLScalarVolumeNode of the X-ray that is shown."""
     blend: float = 0.5
-    showLabels: bool = True  # noqa: N815
+    showLabels: bool = False  # noqa: N815
     showOutlines: bool = True  # noqa: N815
     showTargets: bool = True  # noqa: N815
     liveDrr: bool = True  # noqa: N815

@@ -74,7 +74,14 @@ class Patient:
 
     @property
     def busy(self) -> bool:
-        return self._busy or self._wanted() is not self.node or self._changed_at is not None
+        return self._busy or self.chosen is not self.node or self._changed_at is not None
+
+    @property
+    def chosen(self) -> Any:
+        """The volume that the parameters name; `node` follows it at the next tick."""
+        parameters = self._context.parameters
+        node = None if parameters is None else parameters.volume
+        return node if alive(self._context.scene, node) else None
 
     @property
     def preset(self) -> Preset:
@@ -100,6 +107,14 @@ class Patient:
     def view(self) -> PatientView:
         return self._view
 
+    def worked(self) -> None:
+        """An X-ray was registered: the volume is not what ends the engines.
+
+        To describe it and to load a model do not prove that, so they do not count; else an engine that ends at the
+        first rendering would be started for ever.
+        """
+        self._restarts = 0
+
     def remember(self, key: str, value: Any) -> None:
         """Keep a value on the volume's node, so in the scene."""
         if alive(self._context.scene, self.node) and recall(self.node, key) != value:
@@ -112,7 +127,7 @@ class Patient:
     # Its life
 
     def tick(self) -> None:
-        wanted = self._wanted()
+        wanted = self.chosen
         if wanted is not self.node:
             self._select(wanted)
         elif wanted is not None:
@@ -134,16 +149,10 @@ class Patient:
             self._folder = None
         self._files.clear()
 
-    def _wanted(self) -> Any:
-        parameters = self._context.parameters
-        node = None if parameters is None else parameters.volume
-        return node if alive(self._context.scene, node) else None
-
     def _select(self, node: Any) -> None:
-        another = alive(self._context.scene, self.node)
         self._reset(node)
         if node is not None:
-            self._belongings.bring(node, another)
+            self._belongings.bring(node)
             self._hand_over()
         self._context.changed.emit("patient")
 
@@ -223,6 +232,7 @@ class Patient:
 
     def _refuse(self, text: str) -> None:
         self._busy = False
+        self.key = ""
         self._view = PatientView(name=self.node.GetName(), problem=text)
         self._context.say(text)
         self._context.changed.emit("patient")
@@ -259,15 +269,13 @@ class Patient:
     # Changes of the volume
 
     def _signature_now(self) -> tuple[Any, ...]:
-        image = self.node.GetImageData()
-        return (0 if image is None else image.GetMTime(), ijk_to_world(self.node).tobytes())
+        return signature_of(self.node)
 
     def _look_for_changes(self) -> None:
         try:
             now = self._signature_now()
         except InputError as e:  # moved under a transform that is not linear
             if self._view.problem != str(e):
-                self.key = ""
                 self._refuse(str(e))
             return
         if now != self._signature:
@@ -283,4 +291,14 @@ class Patient:
                 self._describe()
             else:
                 self._generation = self._context.generation
-                self._refuse(_("The engine ended several times with this volume; see the log, and choose it again."))
+                self._refuse(
+                    _("The engine ended several times with this volume; see {log}, and choose it again.").format(
+                        log=self._context.engine_log
+                    )
+                )
+
+
+def signature_of(node: Any) -> tuple[Any, ...]:
+    """What changes when a volume is moved or edited; InputError under a transform that is not linear."""
+    image = node.GetImageData()
+    return (0 if image is None else image.GetMTime(), ijk_to_world(node).tobytes())

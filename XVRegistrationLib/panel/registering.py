@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.patient import signature_of
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.results import write_registration
+from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, write_registration
+from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +36,14 @@ class _Task:
     name: str
     from_here: bool
     """Whether to refine from the present pose and from nowhere else."""
-    volume: Any = None
+    volume: Any
+    """The volume that was chosen when this was asked for, to which alone it is registered."""
     request: int = 0
     share: float = 0.0
+    basis: tuple[Any, ...] | None = None
+    """Geometry, scale and volume as they were handed to the engine: a result holds for no other."""
+    place: Any = None
+    """(4, 4) IJK to RAS, mm, of the volume then."""
 
 
 class Registering:
@@ -79,6 +86,9 @@ class Registering:
         if obstacle:
             return obstacle
         chosen = self._xrays.checked() if nodes is None else nodes
+        foreign = self._foreign(chosen)
+        if foreign:
+            return foreign
         if not self._xrays.nodes():
             return _("Add an X-ray.")
         if not chosen:
@@ -120,7 +130,9 @@ class Registering:
         if node is None:
             obstacle, node = self.can_refine(), self._viewing.node
         else:
-            obstacle = self._unready() or ("" if nodes_of(node) is not None else _("Enter the geometry of the X-ray."))
+            obstacle = self._unready() or self._foreign([node])
+            if not obstacle and nodes_of(node) is None:
+                obstacle = _("Enter the geometry of the X-ray.")
         if obstacle:
             raise InputError(obstacle)
         self._enqueue([node], from_here=True)
@@ -162,10 +174,10 @@ class Registering:
             self._task = None
         if self._task is not None or not self._queue:
             return
-        if self._model.problem or not self._patient.key:
+        if self._model.problem or not self._patient.ready:
             if not self._patient.busy:
                 self._give_up(self._model.problem or self._patient.view().problem or _("Choose the CT."))
-        elif self._model.ready and not self._model.busy:
+        elif self._model.ready and not self._model.busy and not self._patient.busy:
             self._begin(self._queue.popleft())
 
     def forget(self) -> None:
@@ -182,6 +194,12 @@ class Registering:
             return problem or _("Choose the CT.")
         return self._patient.view().problem or self._model.problem
 
+    def _foreign(self, nodes: Sequence[Any]) -> str:
+        """Why these image nodes are not the present volume's to register; empty if they are."""
+        mine = self._xrays.nodes()
+        names = [name_of(node) or node.GetName() for node in nodes if node not in mine]
+        return _("Not an X-ray of this CT: {names}.").format(names=", ".join(names)) if names else ""
+
     def _enqueue(self, nodes: Sequence[Any], *, from_here: bool) -> None:
         waiting = {task.node for task in self._queue} | ({self._task.node} if self._task is not None else set())
         if not self.busy:
@@ -189,7 +207,7 @@ class Registering:
         for node in nodes:
             if node not in waiting:
                 self._rows.outcome(node, "", "")
-                self._queue.append(_Task(node, name_of(node), from_here))
+                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node))
         self._context.changed.emit("xrays")
 
     def _begin(self, task: _Task) -> None:
@@ -197,11 +215,14 @@ class Registering:
             self._drop(task)
             return
         self._task = task
-        task.volume = self._patient.node
         node = task.node
+        if task.volume is not self._patient.node or volume_node_of(node) not in (None, task.volume):
+            self._failed(task, _("another CT was chosen before its turn came; choose its own and register again"))
+            return
         try:
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
+            task.basis, task.place = _basis(task), ijk_to_world(task.volume)
             pixels = voxels(node)[0].copy()
         except InputError as e:
             self._failed(task, str(e))
@@ -251,15 +272,26 @@ class Registering:
     def _registered(self, task: _Task, message: Message) -> None:
         if task is not self._task:
             return  # cancelled, or removed, in the last moment
+        nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
+        if nodes is not None and alive(self._context.scene, task.volume) and _basis(task) != task.basis:
+            self._failed(task, _("its geometry or the CT was changed meanwhile; register again"))
+            return
+        if nodes is not None:
+            try:
+                set_pose(nodes, message.fields["pose"])
+            except InputError as e:  # its C-arm is under a transform that is not linear
+                self._failed(task, str(e))
+                return
         self._task = None
         self._done += 1
-        nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
         if nodes is None:
             self._drop(task)
             return
         volume = task.volume if alive(self._context.scene, task.volume) else None
-        set_pose(nodes, message.fields["pose"])
-        write_registration(task.node, message.fields, volume)
+        scale = read_scale(task.node) if task.basis is None else task.basis[1]
+        kept = {**message.fields, SCALE: scale, VOLUME_PLACE: task.place}
+        write_registration(task.node, kept, volume)
+        self._patient.worked()
         self._xrays.moved(task.node)
         if volume is self._patient.node:
             self._viewing.refresh(task.node)
@@ -288,3 +320,11 @@ class Registering:
         self._context.cancel(task.request)
         self._context.say(_("{name} was removed; its registration was dropped.").format(name=task.name))
         self._context.changed.emit("xrays")
+
+
+def _basis(task: _Task) -> tuple[Any, ...] | None:
+    """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
+    try:
+        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume)
+    except InputError:
+        return None

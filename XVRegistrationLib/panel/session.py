@@ -99,12 +99,15 @@ class Session:
         """Take in what the child processes report and what the user changed; takes some milliseconds."""
         if self.scene.IsBatchProcessing():
             return  # a scene is being read or closed, and shows its progress through the event loop
-        self._context.poll()
-        self._patient.tick()
-        self._model.tick()
-        self._xrays.tick()
-        self._registering.tick()
-        self._viewing.tick()
+        failed: Exception | None = None
+        parts = (self._patient, self._model, self._xrays, self._registering, self._viewing)
+        for step in (self._context.poll, *(part.tick for part in parts)):
+            try:
+                step()
+            except Exception as e:  # a defect of one part; the others must not stand still by it
+                failed = failed or e
+        if failed is not None:
+            raise failed
 
     def wait(self, timeout: float | None = None, *, training: bool = False) -> None:
         """Tick until nothing is under way; with `training`, until that has ended too. TimeoutError after `timeout` seconds."""

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
-from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
-from XVRegistrationLib.scene.results import read_registration
+from XVRegistrationLib.scene.attributes import read_intrinsics, read_known, read_missing, read_origins, read_scale
+from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, read_registration
 from XVRegistrationLib.scene.thumbnails import thumbnail
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node
+from XVRegistrationLib.scene.transforms import ijk_to_world
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, volume_node_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +94,9 @@ class RowMaker:
             return "ready", _("not registered"), GREY
         similarity = float(found.get("similarity", 0.0))
         number = f"{similarity:.2f}"
-        if _was_moved(node, found):
-            return "registered", _("moved since; was registered, similarity {number}").format(number=number), AMBER
+        changed = _changed_since(node, found, number)
+        if changed:
+            return "registered", changed, AMBER
         if similarity >= LOOKS_RIGHT:
             return "registered", _("registered, similarity {number}: looks right").format(number=number), GREEN
         if similarity >= TO_CHECK:
@@ -112,6 +115,42 @@ class RowMaker:
             except InputError:
                 self._pictures[node] = key, None
         return self._pictures[node][1]
+
+
+def _changed_since(node: Any, found: dict[str, Any], number: str) -> str:
+    """Why an outcome, of the similarity `number`, no longer holds for the X-ray as it is now; empty if it does.
+
+    A pose means something only together with the geometry that it was found for and with the place of the volume.
+    """
+    if _was_changed(node, found):
+        return _("geometry changed since; register again")
+    if _volume_was_moved(node, found):
+        return _("the CT was moved since; register again")
+    if _was_moved(node, found):
+        return _("moved since; was registered, similarity {number}").format(number=number)
+    return ""
+
+
+def _was_changed(node: Any, found: dict[str, Any]) -> bool:
+    """Whether geometry or scale of the grey values are others than those that were registered, as far as these were kept."""
+    try:
+        known = found.get("intrinsics")
+        if known is not None and Intrinsics.from_dict(known) != read_intrinsics(node):
+            return True
+    except (AttributeError, InputError, KeyError, TypeError, ValueError):
+        return True
+    return bool(found.get(SCALE, read_scale(node)) != read_scale(node))
+
+
+def _volume_was_moved(node: Any, found: dict[str, Any]) -> bool:
+    """Whether the volume that the X-ray was registered to, if it still is there, stands elsewhere than it did."""
+    place, volume = found.get(VOLUME_PLACE), volume_node_of(node)
+    if place is None or volume is None:
+        return False
+    try:
+        return not np.allclose(ijk_to_world(volume), np.array(place, dtype=np.float64), atol=_MOVED)
+    except (InputError, TypeError, ValueError):
+        return True
 
 
 def _was_moved(node: Any, found: dict[str, Any]) -> bool:

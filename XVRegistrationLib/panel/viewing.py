@@ -13,7 +13,7 @@ from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.labels import Labels
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.overlays import set_drr, set_targets
-from XVRegistrationLib.scene.transforms import to_world
+from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
 from XVRegistrationLib.scene.xrays import OVERLAYS, name_of, nodes_of, pose_from_node, volume_node_of
 
@@ -70,10 +70,12 @@ class Viewing:
 
     @property
     def node(self) -> Any:
-        """Image node of the current X-ray, or None."""
+        """Image node of the current X-ray, or None; one of another volume waits until that is chosen again."""
         p = self._context.parameters
         node = None if p is None else p.xray
-        return node if alive(self._context.scene, node) and name_of(node) else None
+        if not alive(self._context.scene, node) or not name_of(node):
+            return None
+        return node if volume_node_of(node) in (None, self._patient.node) else None
 
     def show(self, node: Any) -> None:
         if not alive(self._context.scene, node) or not name_of(node):
@@ -191,6 +193,8 @@ class Viewing:
 
     def _project_labels(self, node: Any) -> None:
         pose = _pose_of(node)
+        if pose is None and nodes_of(node) is not None:
+            return  # under a transform that is not rigid
 
         def done() -> None:
             now = _pose_of(node) if alive(self._context.scene, node) else None
@@ -209,7 +213,7 @@ class Viewing:
         self._targets = now
         for node in self._xrays.nodes():
             nodes = nodes_of(node)
-            if nodes is not None:
+            if nodes is not None and _pose_of(node) is not None:
                 self._draw_targets(nodes)
 
     def _draw_targets(self, nodes: XrayNodes) -> None:
@@ -227,7 +231,8 @@ class Viewing:
         if not alive(self._context.scene, self._slice) or not alive(self._context.scene, self._composite):
             return
         p = self._context.parameters
-        if node is None:
+        place = _place_of(node)
+        if place is None:
             if self._shown != (None,):
                 self._shown = (None,)
                 clear_view(self._slice, self._composite)
@@ -239,9 +244,7 @@ class Viewing:
             self._shown = shown
             show_in_view(self._slice, self._composite, *shown[:1], *shown[2:])
             self._upright = ()
-        nodes = nodes_of(node)
         # Turning the view draws it, so that is done only where something moved.
-        place = b"" if nodes is None else to_world(nodes.pose, nodes.name).tobytes()
         upright = (place, tuple(self._slice.GetDimensions()), node.GetSpacing())
         if upright != self._upright:
             self._upright = upright
@@ -253,6 +256,14 @@ def _pose_of(node: Any) -> NDArray[np.float64] | None:
     nodes = nodes_of(node)
     try:
         return None if nodes is None else _pose(nodes)
+    except InputError:
+        return None
+
+
+def _place_of(node: Any) -> bytes | None:
+    """Where an image is in the world, to be compared; None for no image, and under a transform that is not linear."""
+    try:
+        return None if node is None else ijk_to_world(node).tobytes()
     except InputError:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 _CHECKED = PREFIX + "Checked"
 _PLACED = PREFIX + "Placed"
 """Attribute of an X-ray whose pose is still the one it was given when it was added: "header" or "preset"."""
+_PLACED_AT = PREFIX + "PlacedAt"
+"""That pose, row by row: any other is somebody's work, also where nobody watched it being moved."""
+_SAME = 1e-3
+"""Entries of two poses differ by less, mm for the position, where these are the same."""
 
 
 class Xrays:
@@ -101,9 +106,11 @@ class Xrays:
         obstacle = self.can_add()
         if obstacle:
             raise InputError(obstacle)
+        volume = self._patient.chosen
         for path in paths:
             self._context.say(_("Reading {name}...").format(name=path.name))
-            self._context.ask("read_xray", self._read, path=str(path), sid=None, spacing=None, mirrored=None)
+            read = partial(self._read, volume)
+            self._context.ask("read_xray", read, path=str(path), sid=None, spacing=None, mirrored=None)
 
     def candidates(self) -> list[Any]:
         scene = self._context.scene
@@ -129,23 +136,33 @@ class Xrays:
             if not np.isclose([dx, dy], 1.0).all():  # what nobody has set
                 known["spacing"], origins["spacing"] = (dx, dy), "tag"
             pixels = voxels(node)[0].copy()
-            self._add(node.GetName(), pixels, known, origins, "attenuation")
+            self._add(self._patient.chosen, node.GetName(), pixels, known, origins, "attenuation")
 
-    def _read(self, message: Message) -> None:
+    def _read(self, volume: Any, message: Message) -> None:
         f = message.fields
         pixels = np.array(message.arrays["pixels"])
-        self._add(str(f["name"]), pixels, dict(f["known"]), dict(f["origins"]), f["scale"])
+        self._add(volume, str(f["name"]), pixels, dict(f["known"]), dict(f["origins"]), f["scale"])
 
     def _add(
-        self, name: str, pixels: NDArray[Any], known: dict[str, Any], origins: dict[str, str], scale: Scale
+        self,
+        volume: Any,
+        name: str,
+        pixels: NDArray[Any],
+        known: dict[str, Any],
+        origins: dict[str, str],
+        scale: Scale,
     ) -> None:
+        """Add an X-ray for the volume that was chosen when the user added it, which may be another than the present one."""
         missing = [field for field in ("sdd", "spacing") if known.get(field) is None]
-        scene, volume = self._context.scene, self._patient.node
+        scene, parameters = self._context.scene, self._context.parameters
+        volume = volume if alive(scene, volume) else None
         node = add_pending_xray(scene, name, pixels, known, origins, missing, scale, volume)
-        self.place(node)
-        parameters = self._context.parameters
-        if parameters is not None and not alive(scene, parameters.xray):
-            parameters.xray = node
+        if volume in (None, self._patient.node):  # else it is placed when its volume is chosen
+            self.place(node)
+        if parameters is not None and volume in (None, self._patient.chosen):
+            shown = parameters.xray if alive(scene, parameters.xray) else None
+            if shown is None or volume_node_of(shown) not in (None, volume):
+                parameters.xray = node
         if missing:
             words = {"sdd": _("the distance source-detector"), "spacing": _("the pixel spacing")}
             lacking = _(" and ").join(words[field] for field in missing)
@@ -215,8 +232,11 @@ class Xrays:
                 if volume_node_of(node) is None:
                     refer_to_volume(node, self._patient.node)
                 pose, by = self.first_pose(node)
-                set_pose(placed, pose)
-                node.SetAttribute(_PLACED, by)
+                try:
+                    set_pose(placed, pose)
+                except InputError:
+                    continue  # the user put its C-arm under a transform that cannot be undone
+                _note_place(node, pose, by)
 
     def _mend(self, node: Any) -> None:
         """An X-ray whose pose the user deleted counts as not registered, and gets one as if it were new."""
@@ -225,12 +245,21 @@ class Xrays:
             self.place(node)
 
     def is_first_placed(self, node: Any) -> bool:
-        """Whether an X-ray has not been registered or moved by `moved` since it was placed."""
-        return bool(node.GetAttribute(_PLACED))
+        """Whether an X-ray has been neither registered nor moved since it was placed."""
+        if not node.GetAttribute(_PLACED):
+            return False
+        text = node.GetAttribute(_PLACED_AT)
+        if text is None:
+            return True
+        try:
+            return np.allclose(pose_from_node(node).ravel(), [float(v) for v in text.split()], atol=_SAME)
+        except (InputError, ValueError):
+            return False
 
     def moved(self, node: Any) -> None:
         """Note that an X-ray stands where a registration or the user put it."""
         node.SetAttribute(_PLACED, None)
+        node.SetAttribute(_PLACED_AT, None)
 
     def header_pose(self, node: Any) -> NDArray[np.float64] | None:
         """(4, 4) camera -> RAS, mm, by the C-arm's angles about the volume's centre; None where they are not known."""
@@ -263,7 +292,7 @@ class Xrays:
         pose, by = placed
         nodes = complete_xray(self._context.scene, node, Intrinsics(*_fields(known)), origins, pose, scale=scale)
         if by is not None:
-            node.SetAttribute(_PLACED, by)
+            _note_place(node, pose, by)
         return nodes
 
     # The check mark
@@ -286,6 +315,12 @@ def _fields(known: dict[str, Any]) -> tuple[Any, ...]:
         tuple(known["size"]),
         bool(known["mirrored"]),
     )
+
+
+def _note_place(node: Any, pose: NDArray[np.float64], by: str) -> None:
+    """Keep where an X-ray was put until it is registered, and by what."""
+    node.SetAttribute(_PLACED, by)
+    node.SetAttribute(_PLACED_AT, " ".join(repr(float(v)) for v in pose.ravel()))
 
 
 def _is_one_slice(node: Any) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _REGISTRATION = PREFIX + "Registration"
+SCALE, VOLUME_PLACE = "scale", "volume_ijk_to_ras"
+"""What may be kept with a result besides it: scale of the grey values, and the CT's matrix (4, 4), IJK to RAS, mm."""
 
 
 def write_registration(node: Any, result: Mapping[str, Any], volume_node: Any = None) -> None:

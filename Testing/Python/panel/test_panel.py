@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of, write_xray
+from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of, write_xray
+from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
 from XVRegistrationLib.jobs.training_job import find_jobs, status
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node
@@ -229,3 +232,24 @@ def test_opening_the_module_loads_none_of_the_heavy_packages(host, panel):
     root = str(MODULE.parents[1])
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+
+
+def test_the_console_code_of_the_readme_runs(host, panel, tmp_path, monkeypatch, capsys):
+    add_volume(host.scene, patient("CT"))
+    add_segmentation(host.scene, bones(3))
+    (tmp_path / "XRAYS").mkdir()
+    for number, name in enumerate(("XRAY.dcm", "XRAYS/tilted.dcm")):
+        grey = np.round(60000 * np.exp(-line_integrals(patient(), number))).astype(np.uint16)
+        write_dicom_dx(tmp_path / name, grey, CAMERA, bits_stored=16)
+    monkeypatch.chdir(tmp_path)
+    section = (MODULE.parents[1] / "README.md").read_text("utf-8").partition("## In 3D Slicer")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    names = {"slicer": slicer}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert "XRAY registered, similarity" in capsys.readouterr().out
+    assert list(names["outcomes"]) == ["tilted.dcm"]
+    assert _pose_error(slicer.util.getNode("X-ray (XRAY)"), 0) < 2.0
+    found = json.loads((tmp_path / "RESULTS/tilted.json").read_text())
+    np.testing.assert_allclose(found["pose"], pose_of(1), atol=2.0)

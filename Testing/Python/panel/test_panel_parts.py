@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import slicer
+import slicer.util
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.scene.layout import LAYOUT_ID, XRAY_VIEW
 
 MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
 
@@ -146,8 +153,113 @@ def test_a_training_is_watched_more_seldom_while_another_module_is_open(host, pa
     assert timer.interval < 50
 
 
+WITHOUT_PACKAGES = """
+import json, sys
+from pathlib import Path
+from Testing.Host.without_packages import hide
+
+lines = [line.strip() for line in Path("Resources/requirements.txt").read_text("utf-8").splitlines()]
+lacking = ["torch", "torchvision", *(line for line in lines if line and not line.startswith("#"))]
+hide(lacking)
+from Testing.Host import start_host
+
+host = start_host()
+panel = host.open_module("XVRegistration/XVRegistration.py")
+ui = panel.ui
+before = ui.dependenciesLabel.text
+for _ in range(10):
+    panel.panel.on_timer()
+host.click(ui.installButton)
+host.process(0.2)
+host.close_scene()
+host.process(0.2)
+try:
+    panel.logic.session
+except Exception as error:
+    refusal = [type(error).__name__, str(error)]
+try:
+    sys.modules[type(panel).__module__].XVRegistrationTest().runTest()
+except Exception as error:
+    skipped = [type(error).__name__, str(error)]
+tips = [ui.trainButton.toolTip, ui.registerButton.toolTip]
+answer = {"shown": ui.setupCollapsibleButton.isVisible(), "before": before, "after": ui.dependenciesLabel.text}
+answer |= {"lacking": lacking, "errors": list(host.errors), "refusal": refusal, "skipped": skipped, "tips": tips}
+host.close()
+print(json.dumps(answer))
+"""
+
+
+def test_without_any_package_the_panel_opens_and_says_what_is_missing(host, tmp_path):
+    """In another process, as this one has loaded them."""
+    environment = {**os.environ, "XVREGISTRATION_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", WITHOUT_PACKAGES]
+    root = MODULE.parents[1]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    assert answer["errors"] == []
+    assert answer["shown"]
+    assert [name for name in answer["lacking"] if name not in answer["before"]] == []
+    # There is no PyTorch extension in the host: Install says so beside itself, and what is missing still.
+    assert answer["after"].startswith(answer["before"])
+    assert "Extensions Manager" in answer["after"]
+    assert all("Setup" in tip for tip in answer["tips"])
+    assert answer["refusal"][0] == "InputError"
+    assert answer["skipped"][0] == "SkipTest"
+    assert all("torch" in answer[key][1] for key in ("refusal", "skipped"))
+
+
+def test_the_session_goes_on_after_a_scene_was_closed_in_another_module(host, panel):
+    session = panel.logic.session
+    host.leave_module()
+    host.close_scene()
+    assert session.parameters is not None
+    session.parameters.preset = "pelvis-ap"
+    assert slicer.util.getModuleLogic("XVRegistration").getParameterNode().preset == "pelvis-ap"
+    assert not panel.panel._views.entered
+
+
+def test_a_volume_that_is_loaded_does_not_replace_the_xray_in_its_view(host, panel, new_volume):
+    logic = slicer.app.applicationLogic()
+    composites = {name: logic.GetSliceLogicByLayoutName(name).GetSliceCompositeNode() for name in (XRAY_VIEW, "Red")}
+    xray = new_volume("X-ray")
+    composites[XRAY_VIEW].SetBackgroundVolumeID(xray.GetID())
+    other = new_volume("other")
+    logic.GetSelectionNode().SetActiveVolumeID(other.GetID())
+    logic.PropagateVolumeSelection()
+    assert composites["Red"].GetBackgroundVolumeID() == other.GetID()
+    assert composites[XRAY_VIEW].GetBackgroundVolumeID() == xray.GetID()
+
+
+def test_the_arrangement_of_views_is_known_before_the_module_is_opened(host, panel):
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    host.leave_module()
+    node.SetLayoutDescription(LAYOUT_ID, "")
+    slicer.app.startupCompleted.emit()
+    assert XRAY_VIEW in node.GetLayoutDescription(LAYOUT_ID)
+
+
+def test_a_reloaded_panel_is_open_only_if_it_was(host, panel):
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    again = host.reload_module()
+    assert again is not panel
+    assert again.panel._timer.interval < 50
+    assert again.panel._views.entered
+    assert node.GetViewArrangement() == LAYOUT_ID
+    host.leave_module()
+    assert node.GetViewArrangement() != LAYOUT_ID
+    closed = host.reload_module()
+    assert not closed.panel._views.entered
+    assert node.GetViewArrangement() != LAYOUT_ID
+    slicer.util.selectModule("XVRegistration")
+    assert closed.panel._views.entered
+
+
+def test_at_first_segments_are_drawn_as_outlines_and_not_filled(host, panel):
+    boxes = panel.ui.showLabelsCheckBox, panel.ui.showOutlinesCheckBox
+    assert [(box.text, box.isChecked()) for box in boxes] == [("Filled", False), ("Outlines", True)]
+
+
 @pytest.mark.long
 def test_the_modules_own_test_for_inside_slicer_passes(host, panel):
-    import sys
-
     sys.modules[type(panel).__module__].XVRegistrationTest().runTest()

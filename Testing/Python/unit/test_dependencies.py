@@ -3,12 +3,54 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+import subprocess
+import sys
 
 import pytest
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.jobs.home import HOME
+from XVRegistrationLib.jobs.interpreter import child_environment
 from XVRegistrationLib.panel import dependencies
+
+WITHOUT_PACKAGES = """
+import importlib.metadata, re, sys
+
+from XVRegistrationLib.panel.dependencies import TORCH, missing, requirements
+from XVRegistrationLib.scene.standalone.app import start
+
+names = {re.split("[<>=]", line)[0] for line in (*TORCH, *requirements())} | {"platformdirs"}
+absent = names - {"warp-lang"} | {"warp"}
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def version(name, real=importlib.metadata.version):
+    if name in names:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+
+scene = start().scene
+assert not absent & set(sys.modules), absent & set(sys.modules)
+sys.meta_path.insert(0, Absent())
+importlib.metadata.version = version
+
+from XVRegistrationLib.panel.parameters import Parameters
+from XVRegistrationLib.panel.session import Session
+
+session = Session(scene, Parameters())
+for _ in range(3):
+    session.tick()
+session.library(), session.rows(), session.presets(), session.model_view(), session.patient_view()
+session.can_train(), session.can_register(), session.can_add_xrays(), session.can_resume_training()
+session.close()
+print(missing())
+"""
 
 
 def _pretend_versions(monkeypatch, **pretended):
@@ -25,27 +67,41 @@ def _pretend_versions(monkeypatch, **pretended):
     monkeypatch.setattr(importlib.metadata, "version", version)
 
 
-def _pretend_absent(monkeypatch, *absent):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else real(name))
-
-
 def test_nothing_is_missing_where_the_tests_run():
     assert dependencies.missing() == []
     assert dependencies.install() == []
 
 
 def test_an_absent_package_and_one_that_is_too_old_are_missing(monkeypatch):
-    _pretend_versions(monkeypatch, timm=None, pydicom="2.4.4", safetensors="0.4.0")
-    assert dependencies.missing() == ["timm>=1.0", "pydicom>=3.0"]
+    _pretend_versions(monkeypatch, timm=None, pydicom="2.3.1", safetensors="0.4.0")
+    assert dependencies.missing() == ["timm>=1.0", "pydicom>=2.4"]
 
 
 def test_torch_comes_first_and_only_from_the_pytorch_extension(monkeypatch):
-    _pretend_versions(monkeypatch, timm=None)
-    _pretend_absent(monkeypatch, "torch")
-    assert dependencies.missing() == ["torch", "timm>=1.0"]
+    _pretend_versions(monkeypatch, timm=None, torch=None)
+    assert dependencies.missing() == ["torch>=2.4", "timm>=1.0"]
     with pytest.raises(InputError, match=r"install PyTorch in the Extensions Manager"):
         dependencies.install()
+
+
+@pytest.mark.parametrize(("version", "enough"), [("2.3.1+cu121", False), ("2.4.0+cpu", True), ("2.10.0", True)])
+def test_a_torch_that_is_too_old_has_to_be_uninstalled_first(monkeypatch, version, enough):
+    _pretend_versions(monkeypatch, torch=version)
+    assert dependencies.missing() == ([] if enough else ["torch>=2.4"])
+    if not enough:
+        with pytest.raises(InputError, match=r"PyTorch 2.3.1\+cu121 is too old.*uninstall it in the PyTorch module"):
+            dependencies.install()
+
+
+def test_the_panel_opens_where_no_package_is_installed_yet(tmp_path):
+    """What a fresh Slicer does: nothing that the panel would install may be needed for offering to install it."""
+    (tmp_path / "without.py").write_text(WITHOUT_PACKAGES, encoding="utf-8")
+    environment = {name: value for name, value in child_environment().items() if name != HOME}
+    command = [sys.executable, str(tmp_path / "without.py")]
+    run = subprocess.run(command, env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "torch>=2.4" in run.stdout
+    assert "psutil" in run.stdout
 
 
 def test_every_requirement_of_the_data_file_is_read(tree_requirements):

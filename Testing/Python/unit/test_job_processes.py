@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -28,6 +29,7 @@ from XVRegistrationLib.jobs.training_job import (
     find_jobs,
     find_training,
     forget,
+    kill,
     request_cancel,
     resume,
     start_training,
@@ -166,6 +168,30 @@ def test_a_job_that_does_not_listen_is_killed_with_all_that_it_started(model, vo
     assert status(job).state == "cancelled"
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     assert read_card(model)["training"] == {}
+
+
+def test_a_job_that_is_killed_keeps_nobody_waiting(model, voxels, tmp_path):
+    job = start_training(model, minutes=MINUTES, volume=voxels, root=tmp_path)
+    process = _process(job)
+    process.send_signal(signal.SIGSTOP)
+    with mock.patch.object(psutil, "wait_procs", side_effect=AssertionError):
+        kill(job)
+    process.wait(10)
+    assert status(job).state == "cancelled"
+
+
+def test_the_copy_of_the_volume_is_removed_when_it_was_read_and_no_other_file_is(model, voxels, tmp_path):
+    copy = shutil.copy(voxels, model / "volume.npy")
+    job = start_training(model, minutes=MINUTES, volume=model / "volume.npy", root=tmp_path)
+    _wait(job, lambda now: now.state == "running")
+    assert not copy.exists()
+    cancel(job)
+    with pytest.raises(InputError, match="has been removed"):
+        resume(job)
+    named_alike = voxels.rename(tmp_path / "volume.npy")
+    _wait(resume(job, volume=named_alike), lambda now: now.state == "running")
+    assert named_alike.exists()
+    cancel(job)
 
 
 def test_a_volume_that_is_not_the_models_fails_in_one_sentence(model, phantom, tmp_path):

@@ -200,8 +200,19 @@ def test_the_data_folder_is_the_one_named_or_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "here"))
     assert home.data_folder() == tmp_path / "here"
     monkeypatch.delenv("XVREGISTRATION_HOME")
-    assert home.data_folder().name == "XVRegistration"
-    assert home.data_folder().is_absolute()
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for system, variables, folder in [
+        ("linux", {"XDG_DATA_HOME": str(tmp_path / "data")}, tmp_path / "data"),
+        ("linux", {"XDG_DATA_HOME": "relative"}, tmp_path / ".local/share"),
+        ("linux", {"XDG_DATA_HOME": ""}, tmp_path / ".local/share"),
+        ("darwin", {}, tmp_path / "Library/Application Support"),
+        ("win32", {"LOCALAPPDATA": str(tmp_path / "Local")}, tmp_path / "Local"),
+        ("win32", {"LOCALAPPDATA": ""}, tmp_path / "AppData/Local"),
+    ]:
+        monkeypatch.setattr(sys, "platform", system)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert home.data_folder() == folder / "XVRegistration"
 
 
 def test_a_child_finds_the_library_from_any_folder(tmp_path):
@@ -243,6 +254,17 @@ def test_a_volume_read_from_a_file_of_voxels_lies_where_the_card_says(bank_folde
     (tmp_path / "voxels.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot be read"):
         read_job_volume({"volume": str(tmp_path / "voxels.npy")}, read_card(bank_folder))
+
+
+def test_a_copy_of_the_volume_that_is_gone_is_told_apart_from_a_file_that_is_gone(bank_folder, tmp_path):
+    for volume, sentence in [
+        (bank_folder / "volume.npy", "has been removed, as it always is"),
+        (tmp_path / "volume.npy", "is not there"),
+    ]:
+        job = _job(tmp_path, bank_folder, state="cancelled", volume=str(volume))
+        with pytest.raises(InputError, match=sentence):
+            resume(job)
+        assert status(job).state == "cancelled"
 
 
 def test_the_command_lists_and_forgets_jobs(bank_folder, tmp_path, capsys):

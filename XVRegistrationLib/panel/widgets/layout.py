@@ -55,7 +55,9 @@ class Views:
         logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW)
         if logic is not None:
             logic.GetSliceNode().SetSliceVisible(True)  # in 3D, the X-ray on its detector plane
-            self._session.attach_view(logic.GetSliceNode(), logic.GetSliceCompositeNode())
+            composite = logic.GetSliceCompositeNode()
+            composite.SetDoPropagateVolumeSelection(False)  # a volume that is loaded does not replace the X-ray
+            self._session.attach_view(logic.GetSliceNode(), composite)
 
     def show(self, volume: Any, rows: Sequence[XrayRow]) -> None:
         """Show a newly chosen volume where a slice view is empty, and the first X-ray that is placed in 3D.

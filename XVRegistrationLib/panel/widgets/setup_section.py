@@ -20,6 +20,7 @@ class SetupSection:
         self.ui = ui
         self._say = say
         self._changed = changed
+        self._failure = ""
         self.missing: list[str] = []
         ui.installButton.clicked.connect(self.on_install)
         self.show()
@@ -34,10 +35,17 @@ class SetupSection:
         self.missing = dependencies.missing()
         self.ui.setupCollapsibleButton.setVisible(bool(self.missing))
         packages = _("Not installed yet: {packages}").format(packages=", ".join(self.missing))
-        show_text(self.ui.dependenciesLabel, packages if self.missing else "")
+        text = f"{packages}\n\n{self._failure}".strip()
+        show_text(self.ui.dependenciesLabel, text if self.missing else "")
 
     def on_install(self, checked: bool = False) -> None:
-        with answering(self._say, _("The installation failed.")):
+        self._failure = ""
+        with answering(self._refuse, _("The installation failed.")):
             dependencies.install()
         self.show()
         self._changed()
+
+    def _refuse(self, text: str) -> None:
+        """Say it beside the button too, where the user looks: the status line is far below."""
+        self._failure = text
+        self._say(text)

@@ -113,6 +113,7 @@ class _View:
         grabber = vtk.vtkWindowToImageFilter()
         grabber.SetInput(self.window)
         grabber.ReadFrontBufferOff()
+        grabber.ShouldRerenderOff()  # it was drawn just now
         grabber.Update()
         return grabber.GetOutput()
 

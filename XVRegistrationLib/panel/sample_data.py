@@ -1,0 +1,73 @@
+"""The sample patient in Slicer's Sample Data module: a chest CT with its segmentation and two X-ray files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.jobs.home import data_folder
+from XVRegistrationLib.jobs.interpreter import child_environment, interpreter
+from XVRegistrationLib.panel import dependencies
+from XVRegistrationLib.panel.i18n import tr as _
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CATEGORY, NAME = "XVRegistration", "XVRegistrationChest"
+_CT, _LABELS, _NAMES = "cxr.nii.gz", "mask.nii.gz", "structures.csv"
+_SECONDS = 900.0  # for a slow network
+
+
+def register() -> None:
+    """Offer the sample in Slicer's Sample Data module, if that is there; nothing is downloaded."""
+    try:
+        import SampleData
+    except ImportError:
+        return
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY, sampleName=NAME, customDownloader=lambda source: load()
+    )
+
+
+def load() -> list[Any]:
+    """Download the CT and its labels, render the X-rays (a minute the first time), and load the CT and its segmentation.
+
+    Returns both nodes; the X-rays stay files, to be added in the panel. Raises InputError where packages are missing.
+    """
+    import slicer.util
+
+    if dependencies.missing():
+        raise InputError(_("Open the module X-ray to Volume Registration first, and install what it lacks."))
+    folder = sample_folder()
+    done = subprocess.run(
+        [*interpreter(), "-m", "XVRegistrationLib.evaluation.sample_patient", str(folder)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+    if done.returncode != 0:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise InputError(said[-1] if said else _("The sample could not be made."))
+    volume = slicer.util.loadVolume(str(folder / _CT), {"name": "Chest CT"})
+    segmentation = slicer.util.loadSegmentation(str(folder / _LABELS))
+    _name_segments(segmentation, folder / _NAMES)
+    slicer.util.showStatusMessage(_("Add the X-rays in {folder} in the panel.").format(folder=folder), 20000)
+    return [volume, segmentation]
+
+
+def sample_folder() -> Path:
+    """Where the sample is kept; its X-rays are the .dcm files."""
+    return data_folder() / "sample"
+
+
+def _name_segments(segmentation_node: Any, table: Path) -> None:
+    with table.open(encoding="utf-8", newline="") as file:
+        names = {int(row["id"]): row["structure"] for row in csv.DictReader(file)}
+    segmentation = segmentation_node.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        segment.SetName(names.get(segment.GetLabelValue(), segment.GetName()))
