@@ -238,8 +238,10 @@ class Viewing:
                 clear_view(self._slice, self._composite)
             return
         overlays = tuple(node.GetNodeReferenceID(PREFIX + part) for part in OVERLAYS)
-        right = node.GetID() not in self._outdated
-        shown = (node, overlays, p.blend, p.showLabels and right, p.showOutlines and right, p.showTargets)
+        # Before an X-ray is registered, or put somewhere by hand, nobody knows where anything is on it.
+        placed = not self._xrays.is_first_placed(node)
+        right = placed and node.GetID() not in self._outdated
+        shown = (node, overlays, p.blend, p.showLabels and right, p.showOutlines and right, p.showTargets and placed)
         if shown != self._shown:
             self._shown = shown
             show_in_view(self._slice, self._composite, *shown[:1], *shown[2:])

@@ -83,9 +83,10 @@ def _set_series(scene: Any, chart: Any, name: str, x: NDArray[np.float64], y: ND
     if series.GetTableNode() is not table:
         series.SetAndObserveTableNodeID(table.GetID())
     # A line of fewer than two points cannot be drawn: VTK complains at every redraw.
-    if len(x) < 2:
+    drawn = chart.HasPlotSeriesNodeID(series.GetID())
+    if drawn and len(x) < 2:
         chart.RemovePlotSeriesNodeID(series.GetID())
-    elif not chart.HasPlotSeriesNodeID(series.GetID()):
+    elif len(x) >= 2 and not drawn:
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
 

@@ -74,6 +74,12 @@ def _outcome(ui, row):
     return ui.xrayTable.item(row, OUTCOME).text()
 
 
+def _drawn(node):
+    """Whether each of an X-ray's labels and targets that there are can be seen."""
+    overlays = [node.GetNodeReference(f"XVRegistration.{part}") for part in ("Labels", "Targets")]
+    return [overlay.GetDisplayNode().GetVisibility() for overlay in overlays if overlay is not None]
+
+
 def _pose_error(node, number):
     """How far the corners of a cube of 80 mm lie from where they should, mm."""
     corners = np.array(np.meshgrid([-40, 40], [-40, 40], [-40, 40])).reshape(3, -1).T
@@ -104,10 +110,14 @@ def test_from_a_ct_to_labels_on_xrays_and_back_from_a_saved_scene(host, panel, w
         _complete(host, ui, row)
         host.wait_until(lambda row=row: not session.rows()[row].missing)
 
-    host.wait_until(lambda: ui.registerButton.isEnabled())
+    host.wait_until(lambda: ui.registerButton.isEnabled() and not session.busy, TIMEOUT)
+    # Nothing is drawn on an X-ray of which nobody knows where it is; once it is registered, everything is.
+    first = session.rows()[0].node
+    assert not any(_drawn(first))
     host.click(ui.registerButton)
     host.wait_until(lambda: all(row.state == "registered" for row in session.rows()) and not session.busy, TIMEOUT)
     host.process(0.2)
+    assert any(_drawn(session.rows()[0].node if session.rows()[0].current else session.rows()[1].node))
     for number, row in enumerate(session.rows()):
         assert _pose_error(row.node, number) < 2.0
         assert "similarity" in _outcome(ui, number)
