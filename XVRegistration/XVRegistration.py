@@ -3,14 +3,11 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -22,8 +19,8 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("XVRegistrationLib") is None:  # run from the source tree, where it lies beside this folder
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel import dependencies, reload, selftest
+from XVRegistrationLib.panel import dependencies, reload, selftest, startup
+from XVRegistrationLib.panel.parameter_node import XVRegistrationParameterNode
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.panel.widgets.panel import Panel
 
@@ -42,41 +39,7 @@ class XVRegistration(ScriptedLoadableModule):
             "trained for the patient. For research, not for clinical use."
         )
         parent.acknowledgementText = _("Built on PyTorch, NVIDIA Warp and timm.")
-        slicer.app.connect("startupCompleted()", onStartupCompleted)
-
-
-def onStartupCompleted() -> None:
-    """Offer the sample data; make the arrangement of views known, so that a scene saved in it has views at once."""
-    from XVRegistrationLib.panel import sample_data
-    from XVRegistrationLib.scene.layout import add_layout
-
-    sample_data.register()
-    if slicer.app.layoutManager() is not None:  # None without a main window
-        add_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode())
-
-
-@parameterNodeWrapper
-class XVRegistrationParameterNode:
-    """What the user chose; saved in the scene. The fields of XVRegistrationLib.panel.parameters.Parameters."""
-
-    volume: vtkMRMLScalarVolumeNode
-    segmentation: vtkMRMLSegmentationNode
-    targets: vtkMRMLMarkupsFiducialNode
-    preset: str = "thorax-ap"
-    minutes: Annotated[float, WithinRange(0.1, 2880.0)] = 5.0
-    device: str = ""
-    modelFolder: str = ""
-    useBank: bool = True
-    useNetwork: bool = True
-    useHeader: bool = True
-    usePreset: bool = False
-    useCurrent: bool = False
-    xray: vtkMRMLScalarVolumeNode
-    blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    showLabels: bool = False
-    showOutlines: bool = True
-    showTargets: bool = True
-    liveDrr: bool = True
+        slicer.app.connect("startupCompleted()", startup.on_startup_completed)
 
 
 class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -85,8 +48,7 @@ class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.panel = None
+        self.logic = self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
 
@@ -148,8 +110,7 @@ class XVRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._session = None
-        self._complete = False  # whether all packages were found
+        self._session, self._complete = None, False  # complete: all packages were found
 
     def getParameterNode(self):
         return XVRegistrationParameterNode(super().getParameterNode())
@@ -158,9 +119,7 @@ class XVRegistrationLogic(ScriptedLoadableModuleLogic):
     def session(self):
         """The work on the scene (XVRegistrationLib.panel.session.Session); InputError while packages are missing."""
         if not self._complete:
-            missing = dependencies.missing()
-            if missing:
-                raise InputError(f"Open the module and install what its Setup section lists: {', '.join(missing)}.")
+            dependencies.check()
             self._complete = True
         return self.makeSession()
 

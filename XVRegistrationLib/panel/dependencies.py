@@ -26,6 +26,13 @@ def missing() -> list[str]:
     return [requirement for requirement in (*TORCH, *requirements()) if not _satisfied(requirement)]
 
 
+def check() -> None:
+    """Raise InputError while something has to be installed."""
+    lacking = missing()
+    if lacking:
+        raise InputError(f"Open the module and install what its Setup section lists: {', '.join(lacking)}.")
+
+
 def install() -> list[str]:
     """What is still missing after asking the user and installing; everything if the user said no.
 

@@ -38,8 +38,7 @@ def load() -> list[Any]:
     """
     import slicer.util
 
-    if dependencies.missing():
-        raise InputError(_("Open the module X-ray to Volume Registration first, and install what it lacks."))
+    dependencies.check()
     folder = sample_folder()
     done = subprocess.run(
         [*interpreter(), "-m", "XVRegistrationLib.evaluation.sample_patient", str(folder)],

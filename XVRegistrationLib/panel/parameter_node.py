@@ -1,0 +1,30 @@
+"""The parameter node of the module: what the user chose, saved in the scene."""
+
+from typing import Annotated
+
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class XVRegistrationParameterNode:
+    """The fields of `panel.parameters.Parameters`, as Slicer keeps and binds them."""
+
+    volume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    targets: vtkMRMLMarkupsFiducialNode
+    preset: str = "thorax-ap"
+    minutes: Annotated[float, WithinRange(0.1, 2880.0)] = 5.0
+    device: str = ""
+    modelFolder: str = ""
+    useBank: bool = True
+    useNetwork: bool = True
+    useHeader: bool = True
+    usePreset: bool = False
+    useCurrent: bool = False
+    xray: vtkMRMLScalarVolumeNode
+    blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    showLabels: bool = False
+    showOutlines: bool = True
+    showTargets: bool = True
+    liveDrr: bool = True

@@ -1,0 +1,15 @@
+"""What the module does once Slicer has started, before anyone opens it."""
+
+from __future__ import annotations
+
+import slicer
+
+from XVRegistrationLib.panel import sample_data
+from XVRegistrationLib.scene.layout import add_layout
+
+
+def on_startup_completed() -> None:
+    """Offer the sample data; make the arrangement of views known, so that a scene saved in it has views at once."""
+    sample_data.register()
+    if slicer.app.layoutManager() is not None:  # None without a main window
+        add_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode())
