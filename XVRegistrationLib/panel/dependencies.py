@@ -92,7 +92,7 @@ def _install_packages(packages: list[str]) -> None:
             slicer.packaging.pip_ensure(packages, prompt_install=False, requester="XVRegistration")
         else:
             slicer.util.pip_install(packages)
-    except (subprocess.CalledProcessError, OSError) as error:
+    except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
         raise InputError(
             "The packages could not be installed; is this computer connected to the network? Slicer's Python console "
             "says what pip answered."

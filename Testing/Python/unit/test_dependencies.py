@@ -104,6 +104,28 @@ def test_the_panel_opens_where_no_package_is_installed_yet(tmp_path):
     assert "psutil" in run.stdout
 
 
+@pytest.mark.parametrize("failure", [subprocess.CalledProcessError(1, "pip"), OSError("no route"), RuntimeError("pip")])
+def test_an_installation_that_fails_is_one_sentence_and_a_refusal_is_none(monkeypatch, failure):
+    """pip as Slicer 5.10 runs it; it is what fails without a network."""
+    import slicer.util
+
+    asked = []
+
+    def pip_install(packages):
+        asked.append(packages)
+        raise failure
+
+    monkeypatch.setattr(dependencies, "missing", lambda: ["timm>=1.0"])
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_: False)
+    assert dependencies.install() == ["timm>=1.0"]
+    assert not asked
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_: True)
+    with pytest.raises(InputError, match="network"):
+        dependencies.install()
+    assert asked == [["timm>=1.0"]]
+
+
 def test_every_requirement_of_the_data_file_is_read(tree_requirements):
     assert dependencies.requirements() == tree_requirements
     assert all(">=" in requirement for requirement in tree_requirements)
