@@ -156,6 +156,8 @@ def test_ctrl_c_leaves_the_last_checkpoint_and_says_how_to_go_on(ct, geometry, f
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        # A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(path.glob("network-*.safetensors")) or not read_card(path)["training"]:
