@@ -1,4 +1,4 @@
-"""The window in which the panel's tests run the module: one a process, emptied for each test."""
+"""What the tests of the panel share: the window that runs the module, a session without one, and X-ray files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,56 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from Testing.Python.panel.patients import patient, write_xray
+from XVRegistrationLib.panel.parameters import Parameters
+from XVRegistrationLib.panel.session import Session
+from XVRegistrationLib.scene.standalone.app import start
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import ModuleType
 
     from Testing.Host.host import Host
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One library for all tests of a file, so that the bank is made once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two X-rays of `patient()`, which do not state the distance from source to detector."""
+    folder = tmp_path_factory.mktemp("files")
+    return [write_xray(folder / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("front", "tilted"))]
+
+
+@pytest.fixture
+def scene() -> Iterator[Any]:
+    """The scene without anything in it."""
+    scene = start().scene
+    scene.Clear(0)
+    yield scene
+    scene.Clear(0)
+
+
+@pytest.fixture(scope="module")
+def one_session(root: Path) -> Iterator[Session]:
+    """One session, and so one engine, for all tests of a file: as in Slicer, where scenes come and go."""
+    session = Session(start().scene, None, root=root)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def session(scene: Any, one_session: Session) -> Iterator[Session]:
+    """The file's session with nothing chosen."""
+    one_session.set_parameters(Parameters())
+    one_session.tick()
+    yield one_session
+    one_session.set_parameters(None)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of, write_xray
+from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
 from XVRegistrationLib.jobs.training_job import find_jobs, status
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
@@ -23,22 +23,10 @@ TIMEOUT = 240.0
 NAME, OUTCOME = 0, 2
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """One library for the tests of this file, so that the bank is made once."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    return [write_xray(folder / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("front", "tilted"))]
-
-
 @pytest.fixture
-def panel(host, home, monkeypatch):
+def panel(host, root, monkeypatch):
     """The module, open in the host, with everything that it keeps in a temporary folder."""
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(home))
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
     return host.open_module(MODULE)
 
 
@@ -173,7 +161,7 @@ def test_a_moved_pose_takes_its_drr_along_and_is_refined_from_there(host, panel,
     assert _pose_error(node, 0) < 2.0
 
 
-def test_a_training_is_shown_cancelled_killed_found_again_and_resumed(host, panel, with_patient, home):
+def test_a_training_is_shown_cancelled_killed_found_again_and_resumed(host, panel, with_patient, root):
     ui, session = panel.ui, panel.logic.session
     host.enter_text(ui.minutesSpinBox, "2")
     host.click(ui.trainButton)
@@ -184,7 +172,7 @@ def test_a_training_is_shown_cancelled_killed_found_again_and_resumed(host, pane
 
     host.click(ui.resumeButton)
     host.wait_until(lambda: session.model_view().job_state == "running", TIMEOUT)
-    [job] = [job for job in find_jobs(home) if status(job).active]
+    [job] = [job for job in find_jobs(root) if status(job).active]
     # Another module file: what reloading does. The job is found again.
     panel = host.reload_module()
     ui, session = panel.ui, panel.logic.session

@@ -9,52 +9,13 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of, write_xray
+from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel.parameters import Parameters
-from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.results import read_registration
-from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_segmentation
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """One library for all tests of this file, so that the bank is made once."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    return [write_xray(folder / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("front", "tilted"))]
-
-
-@pytest.fixture
-def scene():
-    scene = start().scene
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
-
-
-@pytest.fixture(scope="module")
-def one_session(root):
-    """One session, and so one engine, for all tests of this file: as in Slicer, where scenes come and go."""
-    session = Session(start().scene, None, root=root)
-    yield session
-    session.close()
-
-
-@pytest.fixture
-def session(scene, one_session):
-    one_session.set_parameters(Parameters())
-    one_session.tick()
-    yield one_session
-    one_session.set_parameters(None)
 
 
 def test_without_a_volume_every_button_says_what_is_to_be_done(session):

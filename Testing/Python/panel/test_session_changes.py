@@ -11,53 +11,16 @@ import slicer
 import slicer.util
 import vtk
 
-from Testing.Python.panel.patients import CAMERA, bones, patient, write_xray
+from Testing.Python.panel.patients import CAMERA, bones, patient
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.parameters import Parameters
-from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.results import read_registration
-from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose, volume_node_of
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """One library for all tests of this file, so that the bank is made once."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    return [write_xray(folder / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("front", "tilted"))]
-
-
-@pytest.fixture
-def scene():
-    scene = start().scene
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
-
-
-@pytest.fixture(scope="module")
-def one_session(root):
-    session = Session(start().scene, None, root=root)
-    yield session
-    session.close()
-
-
-@pytest.fixture
-def session(scene, one_session):
-    one_session.set_parameters(Parameters())
-    one_session.tick()
-    yield one_session
-    one_session.set_parameters(None)
 
 
 def _shifted(node, mm=80.0):

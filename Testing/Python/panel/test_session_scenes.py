@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import pytest
 import slicer
 import slicer.util
 
@@ -17,42 +16,6 @@ from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, pose_from_node
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """One library for all tests of this file, so that the bank is made once."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    return [write_xray(folder / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("front", "tilted"))]
-
-
-@pytest.fixture
-def scene():
-    scene = start().scene
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
-
-
-@pytest.fixture(scope="module")
-def one_session(root):
-    """One session, and so one engine, for all tests of this file: as in Slicer, where scenes come and go."""
-    session = Session(start().scene, None, root=root)
-    yield session
-    session.close()
-
-
-@pytest.fixture
-def session(scene, one_session):
-    one_session.set_parameters(Parameters())
-    one_session.tick()
-    yield one_session
-    one_session.set_parameters(None)
 
 
 def told(row):

@@ -9,6 +9,7 @@ import pytest
 import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, write_xray
+from Testing.Python.panel.sessions import TIMEOUT
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs import training_job
 from XVRegistrationLib.panel.parameters import Parameters
@@ -19,21 +20,8 @@ from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_volume
 
-TIMEOUT = 300.0
 LONG, SHORT = 1.2, 0.05
 """Minutes: one that is always ended by the test, and one that soon ends by itself."""
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def one_session(root):
-    session = Session(start().scene, None, root=root)
-    yield session
-    session.close()
 
 
 @pytest.fixture
