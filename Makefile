@@ -5,10 +5,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 
-.PHONY: help demo panel screenshots test test-long bench lint format clean
+.PHONY: help demo panel screenshots test test-long bench bench-quick lint format clean
 
 help: ## Say what there is to make.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Train for a patient (MINUTES=5), register X-rays, write a report into demo-output/.
 	$(VENV)/bin/xvregistration demo --minutes $(MINUTES) -o demo-output
@@ -27,8 +27,11 @@ test: lint ## Check the code and run all tests that take seconds.
 test-long: lint ## As test, with the tests that take minutes.
 	$(PY) -m pytest -q --durations=20 -m "long or not long"
 
-bench: $(STAMP) ## Measure this project and its peers side by side.
+bench: $(STAMP) ## Measure this project and its peers side by side, and print what each protocol reaches; hours.
 	$(PY) Testing/Benchmarks/run.py
+
+bench-quick: $(STAMP) ## The protocols' table alone, from 8 X-rays each; minutes.
+	$(PY) Testing/Benchmarks/run.py baselines evaluation --xrays 8 --baselines 2
 
 lint: $(STAMP) ## Check style and types.
 	$(PY) -m ruff check .
@@ -40,7 +43,7 @@ format: $(STAMP) ## Bring the code into the style that lint checks.
 	$(PY) -m ruff format .
 
 clean: ## Remove the environment and everything made.
-	rm -rf $(VENV) demo-output bench-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-output bench-output evaluation-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first, by itself: its wheel is chosen by the pin alone and not by what the other packages would accept.

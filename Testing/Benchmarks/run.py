@@ -1,6 +1,8 @@
-"""`make bench`: all measurements, or those named: `run.py rendering registration [--xrays 200] [--minutes 5]`.
+"""`make bench`: all measurements, or those named: `run.py evaluation --xrays 8`, `run.py rendering jobs`.
 
-Every comparison is made within one run, because computers differ and change; quote the ratios. Results go to bench-output/.
+`evaluation` runs the shipped protocols and prints one table of what each must reach and what it reached; `baselines` adds the lines
+of xvr's and PSSS's recipes to it. Every comparison is made within one run, because computers differ and change; quote the
+ratios. Results go to bench-output/, and a run that was ended goes on there.
 """
 
 from __future__ import annotations
@@ -11,36 +13,91 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import baselines
+import evaluation
 import jobs
 import panel
 import panel_drr
-import registration
 import rendering
+from volumes import volumes_of
+
+from XVRegistrationLib.errors import InputError
+
+NAMES = ("rendering", "baselines", "evaluation", "jobs", "panel_drr", "panel")
 
 
 def main() -> None:
     """Run the benchmarks that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    names = ["rendering", "registration", "jobs", "panel_drr", "panel"]
-    parser.add_argument("which", nargs="*", choices=names, default=names)
-    parser.add_argument("--xrays", type=int, default=200, help="X-rays of the registration benchmark")
-    parser.add_argument("--minutes", type=float, default=5.0, help="training time of its network")
-    parser.add_argument("--kills", type=int, default=30, help="of the training's process in the benchmark of jobs")
-    parser.add_argument("--data", type=Path, default=Path(".demo-data"), help="folder that keeps the downloaded CT")
-    parser.add_argument("-o", "--output", type=Path, default=Path("bench-output"))
+    parser = _parser()
     options = parser.parse_args()
+    which = options.which or NAMES
+    if unknown := set(which) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
     options.output.mkdir(parents=True, exist_ok=True)
-    if "rendering" in options.which:
+    if "rendering" in which:
         rendering.run(options.data, options.output)
-    if "registration" in options.which:
-        registration.run(options.data, options.output, options.xrays, options.minutes)
-    if "jobs" in options.which:
+    compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
+    if "evaluation" in which:
+        evaluation.run(
+            options.data,
+            options.output,
+            options.xrays,
+            protocols=options.protocols,
+            minutes=options.minutes,
+            volumes=volumes_of(options.volume),
+            wrist=options.wrist,
+            compared=compared,
+        )
+    if "jobs" in which:
         jobs.run(options.data, options.output, options.kills)
-    if "panel_drr" in options.which:
+    if "panel_drr" in which:
         panel_drr.run(options.data, options.output)
-    if "panel" in options.which:
+    if "panel" in which:
         panel.run(options.data, options.output)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("which", nargs="*", metavar="WHICH", help=f"of {', '.join(NAMES)}; all without it")
+    parser.add_argument("--data", type=Path, default=Path(".demo-data"), help="folder that keeps the downloaded CT")
+    parser.add_argument("-o", "--output", type=Path, default=Path("bench-output"), help="folder for the results")
+    group = parser.add_argument_group("evaluation")
+    group.add_argument("--xrays", type=_positive, default=200, help="X-rays of each protocol")
+    group.add_argument(
+        "--protocols",
+        nargs="+",
+        choices=evaluation.PROTOCOLS,
+        default=list(evaluation.PROTOCOLS),
+        metavar="NAME",
+        help="only these",
+    )
+    group.add_argument(
+        "--minutes", type=float, default=0.0, help="also run PSSS's protocol from a network trained for so long, alone"
+    )
+    group.add_argument(
+        "--volume",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("FILE", "BACKGROUND"),
+        help="also run the protocol with strong scatter on this CT, whose value for what was not scanned is BACKGROUND; "
+        "can be given several times",
+    )
+    group.add_argument("--wrist", type=Path, metavar="FOLDER", help="also register the biplane X-rays of a wrist")
+    parser.add_argument("--baselines", type=_positive, default=20, help="X-rays of the benchmark of baselines")
+    parser.add_argument("--kills", type=int, default=30, help="of the training's process in the benchmark of jobs")
+    return parser
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as e:
+        sys.exit(f"run.py: {e}")

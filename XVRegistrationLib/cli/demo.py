@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.demo_scene import Overlay, write_scene
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
-from XVRegistrationLib.cli.progress import console, counting, training
+from XVRegistrationLib.cli.progress import console, counting, print_verdict, training
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.demo_data import ATTRIBUTION, demo_data
 from XVRegistrationLib.evaluation.metrics import farthest_points, mpd, mtre
 from XVRegistrationLib.evaluation.pictures import training_curve
-from XVRegistrationLib.evaluation.report import Case, console_table, summary_line, write_report
+from XVRegistrationLib.evaluation.report import Case, summary_line, write_report
+from XVRegistrationLib.evaluation.report_table import console_table, verdict_in_words
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
@@ -100,8 +101,8 @@ def run(options: argparse.Namespace) -> int:
             output / case.picture, model, xray, result, structures, _OUTLINED, targets, title=_title(case)
         )
         cases.append(case)
-        overlays.append(Overlay(xray, result.pose, structures.outlines(result.pose, xray.intrinsics)))
-        console.print(f"{xray.name}: mTRE {case.mtre_mm:.2f} mm, {result.seconds:.1f} s")
+        overlays.append(Overlay(xray, result, structures.outlines(result.pose, xray.intrinsics)))
+        print_verdict(result, f"mTRE {case.mtre_mm:.2f} mm, {result.seconds:.1f} s")
 
     console.print(console_table(cases))
     console.print(summary_line(cases))
@@ -179,7 +180,8 @@ def _judge(result: Registration, truth: Truth) -> Case:
 
 
 def _title(case: Case) -> str:
-    return f"{case.name}: mTRE {case.mtre_mm:.2f} mm, similarity {case.registration.similarity:.3f}"
+    r = case.registration
+    return f"{case.name}: {verdict_in_words(r)}, mTRE {case.mtre_mm:.2f} mm, similarity {r.similarity:.3f}"
 
 
 def _training_curve(output: Path, model: PatientModel) -> str:

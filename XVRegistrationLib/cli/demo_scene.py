@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.evaluation.pictures import Outline
     from XVRegistrationLib.imaging.volume import LabelMap, Volume
     from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.result import Registration
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,7 @@ class Overlay:
     """A registered X-ray and the structures that it shows."""
 
     xray: Xray
-    pose: NDArray[np.float64]
-    """(4, 4) camera -> RAS, mm."""
+    result: Registration
     outlines: list[Outline]
 
 
@@ -44,6 +44,7 @@ def write_scene(
     """
     from XVRegistrationLib.scene.bundle import save_mrb
     from XVRegistrationLib.scene.overlays import add_targets, set_reprojected_labels
+    from XVRegistrationLib.scene.results import write_registration
     from XVRegistrationLib.scene.standalone.app import start
     from XVRegistrationLib.scene.standalone.graphics import missing_graphics
     from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
@@ -56,7 +57,8 @@ def write_scene(
     targets_node = None
     nodes = []
     for overlay in overlays:
-        xray = add_xray(scene, overlay.xray, overlay.pose, volume_node=ct)
+        xray = add_xray(scene, overlay.xray, overlay.result.pose, volume_node=ct)
+        write_registration(xray.xray, overlay.result.to_dict())
         set_reprojected_labels(scene, xray, overlay.outlines, source_node=segmentation)
         targets_node, _ = add_targets(scene, xray, names, points, targets_node=targets_node)
         nodes.append(xray)

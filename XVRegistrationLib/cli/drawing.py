@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.evaluation.pictures import side_markers, window, xray_picture
+from XVRegistrationLib.evaluation.report_table import verdict_in_words
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.render import render
 
@@ -63,7 +65,10 @@ def draw_registration(
     targets: Sequence[tuple[str, NDArray[np.float64]]] = (),
     title: str | None = None,
 ) -> None:
-    """Write the picture of one registration; `targets` are names and points (3,), RAS mm."""
+    """Write the picture of one registration; `targets` are names and points (3,), RAS mm.
+
+    Around the targets are their 95 % ellipses, where the registration states its uncertainty.
+    """
     small = xray.intrinsics.fitted(_DRR_PIXELS)
     drr = render(model.pyramid.finest, result.pose[None], small)[0].cpu().numpy()
     dx, dy = xray.intrinsics.spacing
@@ -74,7 +79,17 @@ def draw_registration(
         drr,
         structures.outlines(result.pose, xray.intrinsics, only) if structures else [],
         [(name, (float(p[0]), float(p[1]))) for name, p in seen if np.isfinite(p).all()],
-        title if title is not None else f"{xray.name}: similarity {result.similarity:.3f}",
+        title if title is not None else f"{xray.name}: {verdict_in_words(result)}, similarity {result.similarity:.3f}",
         side_markers(result.pose, xray.intrinsics),
         dy / dx,
+        _ellipses(result, [point for _, point in targets]),
     )
+
+
+def _ellipses(result: Registration, points: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Outlines (n, 2), stored px, of the targets' 95 % ellipses; none where the registration states no uncertainty."""
+    if result.spread is None or not len(points):
+        return []
+    uncertainty = target_uncertainty(result, points)
+    outlines = (ellipse_points(uncertainty, i) for i in range(len(points)))
+    return [outline for outline in outlines if np.isfinite(outline).all()]

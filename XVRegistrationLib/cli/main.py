@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import XVRegistrationLib
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.views import VIEWS
+from XVRegistrationLib.geometry.views import PRESETS, VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_register(commands)
+    _add_evaluate(commands)
     _add_jobs(commands)
     _add_demo(commands)
     return top
@@ -109,9 +110,92 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=None,
         help="X-rays are stored flipped left-right; by default as the model's were",
     )
+    _add_starts(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.register import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+def _add_starts(p: argparse.ArgumentParser) -> None:
+    """What is known of the poses, and of the images, beforehand."""
+    known = p.add_argument_group(
+        "what is known beforehand", "The C-arm's angles in a DICOM header are always a start, but with --start."
+    )
+    known.add_argument(
+        "--preset",
+        action="append",
+        choices=PRESETS,
+        metavar="NAME",
+        help=f"start from a usual view too; may be repeated; one of {', '.join(PRESETS)}",
+    )
+    known.add_argument(
+        "--landmarks",
+        metavar="FILE.csv",
+        help="start from landmarks too: columns r,a,s,column,row (mm RAS, stored px); four or more of one X-ray",
+    )
+    known.add_argument(
+        "--start", metavar="FILE.json", help='refine from this pose alone: an earlier result, or {"pose": 4x4}'
+    )
+    known.add_argument(
+        "--depth",
+        type=float,
+        nargs=2,
+        default=None,
+        metavar=("MM", "SD"),
+        help="distance from the source to the volume's centre along the beam, and its standard deviation; 0 locks it",
+    )
+    known.add_argument(
+        "--surroundings", action="store_true", help="the X-ray shows more than the volume: one bone among others"
+    )
+    known.add_argument(
+        "--mask",
+        action="append",
+        metavar="IMAGE",
+        help="pixels that are not zero here count (PNG, TIFF, NIfTI); once for all X-rays, or once for each",
+    )
+    known.add_argument(
+        "--relative",
+        metavar="FILE.json",
+        help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
+        "order of the X-rays, the first being the identity",
+    )
+    known.add_argument("--series", action="store_true", help="X-rays are frames of one run, in order")
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "evaluate",
+        help="measure success, errors and honesty on simulated X-rays or data with reference poses",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("protocols", nargs="*", metavar="PROTOCOL", help="TOML files, or names that --list shows")
+    p.add_argument("-o", "--output", default="evaluation-output", help="folder; each protocol gets one in it")
+    p.add_argument("--list", action="store_true", help="show the protocols that come along")
+    p.add_argument(
+        "--count",
+        type=int,
+        default=None,
+        metavar="N",
+        help="X-rays, instead of the protocol's number; starts of the wrist",
+    )
+    p.add_argument("--volume", default=None, metavar="CT", help="instead of the protocol's; points are its bones")
+    p.add_argument(
+        "--background", type=float, default=None, metavar="VALUE", help="of voxels of --volume that were not scanned"
+    )
+    p.add_argument("--sources", nargs="+", default=None, metavar="SOURCE", help="network, bank, or both")
+    p.add_argument("--minutes", type=float, default=None, help="training of a network, instead of the protocol's")
+    p.add_argument("--fresh", action="store_true", help="register again what was registered before")
+    p.add_argument("--data", default=".demo-data", help="folder that keeps the downloaded CT")
+    p.add_argument("--wrist", metavar="FOLDER", default=None, help="the biplane X-rays of a wrist")
+    p.add_argument("--deepfluoro", metavar="FILE", default=None, help="DeepFluoro's HDF5 file")
+    p.add_argument("--ljubljana", metavar="FOLDER", default=None, help="the Ljubljana cerebral angiograms")
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.evaluate import run
 
         return run(options)
 

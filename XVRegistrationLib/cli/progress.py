@@ -1,4 +1,4 @@
-"""Progress on the console: bars on a terminal, a line now and then in a log."""
+"""Progress and verdicts on the console: bars on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from XVRegistrationLib.evaluation.report_table import reasons, verdict_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from XVRegistrationLib.registration.result import Registration
     from XVRegistrationLib.training.trainer import Progress as TrainingProgress
 
 console = Console(highlight=False, width=None if Console().is_terminal else 130)
@@ -59,6 +63,13 @@ def training() -> Iterator[Callable[[TrainingProgress], None]]:
                 console.print(f"Training: {said}")
 
         yield update
+
+
+def print_verdict(result: Registration, numbers: str) -> None:
+    """Print an X-ray's verdict with some numbers, and below it why, and what the image says least about."""
+    console.print(escape(f"{result.name}: {verdict_in_words(result)}, {numbers}"))
+    if reasons(result):
+        console.print(escape(f"  {reasons(result)}"))
 
 
 def clock(seconds: float) -> str:

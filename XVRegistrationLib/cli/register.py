@@ -2,67 +2,156 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
-from XVRegistrationLib.cli.progress import console
+from XVRegistrationLib.cli.progress import console, counting, print_verdict
+from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
+from XVRegistrationLib.cli.starts import check_options, starts_of
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.evaluation.report import Case, console_table
+from XVRegistrationLib.evaluation.report import Case
+from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.dicom import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
-from XVRegistrationLib.imaging.xray_files import read_xray
+from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.model import load_model
+from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.series import register_series
+from XVRegistrationLib.registration.several import register_views
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.cli.starts import Starts
+    from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.landmarks import LandmarkPose
+    from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.result import Registration
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Input:
+    """The X-rays, and what the options' files say of them."""
+
+    parts: list[PartialXray]
+    xrays: list[Xray]
+    masks: list[NDArray[np.bool_] | None]
+    relations: list[NDArray[np.float64]] | None
+    """Of the cameras to the first one's, where they are registered together."""
+    landmarks: LandmarkPose | None
+    start: NDArray[np.float64] | None
+    """The pose to go on from, where no other start is wanted."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Register each X-ray; write NAME.json and NAME.png. All input is checked before anything is written."""
-    mirrored = options.mirrored
-    if mirrored is None:
-        mirrored = intrinsics_of(read_card(options.model)).mirrored
-    xrays = _read_xrays(options, mirrored)
+    check_options(options)
+    given = _read(options)
     volume = None if options.volume is None else read_volume(options.volume)
     model = load_model(options.model, volume)
     structures = _structures(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give a folder for the results.")
-    _keep_inputs(options, xrays, output)
+    _keep_inputs(options, given.xrays, output)
     output.mkdir(parents=True, exist_ok=True)
+    if given.landmarks is not None and given.landmarks.remark:
+        console.print(f"Landmarks: {given.landmarks.remark}", markup=False)
     cases = []
-    for xray in xrays:
-        result = register_xray(model, xray)
+    for xray, result in zip(given.xrays, _registrations(options, model, given), strict=True):
         write_json(output / f"{xray.name}.json", result.to_dict())
         draw_registration(output / f"{xray.name}.png", model, xray, result, structures)
         cases.append(Case(xray.name, result, picture=f"{xray.name}.png"))
-        console.print(f"{xray.name}: similarity {result.similarity:.3f}, {result.seconds:.1f} s")
+        if given.relations is None:
+            _print_verdict(result)
+    if given.relations is not None:  # the verdict is one on all of them
+        _print_verdict(dataclasses.replace(cases[0].registration, name=f"{', '.join(c.name for c in cases)} together"))
     console.print(console_table(cases))
     console.print(f"Poses and pictures are in {output}.")
     return 0
 
 
-def _read_xrays(options: argparse.Namespace, mirrored: bool) -> list[Xray]:
+def _registrations(options: argparse.Namespace, model: PatientModel, given: _Input) -> Iterator[Registration]:
+    """One for each X-ray, in their order, as soon as it is known."""
+    depth = None if options.depth is None else DepthPrior(*options.depth)
+    if given.relations is not None:
+        start = _starts(options, model, given, given.parts, given.relations)
+        yield from register_views(
+            model,
+            given.xrays,
+            given.relations,
+            start.sources,
+            start.poses,
+            masks=given.masks,
+            surroundings=options.surroundings,
+            depth=depth,
+        ).views
+    elif options.series:
+        start = _starts(options, model, given, given.parts[:1])
+        with counting("Frames") as progress:
+            found = register_series(model, given.xrays, start.sources, start.poses, progress)
+        yield from found
+    else:
+        for i, (xray, mask) in enumerate(zip(given.xrays, given.masks, strict=True)):
+            start = _starts(options, model, given, given.parts[i : i + 1])
+            yield register_xray(
+                model, xray, start.sources, start.poses, mask=mask, surroundings=options.surroundings, depth=depth
+            )
+
+
+def _starts(
+    options: argparse.Namespace,
+    model: PatientModel,
+    given: _Input,
+    parts: Sequence[PartialXray],
+    relations: Sequence[NDArray[np.float64]] = (np.eye(4),),
+) -> Starts:
+    """Poses of the camera of the first of some X-rays."""
+    return starts_of(model, parts, options.preset or (), given.landmarks, given.start, relations)
+
+
+def _print_verdict(result: Registration) -> None:
+    print_verdict(result, f"similarity {result.similarity:.3f}, {result.seconds:.1f} s")
+
+
+def _read(options: argparse.Namespace) -> _Input:
+    mirrored = options.mirrored
+    if mirrored is None:
+        mirrored = intrinsics_of(read_card(options.model)).mirrored
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    xrays = [read_xray(path, sid=options.sid, spacing=spacing, mirrored=mirrored) for path in options.xrays]
+    parts = [read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=mirrored) for path in options.xrays]
+    xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise InputError(
             f"Several X-rays are called {', '.join(sorted(twice))}; their results would overwrite each other."
         )
-    return xrays
+    return _Input(
+        parts,
+        xrays,
+        read_masks(options.mask, xrays),
+        None if options.relative is None else read_relations(options.relative, xrays),
+        None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
+        None if options.start is None else read_start(options.start),
+    )
 
 
 def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -> None:
     """Raise InputError where a result would replace one of the files that it is made from."""
-    inputs = {Path(p).resolve() for p in [*options.xrays, options.volume, options.labels, options.label_names] if p}
+    named = [options.volume, options.labels, options.label_names, options.landmarks, options.start, options.relative]
+    inputs = {Path(p).resolve() for p in [*options.xrays, *(options.mask or []), *named] if p}
     for xray in xrays:
         for suffix in (".json", ".png"):
             if (output / f"{xray.name}{suffix}").resolve() in inputs:

@@ -30,6 +30,8 @@ Target = tuple[str, tuple[float, float]]
 
 _OUTSIDE = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom": (0.5, 0.02)}
 _DPI = 110
+_TARGETS, _ELLIPSES = "#00e5ff", "#ffb000"
+_SEEN = 1.0  # px of the picture
 
 
 def window(image: ArrayLike, low: float = 1.0, high: float = 99.7) -> NDArray[np.float32]:
@@ -74,11 +76,13 @@ def xray_picture(
     title: str = "",
     markers: dict[str, str] | None = None,
     aspect: float = 1.0,
+    ellipses: Sequence[NDArray[np.float64]] = (),
 ) -> None:
     """Write a picture of three panels: the X-ray, the DRR at the pose found, and the X-ray with outlines and targets.
 
     `xray_image` (H, W) is display grey, 0..1 with dense bright; `drr` (h, w) are line integrals of the same field of view;
-    `aspect` is a pixel's height over its width; `markers` come from `side_markers`.
+    `aspect` is a pixel's height over its width; `markers` come from `side_markers`; `ellipses` are outlines (n, 2) of the
+    targets' 95 % ellipses, stored px, of which those are drawn that can be seen.
     """
     from matplotlib.figure import Figure
 
@@ -86,7 +90,7 @@ def xray_picture(
     for name, _, mask in outlines:
         if mask.shape != xray_image.shape:
             raise ValueError(f"The outline of {name} has shape {mask.shape}, the X-ray {xray_image.shape}.")
-    entries = len({name for name, _, _ in outlines}) + bool(targets)
+    entries = len({name for name, _, _ in outlines}) + bool(targets) + bool(ellipses)
     columns = 6
     legend_inches = 0.25 * -(-entries // columns) + 0.15 if entries else 0.1
     heading = 0.75 if title else 0.35
@@ -113,13 +117,14 @@ def xray_picture(
         _draw_markers(axes, markers or {})
     axes = figure.axes[-1]
     handles = _draw_outlines(axes, outlines) + _draw_targets(axes, targets, width)
+    handles += _draw_ellipses(axes, ellipses, panel * _DPI / width * np.array([1.0, aspect]))
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     if handles:
         figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=9, frameon=False)
     if title:
         figure.suptitle(title, fontsize=13, y=1 - 0.12 / total, va="top")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, float, float | None]]) -> None:
@@ -147,7 +152,7 @@ def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, 
         right.tick_params(axis="y", labelcolor="tab:red")
         right.set_ylim(bottom=0)
     left.set_title("Training")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_markers(axes: Axes, markers: dict[str, str]) -> None:
@@ -189,7 +194,7 @@ def _draw_targets(axes: Axes, targets: Sequence[Target], width: int) -> list[Any
     """Draw circles with names beside them; the legend's entry."""
     from matplotlib.patheffects import withStroke
 
-    color = "#00e5ff"
+    color = _TARGETS
     handles: list[Any] = []
     for name, (column, row) in targets:
         circle: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
@@ -211,7 +216,25 @@ def _draw_targets(axes: Axes, targets: Sequence[Target], width: int) -> list[Any
     return handles
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def _draw_ellipses(axes: Axes, ellipses: Sequence[NDArray[np.float64]], scale: NDArray[np.float64]) -> list[Any]:
+    """Draw the ellipses that reach a pixel of the picture from their centres; the legend's entry.
+
+    `scale` (2,) is the picture's pixels to one of the X-ray's, along columns and rows.
+    """
+    from matplotlib.patheffects import withStroke
+
+    handles: list[Any] = []
+    for outline in ellipses:
+        reach = np.linalg.norm((outline - outline.mean(axis=0)) * scale, axis=1).max()
+        if reach >= _SEEN:  # false for NaN
+            closed = np.vstack([outline, outline[:1]])
+            under = [withStroke(linewidth=2.2, foreground="black")]
+            handles = axes.plot(*closed.T, color=_ELLIPSES, linewidth=1.2, path_effects=under, label="95 % ellipses")
+    return handles
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

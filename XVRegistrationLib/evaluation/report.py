@@ -1,4 +1,4 @@
-"""The report of a run: one page for people, one JSON file for programs, and the same as a table for the console."""
+"""The report of a run: one page for people, one JSON file for programs, and both in a sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.evaluation.metrics import wilson_interval
+from XVRegistrationLib.evaluation.report_table import html_table
 from XVRegistrationLib.files import replacing
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
-
-    from rich.table import Table
 
     from XVRegistrationLib.registration.result import Registration
 
@@ -99,59 +98,6 @@ def summary_line(cases: Sequence[Case]) -> str:
     )
 
 
-def console_table(cases: Sequence[Case]) -> Table:
-    """The cases as a table for the console; errors in mm, green below 1 mm, yellow below 2 mm, red above."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Registrations")
-    header, rows = _table(cases)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
-    colors = {"good": "green", "fair": "yellow", "poor": "red"}
-    mtre_column = header.index("mTRE, mm")
-    for case, row in zip(cases, rows, strict=True):
-        cells = [escape(cell) for cell in row]
-        grade = _grade(case.mtre_mm)
-        if grade:
-            cells[mtre_column] = f"[{colors[grade]}]{cells[mtre_column]}[/]"
-        table.add_row(*cells)
-    return table
-
-
-def _grade(mtre_mm: float | None) -> str:
-    if mtre_mm is None:
-        return ""
-    return "good" if mtre_mm < 1 else "fair" if mtre_mm < 2 else "poor"
-
-
-def _table(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
-    """Column names and cells, the same for the console and the page."""
-    kinds = sorted({kind for case in cases for kind in case.start_errors_mm or {}})
-    header = ["X-ray", *(f"start ({kind}), mm" for kind in kinds), "mTRE, mm", "on the detector, mm"]
-    header += ["similarity", "start used", "time, s"]
-    rows = []
-    for case in cases:
-        starts = case.start_errors_mm or {}
-        r = case.registration
-        rows.append(
-            [
-                case.name,
-                *(_number(starts.get(kind), 1) for kind in kinds),
-                _number(case.mtre_mm, 2),
-                _number(case.mpd_mm, 2),
-                _number(r.similarity, 3),
-                r.winner or "–",
-                _number(r.seconds, 1),
-            ]
-        )
-    return header, rows
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}" if math.isfinite(value) else "out of view"
-
-
 def write_report(
     folder: str | os.PathLike[str],
     cases: Sequence[Case],
@@ -192,9 +138,11 @@ def write_report(
             for case in cases
         ],
     }
-    _write(folder / "report.json", json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        folder / "report.json", json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     page = _page(cases, summary, title, training_curve, scene_picture, facts, versions)
-    _write(folder / "report.html", page)
+    write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -217,13 +165,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
 table { border-collapse: collapse; } th, td { padding: .3rem .7rem; border-bottom: 1px solid #d7dce1; text-align: right; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
 .good { background: #dff3e3; } .fair { background: #fff3cc; } .poor { background: #fadfd9; }
+.reason { font-size: .8rem; max-width: 22rem; margin-left: auto; color: #57606a; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #57606a; }
 @media print { figure, tr { break-inside: avoid; } }
 """
@@ -239,8 +188,6 @@ def _page(
     versions: Mapping[str, str],
 ) -> str:
     e = html.escape
-    header, rows = _table(cases)
-    mtre_column = header.index("mTRE, mm")
     body = [
         f"<h1>{e(title)}</h1>",
         f'<p class="notice">{DISCLAIMER}</p>',
@@ -253,32 +200,24 @@ def _page(
             "(95 % Wilson interval). mTRE is the mean distance, in the C-arm's frame, between points of the structures "
             "at the pose found and at the true pose.</p>"
         )
-    body.append("<h2>X-rays</h2><table><thead><tr>")
-    body += [f"<th>{e(name)}</th>" for name in header]
-    body.append("</tr></thead><tbody>")
-    for case, row in zip(cases, rows, strict=True):
-        body.append("<tr>")
-        for i, cell in enumerate(row):
-            grade = _grade(case.mtre_mm) if i == mtre_column else ""
-            body.append(f'<td class="{grade}">{e(cell)}</td>' if grade else f"<td>{e(cell)}</td>")
-        body.append("</tr>")
-    body.append("</tbody></table>")
+    body += ["<h2>X-rays</h2>", html_table(cases)]
     if scene:
-        body += ["<h2>In 3D</h2>", _figure(scene, "The patient and the C-arm at the poses found")]
-    body += [_figure(case.picture, case.name) for case in cases if case.picture]
+        body += ["<h2>In 3D</h2>", figure_html(scene, "The patient and the C-arm at the poses found")]
+    body += [figure_html(case.picture, case.name) for case in cases if case.picture]
     if curve:
-        body += ["<h2>Training</h2>", _figure(curve, "Loss and validation error over time")]
+        body += ["<h2>Training</h2>", figure_html(curve, "Loss and validation error over time")]
     for heading, entries in (("About this run", facts), ("Versions", versions)):
         if entries:
             lines = "".join(f"<tr><td>{e(str(k))}</td><td>{e(str(v))}</td></tr>" for k, v in entries.items())
             body.append(f"<h2>{heading}</h2><table>{lines}</table>")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{e(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )
 
 
-def _figure(picture: str, caption: str) -> str:
+def figure_html(picture: str, caption: str) -> str:
+    """A picture of the page, whose path is relative to the page's folder, with its caption."""
     from urllib.parse import quote
 
     source = html.escape(quote(Path(picture).as_posix()))
@@ -286,6 +225,7 @@ def _figure(picture: str, caption: str) -> str:
     return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")

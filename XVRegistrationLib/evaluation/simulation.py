@@ -32,6 +32,10 @@ _SAMPLES = 500
 _DARKEST_COUNTS = 20.0
 # ... and are told apart by this many grey levels above black, or the digitiser gets more bits (up to 16).
 _DARKEST_LEVELS = 16.0
+# A ray crosses the body if it loses more than a centimetre of water takes; judged on so many pixels across.
+_BODY_INTEGRAL = 0.2
+_BODY_PIXELS = 32
+_MOST_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,20 @@ class Detector:
     """Exponent applied to the logarithmic signal."""
     bits: int
     """Bits a pixel; raised until the darkest pixels have some grey levels."""
+
+
+@dataclass(frozen=True)
+class ExposureRange:
+    """Bounds between which the parameters of a `Detector` are drawn; by default what radiography and fluoroscopy span."""
+
+    scatter_to_primary: tuple[float, float] = (0.05, 0.5)
+    """Drawn evenly on a logarithmic scale, as photons are."""
+    scatter_sigma_mm: tuple[float, float] = (20.0, 60.0)
+    blur_sigma_px: tuple[float, float] = (0.0, 1.0)
+    photons: tuple[float, float] = (1e4, 1e5)
+    gamma: tuple[float, float] = (0.75, 1.3)
+    bits: tuple[int, int] = (12, 16)
+    """Both included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,33 +91,69 @@ def simulate_xrays(
     pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[SimulatedXray]:
-    """`n` X-rays of a CT in HU at poses drawn uniformly over the range about `view`.
+    """`n` X-rays of a volume at poses drawn uniformly over the range about `view`.
 
     The i-th X-ray of a seed is the same whatever `n`. `progress(done, n)` is called after each.
     """
     renderer = NanodrrRenderer(volume)
-    pose_range = pose_range or PoseRange()
     xrays = []
     for i in range(n):
-        rng = np.random.default_rng([seed, i])
-        pose = draw_poses(view, pose_range, 1, rng)[0]
-        detector = draw_detector(rng)
-        pixels, detector = expose(renderer.line_integral(pose, intrinsics), intrinsics, detector, rng)
-        xrays.append(SimulatedXray(pose, intrinsics, pixels, detector))
+        xrays.append(simulate_xray(renderer, view, intrinsics, (seed, i), pose_range))
         if progress is not None:
             progress(i + 1, n)
     return xrays
 
 
-def draw_detector(rng: np.random.Generator) -> Detector:
-    """Detector parameters, drawn over what radiography and fluoroscopy span."""
+def simulate_xray(
+    renderer: NanodrrRenderer,
+    view: NominalView,
+    intrinsics: Intrinsics,
+    seed: tuple[int, int],
+    pose_range: PoseRange | None = None,
+    exposure: ExposureRange | None = None,
+    min_body: float = 0.0,
+) -> SimulatedXray:
+    """The X-ray that belongs to `seed`, at a pose drawn uniformly from those of the range that see enough of the body.
+
+    `min_body` (0..1) is the least share of pixels whose ray crosses the body. Raises InputError where no pose has it.
+    """
+    rng = np.random.default_rng(seed)
+    pose = draw_pose(renderer, view, intrinsics, pose_range or PoseRange(), min_body, rng)
+    detector = draw_detector(rng, exposure)
+    pixels, detector = expose(renderer.line_integral(pose, intrinsics), intrinsics, detector, rng)
+    return SimulatedXray(pose, intrinsics, pixels, detector)
+
+
+def draw_pose(
+    renderer: NanodrrRenderer,
+    view: NominalView,
+    intrinsics: Intrinsics,
+    pose_range: PoseRange,
+    min_body: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """A pose (4, 4) drawn uniformly from those of the range that show the body on a share `min_body` of the pixels."""
+    coarse = intrinsics.fitted(_BODY_PIXELS)
+    for _ in range(_MOST_TRIES):
+        pose: NDArray[np.float64] = draw_poses(view, pose_range, 1, rng)[0]
+        if min_body <= 0 or (renderer.line_integral(pose, coarse) > _BODY_INTEGRAL).mean() >= min_body:
+            return pose
+    raise InputError(
+        f"None of {_MOST_TRIES} poses of the range shows the body on {100 * min_body:.0f} % of the pixels; "
+        "ask for a smaller share, or make the range smaller."
+    )
+
+
+def draw_detector(rng: np.random.Generator, exposure: ExposureRange | None = None) -> Detector:
+    """Detector parameters, drawn between the bounds of `exposure`."""
+    e = exposure or ExposureRange()
     return Detector(
-        scatter_to_primary=float(np.exp(rng.uniform(np.log(0.05), np.log(0.5)))),
-        scatter_sigma_mm=float(rng.uniform(20, 60)),
-        blur_sigma_px=float(rng.uniform(0, 1)),
-        photons=float(np.exp(rng.uniform(np.log(1e4), np.log(1e5)))),
-        gamma=float(rng.uniform(0.75, 1.3)),
-        bits=int(rng.integers(12, 17)),
+        scatter_to_primary=float(np.exp(rng.uniform(*np.log(e.scatter_to_primary)))),
+        scatter_sigma_mm=float(rng.uniform(*e.scatter_sigma_mm)),
+        blur_sigma_px=float(rng.uniform(*e.blur_sigma_px)),
+        photons=float(np.exp(rng.uniform(*np.log(e.photons)))),
+        gamma=float(rng.uniform(*e.gamma)),
+        bits=int(rng.integers(e.bits[0], e.bits[1] + 1)),
     )
 
 
@@ -127,10 +181,10 @@ def expose(
 
 
 class NanodrrRenderer:
-    """nanodrr with one CT loaded, on the CPU."""
+    """nanodrr with one volume loaded, on the CPU."""
 
     def __init__(self, volume: Volume) -> None:
-        """Take over a CT in HU; its attenuation is nanodrr's own, about 70 keV."""
+        """Take over a volume; the attenuation of a CT in HU is nanodrr's own, about 70 keV."""
         try:
             import torch
             from nanodrr.data import Subject
@@ -139,14 +193,14 @@ class NanodrrRenderer:
             raise InputError(
                 "Simulated X-rays need the independent renderer nanodrr: install it with `pip install nanodrr==0.1.7`."
             ) from e
-        hu = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None, None]
+        voxels = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None, None]
         voxel_to_world = torch.from_numpy(np.asarray(volume.ijk_to_ras, dtype=np.float64))
         self._subject = Subject(
-            hu_to_mu(hu),
+            hu_to_mu(voxels) if volume.units == "HU" else voxels,
             torch.zeros(1, 1, 1, 1, 1),
             voxel_to_world.float(),
             voxel_to_world.inverse().float(),
-            Subject._make_voxel_to_grid(hu.shape),
+            Subject._make_voxel_to_grid(voxels.shape),
             torch.from_numpy(volume.center).float(),
             max_label=0,
             # The attenuation is computed once, above; kept beside the HU it would take the memory twice.

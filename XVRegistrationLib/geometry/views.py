@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.rigid import invert, rigid, rotation_from_euler_zxy
 
 if TYPE_CHECKING:
@@ -29,6 +30,24 @@ _VIEWS = {
     "RLAT": ((_P, _I, _R), False),
 }
 VIEWS = tuple(_VIEWS)
+
+PRESETS = {
+    "AP": (180.0, 0.0),
+    "PA": (0.0, 0.0),
+    "LLAT": (90.0, 0.0),
+    "RLAT": (-90.0, 0.0),
+    "RAO 30": (-30.0, 0.0),
+    "LAO 30": (30.0, 0.0),
+    "RAO 45": (-45.0, 0.0),
+    "LAO 45": (45.0, 0.0),
+    "CRA 30": (0.0, 30.0),
+    "CAU 30": (0.0, -30.0),
+    "inlet 40": (0.0, 40.0),
+    "outlet 40": (0.0, -40.0),
+}
+"""Usual positions of a C-arm to start from: name -> primary and secondary angle, degrees, as in geometry.angles. They place
+the detector; the source is behind the patient but in AP. The inlet of the pelvis is seen along a beam that runs
+between in front of the head and behind the feet, so with the detector towards the head, its outlet the other way."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,13 @@ class NominalView:
         """Relative motions D (..., 4, 4) of poses (..., 4, 4); inverse of `absolute`."""
         frame = rigid(self.axes, self.isocenter)
         return invert(frame) @ np.asarray(pose, dtype=np.float64) @ invert(self.pose) @ frame
+
+
+def preset_pose(name: str, isocenter: ArrayLike, sod: float) -> NDArray[np.float64]:
+    """Pose (4, 4), camera -> RAS, of one of PRESETS about `isocenter` (3,), RAS mm, with the source `sod` mm from it."""
+    if name not in PRESETS:
+        raise InputError(f"Unknown view {name!r}: choose one of {', '.join(PRESETS)}.")
+    return pose_from_angles(*PRESETS[name], sod, isocenter)
 
 
 def relative_motion(rotation_deg: ArrayLike, translation_mm: ArrayLike) -> NDArray[np.float64]:

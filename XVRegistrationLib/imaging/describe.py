@@ -45,6 +45,8 @@ def describe(volume: Volume) -> Description:
         value = (0.0, 0.0) if not sample.size else (float(sample[0]), float(sample[0]))
         return Description("unknown", value, False, "All its voxels have the same value, so that it shows nothing.")
     low, high = float(sample.min()), float(sample.max())
+    if volume.units == "1/mm":
+        return Description("unknown", (low, high), high > 0, f"Linear attenuation up to {high:.3f} per mm.")
     said = f"from {low:.0f} to {high:.0f}"
     if _is_ct(sample):
         return Description("CT", (low, high), True, " ".join([f"A CT with values {said} HU.", *_doubts(volume)]))

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Units = Literal["HU", "1/mm"]
+"""What voxel values are: Hounsfield units, or linear attenuation (of iodine alone, in a subtracted angiogram)."""
+
 # Directions whose scalar products exceed this are sheared; a 512 voxel row would bend by a quarter of a voxel.
 _SHEAR_TOLERANCE = 5e-4
 # Slices may sit this far from a regular stack, as a share of the slice distance.
@@ -33,12 +36,13 @@ class Volume:
     """A scalar volume: `array[k, j, i]` is the voxel whose centre lies at `ijk_to_ras @ (i, j, k, 1)`, mm."""
 
     array: NDArray[Any]
-    """(K, J, I) voxel values; HU for CT."""
+    """(K, J, I) voxel values in `units`."""
     ijk_to_ras: NDArray[np.float64]
     """(4, 4), mm."""
     name: str = "volume"
     path: str | None = None
     """File or folder it came from, if any."""
+    units: Units = "HU"
 
     def __post_init__(self) -> None:
         check_grid(self.array.shape, self.ijk_to_ras, self.name)
@@ -55,9 +59,11 @@ class Volume:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the voxels and their layout, which tells a volume from others wherever it lies in space."""
+        """Hash of the voxels, their layout and units, which tells a volume from others wherever it lies in space."""
         digest = hashlib.sha256()
         digest.update(str(self.array.shape).encode())
+        if self.units != "HU":
+            digest.update(self.units.encode())
         digest.update(np.ascontiguousarray(self.array, dtype="<f4").tobytes())
         return digest.hexdigest()[:32]
 
@@ -111,13 +117,13 @@ def check_grid(shape: tuple[int, ...], ijk_to_ras: NDArray[np.float64], what: st
         )
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a CT from NIfTI, NRRD, MetaImage or a folder of DICOM slices; voxel values as stored (HU for CT).
+def read_volume(path: str | os.PathLike[str], units: Units = "HU") -> Volume:
+    """Read a volume from NIfTI, NRRD, MetaImage or a folder of DICOM slices; voxel values as stored, taken to be in `units`.
 
     Raises InputError for a missing or unreadable file, one slice only, shear, or irregular slice distances.
     """
     image, matrix = _read_image(path)
-    return Volume(image, matrix, name=_stem(path), path=str(Path(path).resolve()))
+    return Volume(image, matrix, name=_stem(path), path=str(Path(path).resolve()), units=units)
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:

@@ -23,8 +23,9 @@ from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
+from XVRegistrationLib.registration.hypotheses import SOURCES
 from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
-from XVRegistrationLib.registration.register import SOURCES, register_xray
+from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid

@@ -132,14 +132,15 @@ def read_job_volume(job: dict[str, Any], card: dict[str, Any]) -> Volume:
     """The volume of a job: from a file, or voxels as .npy that lie where the model's card says."""
     path = job["volume"] or card["volume"]["path"]
     if Path(path).suffix.lower() != ".npy":
-        return read_volume(path)
+        return read_volume(path, card["volume"].get("units", "HU"))
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as e:
         raise InputError(f"The voxels in {path} cannot be read ({e}); choose the volume again.") from e
     # The card keeps what it says of the volume: the file of voxels is not a place to come back to.
     described = card["volume"]
-    return Volume(array, np.array(described["ijk_to_ras"]), described["name"], described["path"])
+    units = described.get("units", "HU")
+    return Volume(array, np.array(described["ijk_to_ras"]), described["name"], described["path"], units)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
-from XVRegistrationLib.panel.views import RED
-from XVRegistrationLib.scene.results import read_registration
+from XVRegistrationLib.scene.results import read_registration, read_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +30,7 @@ def register_folder(
 ) -> dict[str, str]:
     """Register X-rays to a CT of the scene; write NAME.json into `output` for each, and add them to the scene.
 
-    The file's "ok" is false where the similarity is so low that the pose usually is wrong.
+    The file holds "verdict", "reason" and "weakest"; "ok" is false where the verdict is "failed".
 
     Returns file name -> outcome in words; one that fails does not stop the others. `sdd` and `spacing`, mm, are for
     files that do not state them. Raises InputError for a volume that cannot be used, TimeoutError after `timeout` seconds.
@@ -79,6 +78,12 @@ def _register(
     done = next(r for r in session.rows() if r.node is row.node)
     found = read_registration(row.node)
     if found is not None and done.state == "registered":
-        words = {"xray": file.name, "outcome": done.outcome, "ok": done.color != RED}
-        write_json(output / f"{done.name}.json", {**found, **words})
+        write_json(output / f"{done.name}.json", record(found, file.name, done.outcome))
     return done.outcome
+
+
+def record(found: dict[str, Any], file_name: str, outcome: str) -> dict[str, Any]:
+    """What a file says of a registration, as `read_registration` gives it: that, and the verdict where it is seen at once."""
+    trust = read_trust(found)
+    said = {} if trust is None else {"verdict": trust.verdict, "reason": trust.reason, "weakest": trust.weakest}
+    return {**found, **said, "xray": file_name, "outcome": outcome, "ok": said.get("verdict") != "failed"}

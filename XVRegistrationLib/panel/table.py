@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
-from XVRegistrationLib.scene.attributes import read_intrinsics, read_known, read_missing, read_origins, read_scale
-from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, read_registration
+from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
+from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
 from XVRegistrationLib.scene.thumbnails import thumbnail
-from XVRegistrationLib.scene.transforms import ijk_to_world
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, volume_node_of
+from XVRegistrationLib.scene.xrays import name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.panel.xrays import Xrays
-
-LOOKS_RIGHT, TO_CHECK = 0.9, 0.75
-"""Similarities from which a registration is called right, or to be checked. Experience, not calibration."""
-_MOVED = 1e-3
-"""A pose whose entries differ by more, mm for the position, is another."""
+    from XVRegistrationLib.registration.result import Trust
 
 
 class RowMaker:
@@ -60,7 +54,7 @@ class RowMaker:
         """The row of an X-ray's image node; `doing` is "queued", "registering" or empty."""
         known = read_known(node)
         missing = tuple(read_missing(node)) or tuple(f for f in ("sdd", "spacing") if f not in known)
-        state, outcome, color = self._outcome(node, doing, missing)
+        state, outcome, color, hint = self._outcome(node, doing, missing)
         return XrayRow(
             node_id=node.GetID(),
             node=node,
@@ -70,7 +64,7 @@ class RowMaker:
             state=state,
             outcome=outcome,
             color=color,
-            hint=_hint(state, outcome),
+            hint=hint or outcome,
             geometry=_geometry(known),
             values={**known, "dense_is_bright": read_scale(node) == "attenuation"},
             origins=_origins(node),
@@ -78,30 +72,21 @@ class RowMaker:
             thumbnail=self._picture(node),
         )
 
-    def _outcome(self, node: Any, doing: str, missing: tuple[str, ...]) -> tuple[str, str, str]:
-        """State, words and colour."""
+    def _outcome(self, node: Any, doing: str, missing: tuple[str, ...]) -> tuple[str, str, str, str]:
+        """State, words, colour, and what they mean where there is more to say."""
         if doing == "registering":
-            return doing, _("being registered..."), BLUE
+            return doing, _("being registered..."), BLUE, ""
         if doing == "queued":
-            return doing, _("waiting"), BLUE
+            return doing, _("waiting"), BLUE, ""
         if missing:
-            return "incomplete", _("geometry missing"), GREY
+            return "incomplete", _("geometry missing"), GREY, ""
         if node in self._failed:
             state, text = self._failed[node]
-            return state, _("failed: {reason}").format(reason=text), RED
+            return state, _("failed: {reason}").format(reason=text), RED, ""
         found = read_registration(node)
         if found is None:
-            return "ready", _("not registered"), GREY
-        similarity = float(found.get("similarity", 0.0))
-        number = f"{similarity:.2f}"
-        changed = _changed_since(node, found, number)
-        if changed:
-            return "registered", changed, AMBER
-        if similarity >= LOOKS_RIGHT:
-            return "registered", _("registered, similarity {number}: looks right").format(number=number), GREEN
-        if similarity >= TO_CHECK:
-            return "registered", _("check: similarity {number}").format(number=number), AMBER
-        return "registered", _("failed: similarity {number}").format(number=number), RED
+            return "ready", _("not registered"), GREY, ""
+        return "registered", *_result(node, found)
 
     def _picture(self, node: Any) -> NDArray[Any] | None:
         display, image = node.GetDisplayNode(), node.GetImageData()
@@ -117,60 +102,42 @@ class RowMaker:
         return self._pictures[node][1]
 
 
-def _changed_since(node: Any, found: dict[str, Any], number: str) -> str:
-    """Why an outcome, of the similarity `number`, no longer holds for the X-ray as it is now; empty if it does.
-
-    A pose means something only together with the geometry that it was found for and with the place of the volume.
-    """
-    if _was_changed(node, found):
-        return _("geometry changed since; register again")
-    if _volume_was_moved(node, found):
-        return _("the CT was moved since; register again")
-    if _was_moved(node, found):
-        return _("moved since; was registered, similarity {number}").format(number=number)
-    return ""
-
-
-def _was_changed(node: Any, found: dict[str, Any]) -> bool:
-    """Whether geometry or scale of the grey values are others than those that were registered, as far as these were kept."""
-    try:
-        known = found.get("intrinsics")
-        if known is not None and Intrinsics.from_dict(known) != read_intrinsics(node):
-            return True
-    except (AttributeError, InputError, KeyError, TypeError, ValueError):
-        return True
-    return bool(found.get(SCALE, read_scale(node)) != read_scale(node))
+def _result(node: Any, found: dict[str, Any]) -> tuple[str, str, str]:
+    """Words, colour, and their meaning in sentences, of what a registration found."""
+    number = f"{float(found.get('similarity', 0.0)):.2f}"
+    changed = changed_since(node, found)
+    if changed == "geometry":
+        return _("geometry changed since; register again"), AMBER, ""
+    if changed == "volume":
+        return _("the CT was moved since; register again"), AMBER, ""
+    if changed == "pose":
+        return _("moved since; was registered, similarity {number}").format(number=number), AMBER, ""
+    trust = read_trust(found)
+    if trust is None:
+        words = _("registered, similarity {number}; register again for a verdict").format(number=number)
+        return (
+            words,
+            AMBER,
+            _("An earlier version registered this X-ray, without a verdict. Look at the blended image."),
+        )
+    return *_verdict(trust.verdict, number), _reasons(trust)
 
 
-def _volume_was_moved(node: Any, found: dict[str, Any]) -> bool:
-    """Whether the volume that the X-ray was registered to, if it still is there, stands elsewhere than it did."""
-    place, volume = found.get(VOLUME_PLACE), volume_node_of(node)
-    if place is None or volume is None:
-        return False
-    try:
-        return not np.allclose(ijk_to_world(volume), np.array(place, dtype=np.float64), atol=_MOVED)
-    except (InputError, TypeError, ValueError):
-        return True
+def _verdict(verdict: str, number: str) -> tuple[str, str]:
+    """A verdict in words, with the similarity, and its colour."""
+    if verdict == "converged":
+        return _("converged, similarity {number}").format(number=number), GREEN
+    if verdict == "check":
+        return _("check, similarity {number}").format(number=number), AMBER
+    return _("failed, similarity {number}").format(number=number), RED
 
 
-def _was_moved(node: Any, found: dict[str, Any]) -> bool:
-    """Whether the pose is no longer the one that was found."""
-    nodes = nodes_of(node)
-    try:
-        pose = None if nodes is None else pose_from_node(nodes.pose)
-        return pose is None or not np.allclose(pose, np.array(found["pose"], dtype=np.float64), atol=_MOVED)
-    except (InputError, KeyError, TypeError, ValueError):
-        return True
-
-
-def _hint(state: str, outcome: str) -> str:
-    if state != "registered":
-        return outcome
+def _reasons(trust: Trust) -> str:
+    """Why the verdict is what it is, and what is known least; the similarity has no part in either."""
     return _(
-        "Similarity of the X-ray and the volume rendered at the pose that was found, at most 1. From {right} on it usually "
-        "is right, below {check} it usually is not; these limits are experience and not calibrated. Look at the "
-        "blended image."
-    ).format(right=LOOKS_RIGHT, check=TO_CHECK)
+        "{reason} The image says least about {weakest}. The similarity is that of the X-ray and the volume rendered at "
+        "the pose that was found, at most 1."
+    ).format(reason=trust.reason, weakest=trust.weakest)
 
 
 def _geometry(known: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
-from XVRegistrationLib.registration.bank import Bank, build_bank
+from XVRegistrationLib.registration.bank import BANK_SIZE, Bank, build_bank
 from XVRegistrationLib.registration.card import (
     CARD,
     DEFAULT_SOD,
@@ -71,6 +71,7 @@ def prepare_model(
     pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
     pyramid: Pyramid | None = None,
+    bank_size: int = BANK_SIZE,
 ) -> PatientModel:
     """A model that registers by its bank alone, ready in seconds; the isocentre is the volume's centre.
 
@@ -79,7 +80,7 @@ def prepare_model(
     nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
     pyramid = pyramid or Pyramid(density_grid(volume))
     poses = pose_range or PoseRange()
-    bank = build_bank(pyramid.finest, nominal, poses, intrinsics, progress=progress)
+    bank = build_bank(pyramid.finest, nominal, poses, intrinsics, bank_size, progress)
     return PatientModel(volume, pyramid, nominal, poses, intrinsics, bank)
 
 
@@ -114,6 +115,7 @@ def save_model(
             "fingerprint": model.volume.fingerprint,
             "size": list(model.volume.array.shape[::-1]),
             "ijk_to_ras": model.volume.ijk_to_ras.tolist(),
+            "units": model.volume.units,
         },
         "view": dataclasses.asdict(model.view),
         "pose_range": dataclasses.asdict(model.pose_range),
@@ -146,7 +148,7 @@ def load_model(
             raise InputError(f"The model {root} does not know where its volume is; give the volume with it.")
         if not Path(described["path"]).exists():
             raise InputError(f"The volume of the model {root} is no longer at {described['path']}; give its new place.")
-        volume = read_volume(described["path"])
+        volume = read_volume(described["path"], described.get("units", "HU"))
     if volume.fingerprint != described["fingerprint"]:
         raise InputError(
             f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt refinement of poses, several at once, coarse to fine."""
+"""Levenberg-Marquardt refinement of several hypotheses at once, of everything that is estimated in each."""
 
 from __future__ import annotations
 
@@ -7,109 +7,104 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.geometry.rigid import increment
-from XVRegistrationLib.imaging.resample import resample
-from XVRegistrationLib.registration.similarity import NormalEquations, normal_equations
-from XVRegistrationLib.rendering.render import render_with_jacobian
+from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, View, evaluate, held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    import torch
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.rendering.grid import DensityGrid
-    from XVRegistrationLib.rendering.pyramid import Pyramid
-
-_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-6, 1e3
-_STOP_AT_GAIN = 1e-4
-
-
-@dataclass(frozen=True)
-class Level:
-    """One step of the coarse-to-fine schedule."""
-
-    pixels: int
-    """Longer side of the image, px."""
-    patches: tuple[int, ...]
-    """Patch sizes of the similarity, px; 0 is the whole image."""
-    iterations: int
-    """At most so many renders."""
+POSES_ALONE = Free()
+_LEAST_DAMPING, _MOST_DAMPING = 1e-8, 1e3
+_REACH_MM = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """What a level compares with: the X-ray at its resolution and the grid that matches its pixels."""
+class Refined:
+    """Where a refinement ended."""
 
-    xray: torch.Tensor
-    """(H, W) line integrals."""
-    intrinsics: Intrinsics
-    grid: DensityGrid
-    step: float
-    """Sample distance, mm."""
-    patches: tuple[int, ...]
-
-
-def target(xray: torch.Tensor, intrinsics: Intrinsics, pyramid: Pyramid, level: Level, depth: float) -> Target:
-    """The X-ray (H, W) at a level's resolution, with the grid whose voxels match a pixel's footprint at `depth` mm."""
-    camera = intrinsics.fitted(level.pixels)
-    image, _ = resample(xray, intrinsics, camera)
-    footprint = min(camera.spacing) * depth / camera.sdd
-    grid = pyramid.matched_to(footprint)
-    return Target(image, camera, grid, max(footprint / 2, float(grid.spacing.min())), level.patches)
+    estimates: Estimates
+    cost: NDArray[np.float64]
+    """(B,) 1 - similarity."""
+    renders: int
+    """Images rendered, with their derivatives."""
 
 
 def refine(
-    poses: ArrayLike,
-    target: Target,
-    pivot: ArrayLike,
+    start: Estimates,
+    views: Sequence[View],
+    pivots: NDArray[np.float64],
     iterations: int,
+    free: Free = POSES_ALONE,
+    prior: DepthPrior | None = None,
     progress: Callable[[float], None] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Refined poses (B, 4, 4) and their costs (B,) after at most `iterations` renders of each of the poses (B, 4, 4).
+    stop_at_gain: float = 1e-4,
+    stop_at_mm: float = 0.0,
+    damping: float = 1e-2,
+) -> Refined:
+    """Estimates and costs after at most `iterations` renders of each hypothesis; `pivots` (S, 3), RAS mm, one a structure.
 
-    Each pose is damped for itself (Marquardt's scaling by the Hessian's diagonal), and its cost never rises. `progress`
-    is called before each further render with the lowest cost so far; an exception from it ends the work.
+    Each hypothesis is damped for itself; Marquardt's scaling by the Hessian's diagonal makes millimetres, radians and the
+    detector's parameters count by their effect on the image. Its cost never rises. `progress` is called before each
+    further render with the lowest cost so far; an exception from it ends the work. A hypothesis rests when a step lowers its
+    cost by less than the share `stop_at_gain`, or moves less than `stop_at_mm`.
     """
-    current = np.array(poses, dtype=np.float64)
-    centre = np.asarray(pivot, dtype=np.float64)
-    state = _evaluate(current, target, centre)
-    damping = np.full(len(current), _FIRST_DAMPING)
-    active = np.ones(len(current), dtype=bool)
+    current = start
+    structures, n = current.poses.shape[1], len(views)
+    chosen = free.mask(structures, n)
+    renders = len(current) * n * structures
+    state = evaluate(current, views, pivots, free, prior)
     cost = state.cost.numpy().copy()
     gradient, hessian = state.gradient.numpy().copy(), state.hessian.numpy().copy()
+    damped = np.full(len(current), damping)
+    active = np.ones(len(current), dtype=bool)
     for _ in range(iterations - 1):
         index = np.flatnonzero(active)
         if not index.size:
             break
         if progress is not None:
             progress(float(cost.min()))
-        step = _solve(hessian[index], gradient[index], damping[index])
-        proposed = increment(step, centre) @ current[index]
-        tried = _evaluate(proposed, target, centre)
+        free_now = chosen[None, :] & ~held(current[index], gradient[index])
+        step = _solve(hessian[index], gradient[index], damped[index], free_now)
+        proposed = current[index].moved(step, pivots)
+        tried = evaluate(proposed, views, pivots, free, prior)
+        renders += index.size * n * structures
         new_cost = tried.cost.numpy()
         better = new_cost < cost[index]
         won, lost = index[better], index[~better]
         gain = (cost[won] - new_cost[better]) / np.maximum(cost[won], 1e-12)
-        current[won], cost[won] = proposed[better], new_cost[better]
+        current, cost[won] = current.replaced(won, proposed[np.flatnonzero(better)]), new_cost[better]
         gradient[won], hessian[won] = tried.gradient.numpy()[better], tried.hessian.numpy()[better]
-        damping[won] = np.maximum(damping[won] / 5, _LEAST_DAMPING)
-        damping[lost] *= 8
-        active[won[gain < _STOP_AT_GAIN]] = False
-        active[lost[damping[lost] > _MOST_DAMPING]] = False
-    return current, cost
+        damped[won] = np.maximum(damped[won] / 10, _LEAST_DAMPING)
+        damped[lost] *= 8
+        active[won[gain < stop_at_gain]] = False
+        # A step that hardly moves anything ends it as well, in valleys so flat that the cost says nothing.
+        active[index[_movement(step[:, : 6 * structures]) < stop_at_mm]] = False
+        active[lost[damped[lost] > _MOST_DAMPING]] = False
+    return Refined(current, cost, renders)
 
 
-def _evaluate(poses: NDArray[np.float64], target: Target, pivot: NDArray[np.float64]) -> NormalEquations:
-    images, jacobians = render_with_jacobian(target.grid, poses, target.intrinsics, pivot, target.step)
-    return normal_equations(images.cpu(), jacobians.cpu(), target.xray, target.patches)
+def _movement(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far (B,) in mm steps (B, 6 S) move points at `_REACH_MM` from the pivots, at most."""
+    xi = step.reshape(len(step), -1, 6)
+    moved: NDArray[np.float64] = (
+        np.linalg.norm(xi[..., :3], axis=-1) + _REACH_MM * np.linalg.norm(xi[..., 3:], axis=-1)
+    ).max(axis=1)
+    return moved
 
 
 def _solve(
-    hessian: NDArray[np.float64], gradient: NDArray[np.float64], damping: NDArray[np.float64]
+    hessian: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    damping: NDArray[np.float64],
+    free: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Marquardt steps (B, 6). A parameter that nothing depends on stays where it is."""
+    """Marquardt steps (B, P) of the parameters that are `free` (B, P). One that nothing depends on stays where it is."""
+    both = free[:, :, None] & free[:, None, :]
     diagonal = np.maximum(np.diagonal(hessian, axis1=1, axis2=2), 1e-15)
-    damped = hessian + np.eye(6) * (damping[:, None] * diagonal)[:, :, None] + 1e-15 * np.eye(6)
-    return -np.linalg.solve(damped, gradient[:, :, None]).astype(np.float64)[:, :, 0]
+    diagonal = np.where(free, diagonal * (1 + damping[:, None]) + 1e-15, 1.0)
+    damped = np.where(both, hessian, 0.0)
+    place = np.arange(hessian.shape[1])
+    damped[:, place, place] = diagonal
+    pull = np.where(free, gradient, 0.0)
+    return -np.linalg.solve(damped, pull[:, :, None]).astype(np.float64)[:, :, 0]

@@ -1,23 +1,24 @@
-"""Registration of one X-ray: hypotheses from the network and the bank, coarse refinement of all, the best goes on."""
+"""Registration of one X-ray: hypotheses compete at low resolution, the best is finished at the detector's useful one."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import check_rigid
-from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.resample import resample
-from XVRegistrationLib.networks.predict import network_camera, predict
-from XVRegistrationLib.registration.bank import best_of_bank
-from XVRegistrationLib.registration.refine import Level, refine, target
-from XVRegistrationLib.registration.result import Registration, Start
-from XVRegistrationLib.versions import versions
+from XVRegistrationLib.registration.hypotheses import (
+    ALL_SOURCES,
+    SCATTER,
+    SOURCES,
+    STRUCTURE_SCATTER,
+    Scatter,
+    at_depth,
+    propose,
+)
+from XVRegistrationLib.registration.objective import Estimates
+from XVRegistrationLib.registration.search import registrations, search, sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -26,14 +27,11 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.objective import DepthPrior
+    from XVRegistrationLib.registration.result import Registration
 
-BANK_STARTS = 12
-"""Hypotheses taken from the bank."""
-FINALISTS = 2
-"""Hypotheses that the second level refines; its best goes on alone."""
-LEVELS = (Level(48, (0,), 6), Level(64, (0, 16), 15), Level(128, (0, 16), 8), Level(256, (0, 24), 5))
-"""From coarse to fine; the first two are where hypotheses compete."""
-SOURCES = ("network", "bank")
+
+_AGAIN = "first attempt"
 
 
 def register_xray(
@@ -42,71 +40,66 @@ def register_xray(
     sources: Collection[str] = SOURCES,
     starts: Mapping[str, ArrayLike] | None = None,
     progress: Callable[[int, int, float], None] | None = None,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    surroundings: bool = False,
+    depth: DepthPrior | None = None,
+    scatter: Scatter | None = None,
 ) -> Registration:
     """The pose of an X-ray, found without any manual start, or from the starts given.
 
-    `sources` says where hypotheses come from ("network", "bank"); the network is left out where the model has none.
-    `starts` are poses (4, 4), camera -> RAS, that compete with them, by a name for where they come from; with `starts`
-    alone, `sources` may be empty. `progress` is called before each render with levels done, levels in all and the highest
-    similarity of the present level; an exception from it ends the registration.
+    `sources` says where hypotheses come from (of `hypotheses.ALL_SOURCES`); the network is left out where the model has
+    none. `starts` are poses (4, 4), camera -> RAS, that compete with them, by a name for where they come from; without
+    `sources`, poses about them are tried as well, as far away as `scatter` says (by default 45 mm and 22 degrees; 20 mm
+    and 16 degrees with `surroundings`). `mask` (H, W) says which pixels count,
+    `surroundings` that the X-ray shows more than the volume, `depth` what is known of the isocentre's depth. `progress` is
+    called before each render with stages done, stages in all and the highest similarity of the present stage; an
+    exception from it ends the registration.
+
+    Where the outcome is doubtful, the usual views and the opposites of what was found are tried too. Raises InputError for
+    an X-ray without content, a mask of another size, or starts from which nothing is seen.
     """
-    began = time.perf_counter()
-    image = torch.from_numpy(line_integral(xray))
-    poses, kinds = _hypotheses(model, image, xray, sources, starts or {})
-    first_of = {kind: poses[kinds.index(kind)] for kind in dict.fromkeys(kinds)}
-    lowest_of: dict[str, float] = {}
-    pivot = model.view.isocenter
-    for n, level in enumerate(LEVELS):
-        goal = target(image, xray.intrinsics, model.pyramid, level, model.view.sod)
-        said = None if progress is None else partial(_say, progress, n)
-        poses, cost = refine(poses, goal, pivot, level.iterations, said)
-        if n == 0:
-            lowest_of = {k: float(min(c for c, kind in zip(cost, kinds, strict=True) if kind == k)) for k in first_of}
-        order = np.argsort(cost)[: FINALISTS if n == 0 else 1]
-        poses, cost, kinds = poses[order], cost[order], [kinds[i] for i in order]
-    return Registration(
-        name=xray.name,
-        pose=poses[0],
-        intrinsics=xray.intrinsics,
-        similarity=1.0 - float(cost[0]),
-        seconds=time.perf_counter() - began,
-        starts=tuple(Start(kind, pose, lowest_of[kind]) for kind, pose in first_of.items()),
-        winner=kinds[0],
-        versions=versions(),
-    )
+    about = scatter or (STRUCTURE_SCATTER if surroundings else SCATTER)
+    first = _attempt(model, xray, sources, starts, progress, mask, surroundings, depth, about)
+    if first.verdict == "converged" or "bank" not in sources or set(sources) == set(ALL_SOURCES):
+        return first
+    given = {_AGAIN: first.pose, **(starts or {})}
+    second = _attempt(model, xray, ALL_SOURCES, given, progress, mask, surroundings, depth, about)
+    return _better(first, second)
 
 
-def _say(progress: Callable[[int, int, float], None], level: int, cost: float) -> None:
-    progress(level, len(LEVELS), 1.0 - cost)
-
-
-def _hypotheses(
+def _attempt(
     model: PatientModel,
-    image: torch.Tensor,
     xray: Xray,
     sources: Collection[str],
-    starts: Mapping[str, ArrayLike],
-) -> tuple[NDArray[np.float64], list[str]]:
-    """Start poses (B, 4, 4) and the kind of each; the first of each kind is that kind's own best."""
-    unknown = set(sources) - set(SOURCES)
-    if unknown or not (sources or starts):
-        raise InputError(
-            f"Hypotheses come from {' and '.join(SOURCES)}, not from {', '.join(sorted(unknown)) or 'nothing'}."
-        )
-    if set(starts) & set(SOURCES):
-        raise InputError(f"A start that is given cannot be called {' or '.join(SOURCES)}.")
-    poses = [check_rigid(pose, f"start {kind!r}")[None] for kind, pose in starts.items()]
-    kinds = list(starts)
-    if "network" in sources and model.network is not None:
-        camera = network_camera(model.intrinsics, model.network.settings.pixels)
-        seen, _ = resample(image, xray.intrinsics, camera)
-        poses.append(predict(model.network, model.view, seen[None]))
-        kinds.append("network")
-    if "bank" in sources:
-        seen, _ = resample(image, xray.intrinsics, model.bank.intrinsics)
-        found = best_of_bank(model.bank, seen, BANK_STARTS)
-        poses.append(found)
-        kinds.extend(["bank"] * len(found))
-    if not poses:
-        raise InputError("This model has no network yet; register with its bank, or train it.")
-    return np.concatenate(poses), kinds
+    starts: Mapping[str, ArrayLike] | None,
+    progress: Callable[[int, int, float], None] | None,
+    mask: NDArray[np.bool_] | None,
+    surroundings: bool,
+    depth: DepthPrior | None,
+    scatter: Scatter,
+) -> Registration:
+    began = time.perf_counter()
+    seen = sight(xray, mask=mask)
+    hypotheses = propose(model, seen.image, xray, sources, starts, scatter)
+    pivots = np.array([model.view.isocenter], dtype=np.float64)
+    if depth is not None and depth.sd_mm == 0:
+        hypotheses = at_depth(hypotheses, pivots[0], depth.depth_mm)
+    found = search(
+        [model.pyramid],
+        [seen],
+        pivots,
+        Estimates.at(hypotheses.poses),
+        surroundings=surroundings,
+        prior=depth,
+        progress=progress,
+    )
+    return registrations(found, hypotheses, [seen], pivots, began, prior=depth)[0]
+
+
+def _better(first: Registration, second: Registration) -> Registration:
+    """The one of higher similarity, with what both of them took."""
+    chosen = first
+    if second.similarity > first.similarity:
+        chosen = dataclasses.replace(second, winner=first.winner) if second.winner == _AGAIN else second
+    return dataclasses.replace(chosen, seconds=first.seconds + second.seconds, renders=first.renders + second.renders)

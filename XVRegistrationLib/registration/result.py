@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+Verdict = Literal["converged", "check", "failed"]
+VERDICTS: tuple[Verdict, ...] = ("converged", "check", "failed")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a pose can be trusted."""
+
+    verdict: Verdict
+    """"converged": as good as the method gets; "check": look at the overlay first; "failed": do not use it."""
+    probability: float
+    """That the mTRE is above 2 mm, as calibrated on X-rays with a known pose."""
+    reason: str
+    """Why, in one sentence."""
+    weakest: str
+    """The degree of freedom that the image says least about, with its 95 % interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What the image leaves open about a pose: true pose = increment(xi, pivot) @ pose, with xi ~ N(0, covariance)."""
+
+    pivot: NDArray[np.float64]
+    """(3,) RAS, mm."""
+    covariance: NDArray[np.float64]
+    """(6, 6) of xi = (v mm, w rad) in RAS axes, as far as the image tells."""
+    scale: NDArray[np.float64]
+    """(6, 6) what an unknown error of scale adds to it: in depth, and so that the image looks the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +66,26 @@ class Registration:
     """(4, 4) camera -> RAS, mm."""
     intrinsics: Intrinsics
     similarity: float
-    """Mean of image and gradient normalised cross-correlation at the finest level; 1 is perfect."""
+    """Mean normalised cross-correlation of image and gradients over the finest stage's patches; 1 is perfect."""
     seconds: float
     starts: tuple[Start, ...] = ()
     winner: str = ""
     """Kind of the start that won."""
     versions: dict[str, str] = field(default_factory=dict)
     """Package -> version."""
+    renders: int = 0
+    """Images rendered for it."""
+    spread: Spread | None = None
+    trust: Trust | None = None
+    evidence: dict[str, float] = field(default_factory=dict)
+    """What the verdict rests on, by name."""
+    response: dict[str, float] = field(default_factory=dict)
+    """The detector's response as estimated, by name."""
+
+    @property
+    def verdict(self) -> str:
+        """ "converged", "check" or "failed"; empty where nothing was said."""
+        return self.trust.verdict if self.trust is not None else ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form; `from_dict` is its inverse."""
@@ -55,6 +99,17 @@ class Registration:
             "winner": self.winner,
             "starts": [{"kind": s.kind, "pose": s.pose.tolist(), "cost": s.cost} for s in self.starts],
             "versions": self.versions,
+            "renders": self.renders,
+            "spread": None
+            if self.spread is None
+            else {
+                "pivot": self.spread.pivot.tolist(),
+                "covariance": self.spread.covariance.tolist(),
+                "scale": self.spread.scale.tolist(),
+            },
+            "trust": None if self.trust is None else dataclasses.asdict(self.trust),
+            "evidence": self.evidence,
+            "response": self.response,
         }
 
     @staticmethod
@@ -69,4 +124,15 @@ class Registration:
             starts=tuple(Start(s["kind"], check_rigid(s["pose"]), float(s["cost"])) for s in d.get("starts", [])),
             winner=str(d.get("winner", "")),
             versions=dict(d.get("versions", {})),
+            renders=int(d.get("renders", 0)),
+            spread=_spread(d.get("spread")),
+            trust=None if d.get("trust") is None else Trust(**d["trust"]),
+            evidence=dict(d.get("evidence", {})),
+            response=dict(d.get("response", {})),
         )
+
+
+def _spread(d: dict[str, Any] | None) -> Spread | None:
+    if d is None:
+        return None
+    return Spread(*(np.array(d[name], dtype=np.float64) for name in ("pivot", "covariance", "scale")))

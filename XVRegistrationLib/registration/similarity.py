@@ -2,7 +2,7 @@
 
 With a = n(I) and b = n(X) the centred images of unit norm in a patch, r = a - b has |r|^2 / 2 = 1 - NCC, and its derivative is the
 projection of the rendered derivatives J:  Ja = (J - a (a'J)) / |I|. Everything needed, NCC, gradient Ja'r and Hessian Ja'Ja, follows
-from the inner products of the eight images I, J1..J6, X in the patch, so a patch is reduced to one 8 x 8 Gram matrix.
+from the inner products of the images I, J1..JP, X in the patch, so a patch is reduced to one (P + 2) x (P + 2) Gram matrix.
 """
 
 from __future__ import annotations
@@ -14,18 +14,52 @@ import torch.nn.functional as functional
 
 # Share of an image's mean patch energy that is added to every patch: flat patches then count as dissimilar but weigh nothing.
 _FLOOR = 1e-4
+# A patch counts where at least this share of its pixels does.
+_LEAST_COVER = 0.25
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """What two images are compared by."""
+
+    patches: tuple[int, ...] = (0,)
+    """Side lengths in px; 0 is the whole image."""
+    robust: float | None = None
+    """Where 1 - NCC of a patch begins to count less, c -> c / (1 + c / robust); None: every patch counts in full."""
+    image: bool = True
+    """Whether the image itself is compared, and not its Sobel gradients alone."""
+    highpass_px: float | None = None
+    """Standard deviation of the Gaussian that is taken away from both images first; None: they are compared as they are."""
+    by_render: bool = False
+    """Whether patches weigh by the render's contrast instead of the X-ray's: where other things lie over the volume."""
 
 
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
-    """Cost and its second-order model for B poses."""
+    """Cost and its second-order model for B sets of P parameters."""
 
     cost: torch.Tensor
     """(B,) 1 - mean NCC over all terms, float64."""
     gradient: torch.Tensor
-    """(B, 6) float64."""
+    """(B, P) float64."""
     hessian: torch.Tensor
-    """(B, 6, 6) Gauss-Newton approximation, float64."""
+    """(B, P, P) Gauss-Newton approximation, float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchEquations:
+    """The same for each of L patches by itself, weighted so that their sum is the cost's."""
+
+    cost: torch.Tensor
+    """(B, L)."""
+    gradient: torch.Tensor
+    """(B, L, P)."""
+    hessian: torch.Tensor
+    """(B, L, P, P)."""
+
+    def total(self) -> NormalEquations:
+        """Summed over the patches."""
+        return NormalEquations(self.cost.sum(dim=1), self.gradient.sum(dim=1), self.hessian.sum(dim=1))
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:
@@ -35,17 +69,24 @@ def sobel(images: torch.Tensor) -> torch.Tensor:
 
 
 def normal_equations(
-    images: torch.Tensor, jacobians: torch.Tensor, xray: torch.Tensor, patches: tuple[int, ...]
+    images: torch.Tensor,
+    jacobians: torch.Tensor,
+    xray: torch.Tensor,
+    similarity: Similarity,
+    weight: torch.Tensor | None = None,
+    curvature: bool = False,
 ) -> NormalEquations:
-    """Normal equations of images (B, H, W) with derivatives (B, 6, H, W) against one X-ray (H, W).
+    """Normal equations of images (B, H, W) with derivatives (B, P, H, W) against one X-ray (H, W).
 
-    The cost is the mean over `patches` (side lengths in px; 0 for the whole image) of 1 - NCC of the image and of its
-    Sobel gradient field. Patches overlap by half and weigh by the X-ray's own contrast in them.
+    The cost is the mean over the patch sizes of 1 - NCC of the image and of its Sobel gradient field. Patches overlap by
+    half and weigh by the X-ray's own contrast in them. `weight` (H, W) or (B, H, W), 0..1, says which pixels count; all without it.
+    With `curvature` the Hessian is the cost's own: where images differ, smaller than Gauss-Newton's by their correlation.
     """
-    batch, height, width = images.shape
-    stack = torch.cat([images[:, None], jacobians, xray.expand(batch, 1, height, width)], dim=1)
-    gradients = sobel(stack.reshape(batch * 8, height, width)).reshape(batch, 8, 2, height - 2, width - 2)
-    terms = [_term(channels, size) for channels in (stack[:, :, None], gradients) for size in patches]
+    terms = [
+        _term(channels, size, 2, similarity, cover, curvature).total()
+        for channels, cover in _channels(images, jacobians, xray, similarity, weight)
+        for size in similarity.patches
+    ]
     return NormalEquations(
         torch.stack([t.cost for t in terms]).mean(dim=0),
         torch.stack([t.gradient for t in terms]).mean(dim=0),
@@ -53,35 +94,122 @@ def normal_equations(
     )
 
 
-def _term(channels: torch.Tensor, size: int) -> NormalEquations:
-    """One term of images (B, 8, C, H, W) over patches of `size`; the C channels share one norm."""
-    gram = _patch_grams(channels, size).double()  # (B, L, 8, 8)
-    energy_image, energy_xray = gram[..., 0, 0], gram[..., 7, 7]
-    norm_image = (energy_image + _FLOOR * energy_image.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
-    norm_xray = (energy_xray + _FLOOR * energy_xray.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
-    weight = energy_xray.sqrt() / energy_xray.sqrt().sum(dim=1, keepdim=True).clamp_min(1e-20)
-
-    ncc = gram[..., 0, 7] / (norm_image * norm_xray)
-    along = gram[..., 1:7, 0] / norm_image[..., None]  # a'J
-    towards = gram[..., 1:7, 7] / norm_xray[..., None]  # b'J
-    gradient = -(towards - along * ncc[..., None]) / norm_image[..., None]
-    hessian = (gram[..., 1:7, 1:7] - along[..., :, None] * along[..., None, :]) / norm_image[..., None, None] ** 2
-    return NormalEquations(
-        # Weights sum to one, or to nothing where the X-ray is flat: that is like no image at all.
-        1 - (weight * ncc).sum(dim=1),
-        (weight[..., None] * gradient).sum(dim=1),
-        (weight[..., None, None] * hessian).sum(dim=1),
+def patch_equations(
+    images: torch.Tensor,
+    jacobians: torch.Tensor,
+    xray: torch.Tensor,
+    similarity: Similarity,
+    size: int,
+    weight: torch.Tensor | None = None,
+) -> PatchEquations:
+    """As `normal_equations`, in patches of `size` px that do not overlap, not summed: what each part of the image says."""
+    # The gradients lack the outermost pixels: without them the image falls into the same patches.
+    compared = [
+        (c[..., 1:-1, 1:-1], None if w is None else w[..., 1:-1, 1:-1]) if c.shape[2] == 1 else (c, w)
+        for c, w in _channels(images, jacobians, xray, similarity, weight)
+    ]
+    terms = [_term(channels, size, 1, similarity, cover) for channels, cover in compared]
+    return PatchEquations(
+        torch.stack([t.cost for t in terms]).mean(dim=0),
+        torch.stack([t.gradient for t in terms]).mean(dim=0),
+        torch.stack([t.hessian for t in terms]).mean(dim=0),
     )
 
 
-def _patch_grams(channels: torch.Tensor, size: int) -> torch.Tensor:
-    """Inner products (B, L, 8, 8) of the centred images (B, 8, C, H, W) in each of L patches."""
-    batch, eight, count, height, width = channels.shape
+def _channels(
+    images: torch.Tensor,
+    jacobians: torch.Tensor,
+    xray: torch.Tensor,
+    similarity: Similarity,
+    weight: torch.Tensor | None,
+) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+    """What is compared: (B, P + 2, C, H, W), whose C channels share one norm, and which of its pixels count."""
+    batch, height, width = images.shape
+    stack = torch.cat([images[:, None], jacobians, xray.expand(batch, 1, height, width)], dim=1)
+    if similarity.highpass_px is not None:
+        stack = stack - _smooth_part(stack, similarity.highpass_px, weight)
+    flat = stack.reshape(-1, height, width)
+    gradients = sobel(flat).reshape(*stack.shape[:2], 2, height - 2, width - 2)
+    inner = None
+    if weight is not None:
+        weight = weight if weight.ndim == 3 else weight[None]
+        # A gradient counts where all nine pixels that it is made of do.
+        inner = -functional.max_pool2d(-weight[:, None], 3, stride=1)[:, 0]
+    compared = [(gradients, inner)]
+    return [(stack[:, :, None], weight), *compared] if similarity.image else compared
+
+
+def _smooth_part(stack: torch.Tensor, sigma: float, weight: torch.Tensor | None) -> torch.Tensor:
+    """What a Gaussian of `sigma` px leaves of (B, N, H, W), of the pixels that count alone."""
+    if weight is None:
+        return _blurred(stack, sigma)
+    cover = (weight if weight.ndim == 3 else weight[None])[:, None].to(stack.dtype)
+    return _blurred(stack * cover, sigma) / _blurred(cover, sigma).clamp_min(1e-6)
+
+
+def _blurred(stack: torch.Tensor, sigma: float) -> torch.Tensor:
+    """(B, N, H, W) under a Gaussian of `sigma` px, the border repeated."""
+    reach = int(2.5 * sigma) + 1
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=stack.dtype, device=stack.device) / sigma) ** 2)
+    taps = taps / taps.sum()
+    flat = stack.reshape(-1, 1, *stack.shape[2:])
+    flat = functional.conv2d(functional.pad(flat, (reach, reach, 0, 0), mode="replicate"), taps.reshape(1, 1, 1, -1))
+    flat = functional.conv2d(functional.pad(flat, (0, 0, reach, reach), mode="replicate"), taps.reshape(1, 1, -1, 1))
+    return flat.reshape(stack.shape)
+
+
+def _term(
+    channels: torch.Tensor,
+    size: int,
+    overlap: int,
+    similarity: Similarity,
+    weight: torch.Tensor | None,
+    curvature: bool = False,
+) -> PatchEquations:
+    """One term of images (B, P + 2, C, H, W) over patches of `size`."""
+    gram = _patch_grams(channels, size, overlap, weight).double()  # (B, L, P + 2, P + 2)
+    energy_image, energy_xray = gram[..., 0, 0], gram[..., -1, -1]
+    norm_image = (energy_image + _FLOOR * energy_image.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
+    norm_xray = (energy_xray + _FLOOR * energy_xray.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
+    # Weights sum to one, or to nothing where the X-ray is flat: that is like no image at all.
+    contrast = (energy_image if similarity.by_render else energy_xray).sqrt()
+    share = contrast / contrast.sum(dim=1, keepdim=True).clamp_min(1e-20)
+    robust = similarity.robust
+
+    ncc = gram[..., 0, -1] / (norm_image * norm_xray)
+    along = gram[..., 1:-1, 0] / norm_image[..., None]  # a'J
+    towards = gram[..., 1:-1, -1] / norm_xray[..., None]  # b'J
+    gradient = -(towards - along * ncc[..., None]) / norm_image[..., None]
+    hessian = (gram[..., 1:-1, 1:-1] - along[..., :, None] * along[..., None, :]) / norm_image[..., None, None] ** 2
+    cost = 1 - ncc
+    slope = share
+    if robust is not None and size != 0:
+        slope = share / (1 + cost / robust) ** 2
+        cost = cost / (1 + cost / robust)
+    empty = (1 - share.sum(dim=1, keepdim=True)) / share.shape[1]  # a flat X-ray costs as much as an unlike one
+    # The cost is -a'b and b is only ncc a, and what nothing explains: its second derivative is ncc Ja'Ja.
+    bend = slope * ncc.clamp_min(0.0) if curvature else slope
+    return PatchEquations(share * cost + empty, slope[..., None] * gradient, bend[..., None, None] * hessian)
+
+
+def _patch_grams(channels: torch.Tensor, size: int, overlap: int, weight: torch.Tensor | None) -> torch.Tensor:
+    """Inner products (B, L, N, N) of the centred images (B, N, C, H, W) in each of L patches."""
+    batch, n, count, height, width = channels.shape
     if size == 0 or size >= min(height, width):
-        flat = channels.reshape(batch, 1, eight, count, height * width)
+        flat = channels.reshape(batch, 1, n, count, height * width)
+        part = None if weight is None else weight.reshape(-1, 1, height * width)
     else:
-        stride = max(1, size // 2)
-        windows = channels.unfold(3, size, stride).unfold(4, size, stride)  # (B, 8, C, Lh, Lw, size, size)
-        flat = windows.permute(0, 3, 4, 1, 2, 5, 6).reshape(batch, -1, eight, count, size * size)
-    centred = (flat - flat.mean(dim=-1, keepdim=True)).flatten(-2)
+        stride = max(1, size // overlap)
+        windows = channels.unfold(3, size, stride).unfold(4, size, stride)  # (B, N, C, Lh, Lw, size, size)
+        flat = windows.permute(0, 3, 4, 1, 2, 5, 6).reshape(batch, -1, n, count, size * size)
+        part = None
+        if weight is not None:
+            part = weight.unfold(1, size, stride).unfold(2, size, stride).reshape(len(weight), -1, size * size)
+    if part is None:
+        centred = (flat - flat.mean(dim=-1, keepdim=True)).flatten(-2)
+        return centred @ centred.transpose(-1, -2)
+    part = torch.where(part.mean(dim=-1, keepdim=True) >= _LEAST_COVER, part, 0.0) if size else part
+    part = part[:, :, None, None]
+    mean = (flat * part).sum(dim=-1, keepdim=True) / part.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    centred = ((flat - mean) * part.sqrt()).flatten(-2)
     return centred @ centred.transpose(-1, -2)

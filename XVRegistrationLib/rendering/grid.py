@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Voxels below this (1/mm; about -850 HU, under any lung's mean) may be cropped away outside the body's box.
 _AIR = 0.003
+# Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing.
+_NOTHING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +53,28 @@ class DensityGrid:
 
 
 def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> DensityGrid:
-    """Density grid of a CT in HU, cropped to the box of what is not air.
+    """Density grid of a CT in HU, or of a volume of attenuations as they are, cropped to the box of what is not air.
 
     Raises InputError when the volume holds nothing denser than air.
     """
+    if volume.units == "1/mm":
+        density = np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
+        return grid_from_density(density, volume.ijk_to_ras, volume.name, _NOTHING * float(density.max()))
     return grid_from_density(linear_attenuation(volume.array, energy_kev), volume.ijk_to_ras, volume.name)
 
 
 def grid_from_density(
-    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume"
+    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = _AIR
 ) -> DensityGrid:
-    """Density grid of attenuations (K, J, I) in 1/mm, cropped to the box of what is not air and bordered by zeros."""
-    solid = density > _AIR
+    """Density grid of attenuations (K, J, I) in 1/mm, cropped to the box of what is above `air` and bordered by zeros."""
+    solid = density > air
     ranges = []
     for axis in range(3):
         inside = np.flatnonzero(solid.any(axis=tuple(a for a in range(3) if a != axis)))
         if not inside.size:
-            raise InputError(f"{name} holds nothing denser than air; a CT in Hounsfield units is needed.")
+            raise InputError(
+                f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
+            )
         # One voxel more on each side keeps the slope at the surface.
         ranges.append((max(0, int(inside[0]) - 1), min(density.shape[axis], int(inside[-1]) + 2)))
     box = density[tuple(slice(*r) for r in ranges)]

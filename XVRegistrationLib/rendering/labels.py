@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.rendering.grid import DensityGrid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.shadow import part_of, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,11 +58,11 @@ def project_labels(
     for value, grid in grids.items():
         if check is not None:
             check()
-        left, top, right, bottom = _shadow(grid, matrix, camera)
+        left, top, right, bottom = shadow(grid, matrix, camera)
         if left >= right or top >= bottom:
             continue
         step = None if pixels is None else _footprint(grid, matrix, camera)
-        lengths = render(grid, matrix[None], _part(camera, left, top, right, bottom), step)[0].numpy()
+        lengths = render(grid, matrix[None], part_of(camera, left, top, right, bottom), step)[0].numpy()
         mask = np.zeros(intrinsics.size[::-1], dtype=np.bool_)
         if camera == intrinsics:
             mask[top:bottom, left:right] = lengths >= shortest
@@ -109,25 +108,3 @@ def _footprint(grid: DensityGrid, pose: NDArray[np.float64], camera: Intrinsics)
     """Size of a pixel at the structure, mm, but no less than a voxel of it."""
     depth = float(transform_points(invert(pose), grid.center)[2])
     return max(min(camera.spacing) * depth / camera.sdd, float(grid.spacing.min()))
-
-
-def _shadow(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
-    """The rectangle (left, top, right, bottom) of stored pixels, ends excluded, outside of which no ray meets the grid."""
-    width, height = intrinsics.size
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.data.shape[::-1]]), axis=-1).reshape(-1, 3)
-    pixels = project(transform_points(grid.grid_to_ras, corners), pose, intrinsics)
-    if np.isnan(pixels).any():  # the source is inside, or beside
-        return 0, 0, width, height
-    left, top = np.floor(pixels.min(axis=0)).astype(int).tolist()
-    right, bottom = (np.ceil(pixels.max(axis=0)).astype(int) + 1).tolist()
-    return max(0, left), max(0, top), min(width, right), min(height, bottom)
-
-
-def _part(intrinsics: Intrinsics, left: int, top: int, right: int, bottom: int) -> Intrinsics:
-    """The camera of a rectangle of stored pixels."""
-    cx, cy = intrinsics.principal_point
-    # The principal point is given in camera columns, which run the other way in a mirrored image.
-    first_column = intrinsics.size[0] - right if intrinsics.mirrored else left
-    return dataclasses.replace(
-        intrinsics, principal_point=(cx - first_column, cy - top), size=(right - left, bottom - top)
-    )

@@ -1,4 +1,4 @@
-"""What is drawn on an X-ray: its DRR, labels and targets, each one node that is updated in place.
+"""What is drawn on an X-ray: its DRR, labels, targets and their ellipses, each one node that is updated in place.
 
 All lie under the X-ray's pose, on its detector plane. Each function returns None when the X-ray's nodes are gone.
 """
@@ -15,6 +15,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import image_to_camera, pixel_to_camera, project
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.ellipses import depth_in_words, ellipse_mesh, uncertainty_of
 from XVRegistrationLib.scene.hierarchy import add_to_folder, remove_nodes
 from XVRegistrationLib.scene.segments import copy_terminology, layers_of_masks, make_of_label_maps, replace_layers
 from XVRegistrationLib.scene.transforms import ijk_to_world
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.imaging.colors import Color
+    from XVRegistrationLib.registration.uncertainty import TargetUncertainty
     from XVRegistrationLib.scene.xrays import XrayNodes
 
 VIEW_REFERENCE = PREFIX + "View"
@@ -92,10 +94,11 @@ def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any) -> Any:
     """Mark the control points of a markups node on an X-ray as its one locked vtkMRMLMarkupsFiducialNode; return that.
 
     Call it again when the targets or the pose moved. Names and colour are those of the targets; one without a position,
-    or behind the source, is listed without one. None removes the marks.
+    or behind the source, is listed without one. None removes the marks. While the pose is the one that a registration
+    found, their 95 % ellipses are drawn beside them, a vtkMRMLModelNode, and their descriptions hold the interval in depth.
     """
     if targets_node is None or targets_node.GetScene() is not scene:
-        remove_nodes(scene, [nodes.xray.GetNodeReference(PREFIX + "Targets")] if nodes.xray.GetScene() else [])
+        _remove(scene, nodes, "Targets", "Ellipses")
         return None
     node = _overlay(scene, nodes, "Targets", "vtkMRMLMarkupsFiducialNode", f"Targets ({nodes.name})")
     if node is None:
@@ -108,10 +111,14 @@ def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any) -> Any:
         display.SetColor(color.GetColor())
         display.SetSelectedColor(color.GetSelectedColor())
     intrinsics = read_intrinsics(nodes.xray)
-    pixels = project(_positions(targets_node), pose_from_node(nodes.pose), intrinsics)
-    count = targets_node.GetNumberOfControlPoints()
-    names = [targets_node.GetNthControlPointLabel(i) for i in range(count)]
+    points = _positions(targets_node)
+    pixels = project(points, pose_from_node(nodes.pose), intrinsics)
+    uncertainty = uncertainty_of(nodes.xray, points)
+    names = [targets_node.GetNthControlPointLabel(i) for i in range(len(points))]
     _set_points(node, names, pixel_to_camera(pixels, intrinsics))
+    for i in range(len(points)):
+        node.SetNthControlPointDescription(i, depth_in_words(uncertainty, i))
+    _set_ellipses(scene, nodes, uncertainty, display.GetSelectedColor())
     return node
 
 
@@ -146,6 +153,22 @@ def project_through_nodes(xray_node: Any, points_ras: ArrayLike) -> NDArray[np.f
     return (source + share * ray)[..., :2]
 
 
+def _set_ellipses(scene: Any, nodes: XrayNodes, uncertainty: TargetUncertainty | None, color: Color) -> None:
+    """Draw the targets' ellipses as one vtkMRMLModelNode, or remove it where there are none."""
+    mesh = None if uncertainty is None else ellipse_mesh(uncertainty, read_intrinsics(nodes.xray))
+    if mesh is None:
+        _remove(scene, nodes, "Ellipses")
+        return
+    node = _overlay(scene, nodes, "Ellipses", "vtkMRMLModelNode", f"Ellipses ({nodes.name})")
+    node.SetAndObservePolyData(mesh)
+    _display_of(node).SetColor(color)
+
+
+def _remove(scene: Any, nodes: XrayNodes, *parts: str) -> None:
+    if nodes.xray.GetScene():
+        remove_nodes(scene, [nodes.xray.GetNodeReference(PREFIX + part) for part in parts])
+
+
 def _overlay(scene: Any, nodes: XrayNodes, part: str, class_name: str, name: str) -> Any:
     """The node of this part of an X-ray, made if there is none; None if the X-ray itself is gone."""
     if nodes.xray.GetScene() is not scene or nodes.pose.GetScene() is not scene:
@@ -172,6 +195,11 @@ def _display_of(node: Any) -> Any:
         if display.IsA("vtkMRMLSegmentationDisplayNode"):
             display.SetVisibility3D(False)
             display.SetOpacity2DFill(0.25)
+        elif display.IsA("vtkMRMLModelDisplayNode"):
+            display.SetVisibility2D(True)
+            display.SetSliceIntersectionThickness(2)
+            display.SetBackfaceCulling(False)
+            display.SetLighting(False)
     return display
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from XVRegistrationLib.scene.attributes import PREFIX
-from XVRegistrationLib.scene.xrays import nodes_of, refer_to_volume
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.registration.result import VERDICTS, Registration, Trust
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics, read_scale
+from XVRegistrationLib.scene.transforms import ijk_to_world
+from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, refer_to_volume, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Change = Literal["", "geometry", "volume", "pose"]
+_MOVED = 1e-3
+"""A pose whose entries differ by more, mm for the position, is another."""
 _REGISTRATION = PREFIX + "Registration"
 SCALE, VOLUME_PLACE = "scale", "volume_ijk_to_ras"
 """What may be kept with a result besides it: scale of the grey values, and the CT's matrix (4, 4), IJK to RAS, mm."""
@@ -43,6 +50,73 @@ def read_registration(node: Any) -> dict[str, Any] | None:
 def forget_registration(node: Any) -> None:
     """The X-ray counts as not registered from now on."""
     node.SetAttribute(_REGISTRATION, None)
+
+
+def read_trust(found: Mapping[str, Any]) -> Trust | None:
+    """How far a result, as `read_registration` gives it, can be trusted; None if it does not say so."""
+    try:
+        trust = Trust(**found["trust"])
+    except (KeyError, TypeError):
+        return None
+    return trust if trust.verdict in VERDICTS else None
+
+
+def registration_that_holds(node: Any) -> Registration | None:
+    """The last registration if it is true of the X-ray as it is now; else None."""
+    found = read_registration(node)
+    if found is None or changed_since(node, found):
+        return None
+    try:
+        registration = Registration.from_dict(found)
+        s = registration.spread
+        sound = s is None or (s.pivot.shape, s.covariance.shape, s.scale.shape) == ((3,), (6, 6), (6, 6))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return registration if sound else None
+
+
+def changed_since(node: Any, found: Mapping[str, Any]) -> Change:
+    """What changed so that a result no longer holds for the X-ray as it is now; empty if it does.
+
+    A pose means something only together with the geometry that it was found for and with the place of the volume.
+    """
+    if _was_changed(node, found):
+        return "geometry"
+    if _volume_was_moved(node, found):
+        return "volume"
+    return "pose" if _was_moved(node, found) else ""
+
+
+def _was_changed(node: Any, found: Mapping[str, Any]) -> bool:
+    """Whether geometry or scale of the grey values are others than those that were registered, as far as these were kept."""
+    try:
+        known = found.get("intrinsics")
+        if known is not None and Intrinsics.from_dict(known) != read_intrinsics(node):
+            return True
+    except (AttributeError, InputError, KeyError, TypeError, ValueError):
+        return True
+    return bool(found.get(SCALE, read_scale(node)) != read_scale(node))
+
+
+def _volume_was_moved(node: Any, found: Mapping[str, Any]) -> bool:
+    """Whether the volume that the X-ray was registered to, if it still is there, stands elsewhere than it did."""
+    place, volume = found.get(VOLUME_PLACE), volume_node_of(node)
+    if place is None or volume is None:
+        return False
+    try:
+        return not np.allclose(ijk_to_world(volume), np.array(place, dtype=np.float64), atol=_MOVED)
+    except (InputError, TypeError, ValueError):
+        return True
+
+
+def _was_moved(node: Any, found: Mapping[str, Any]) -> bool:
+    """Whether the pose is no longer the one that was found."""
+    nodes = nodes_of(node)
+    try:
+        pose = None if nodes is None else pose_from_node(nodes.pose)
+        return pose is None or not np.allclose(pose, np.array(found["pose"], dtype=np.float64), atol=_MOVED)
+    except (InputError, KeyError, TypeError, ValueError):
+        return True
 
 
 def _plain(value: Any) -> Any:

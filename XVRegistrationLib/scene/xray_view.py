@@ -34,8 +34,9 @@ def show_in_view(
 ) -> None:
     """Show an X-ray, by its nodes or (a pending one) its image node, with what is drawn on it, in a slice view alone.
 
-    `blend` is the opacity of the DRR over the X-ray, 0 to 1; `labels` fills the labels, `outlines` draws their edges.
-    Overlays of other X-rays that this view showed are hidden. What is not ours stays as the user has it.
+    `blend` is the opacity of the DRR over the X-ray, 0 to 1; `labels` fills the labels, `outlines` draws their edges;
+    `targets` shows these and their ellipses. Overlays of other X-rays that this view showed are hidden. What is not ours
+    stays as the user has it.
     """
     image = _image_of(nodes)
     scene = slice_node.GetScene()
@@ -54,7 +55,7 @@ def show_in_view(
         if part == "Labels":
             display.SetVisibility2DFill(labels)
             display.SetVisibility2DOutline(outlines)
-        display.SetVisibility(targets if part == "Targets" else labels or outlines)
+        display.SetVisibility(labels or outlines if part == "Labels" else targets)
     keep_upright(slice_node, image)
 
 
@@ -105,7 +106,7 @@ def _leave_view(image: Any, slice_node: Any) -> None:
 
 
 def _displays(image: Any) -> Iterator[tuple[str, Any]]:
-    for part in ("Labels", "Targets"):
+    for part in ("Labels", "Targets", "Ellipses"):
         node = image.GetNodeReference(PREFIX + part)
         display = None if node is None else node.GetDisplayNode()
         if display is not None:

@@ -10,9 +10,14 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.result import Registration, Spread, Trust
+from XVRegistrationLib.scene.attributes import read_intrinsics
+from XVRegistrationLib.scene.xrays import pose_from_node
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from XVRegistrationLib.scene.xrays import XrayNodes
 
 GEOMETRIES = {
     "centred": Intrinsics.centered(1020.0, (3.0, 3.0), (120, 100)),
@@ -54,6 +59,24 @@ def make_xray(name: str, intrinsics: Intrinsics) -> Xray:
     pixels = np.random.default_rng(0).uniform(100, 200, (height, width)).astype(np.float32)
     pixels[: height // 4, : width // 4] = 4000
     return Xray(name, pixels, intrinsics, scale="attenuation", origins={"sdd": "tag", "principal_point": "assumed"})
+
+
+def registered(nodes: XrayNodes, pivot: NDArray[np.float64], scale: float = 1.0) -> Registration:
+    """A registration that found the pose at which an X-ray stands, sure to some mm, and less so in depth.
+
+    `scale` multiplies its standard deviations; `pivot` (3,) is in RAS, mm.
+    """
+    pose, camera = pose_from_node(nodes.pose), read_intrinsics(nodes.xray)
+    into_ras = np.kron(np.eye(2), pose[:3, :3])
+    sd = scale * np.array([0.8, 0.3, 4.0, 0.006, 0.004, 0.002])
+    # The shift along the rows comes with a turn about the columns.
+    mixed = np.eye(6)
+    mixed[0, 4] = mixed[4, 0] = 0.5
+    covariance = into_ras @ (mixed * np.outer(sd, sd)) @ into_ras.T
+    along = into_ras @ (scale * np.array([0, 0, 3.0, 0, 0, 0]))
+    spread = Spread(np.asarray(pivot, np.float64), covariance=covariance, scale=np.outer(along, along))
+    trust = Trust("check", 0.2, "Look at the overlay.", "depth along the beam: +-10 mm (95 %)")
+    return Registration(nodes.name, pose, camera, 0.9, 1.0, spread=spread, trust=trust)
 
 
 def _spine(i: NDArray[Any], j: NDArray[Any], k: NDArray[Any]) -> NDArray[np.bool_]:

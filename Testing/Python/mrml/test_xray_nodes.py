@@ -9,7 +9,7 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.mrml.phantom import GEOMETRIES, make_xray, pose_near
+from Testing.Python.mrml.phantom import GEOMETRIES, make_xray, pose_near, registered
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import transform_points
@@ -21,6 +21,7 @@ from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
 from XVRegistrationLib.scene.xrays import (
+    OVERLAYS,
     add_pending_xray,
     add_xray,
     all_xrays_in,
@@ -233,14 +234,14 @@ def dressed(scene, ct, name="x"):
     shared = next(
         (n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if not n.GetLocked()), None
     )
+    write_registration(nodes.xray, registered(nodes, ct.center).to_dict())
     add_targets(scene, nodes, ["t"], ct.center, targets_node=shared)
     set_drr(scene, nodes, np.random.default_rng(0).random((50, 60), np.float32))
-    write_registration(nodes.xray, RESULT)
     return nodes
 
 
 def parts(nodes):
-    drawn = [nodes.xray.GetNodeReference(f"XVRegistration.{part}") for part in ("Labels", "Targets", "Drr")]
+    drawn = [nodes.xray.GetNodeReference(f"XVRegistration.{part}") for part in OVERLAYS]
     return [nodes.xray, nodes.pose, nodes.frustum, *drawn]
 
 
@@ -272,12 +273,12 @@ def test_a_folder_with_something_of_the_user_stays(scene, ct):
     assert slicer.util.getNode("phantom").GetScene() is scene
 
 
-@pytest.mark.parametrize("part", ["xray", "pose", "frustum", "Labels", "Targets", "Drr"])
+@pytest.mark.parametrize("part", ["xray", "pose", "frustum", *OVERLAYS])
 @pytest.mark.parametrize("display", [False, True])
 def test_whatever_node_is_deleted_nothing_raises_and_the_rest_can_be_used(scene, ct, part, display):
     ids = ids_of(scene)
     nodes = dressed(scene, ct)
-    index = ["xray", "pose", "frustum", "Labels", "Targets", "Drr"].index(part)
+    index = ["xray", "pose", "frustum", *OVERLAYS].index(part)
     gone = parts(nodes)[index]
     if display and part != "pose":
         gone = gone.GetDisplayNode()
@@ -293,6 +294,8 @@ def test_whatever_node_is_deleted_nothing_raises_and_the_rest_can_be_used(scene,
         assert (set_drr(scene, n, np.ones((50, 60), np.float32)) is not None) == bool(placed)
         mask = np.ones(GEOMETRIES["centred"].size[::-1], bool)
         assert (set_reprojected_labels(scene, n, [("rib", (0, 0, 1), mask)]) is not None) == bool(placed)
+        if placed:
+            write_registration(n.xray, registered(n, ct.center).to_dict())
         add_targets(scene, n, ["t"], ct.center, targets_node=targets)
     if placed:
         assert all(part is not None and part.GetScene() is scene for part in parts(placed[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,6 @@ import vtk
 from Testing.Python.panel.patients import CAMERA, bones, patient
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.scene.attributes import PREFIX
@@ -227,18 +225,6 @@ def test_an_xray_that_was_moved_while_another_was_shown_stays_when_the_preset_ch
     session.wait(TIMEOUT)
     np.testing.assert_array_equal(pose_from_node(second), pose)
     assert not np.allclose(pose_from_node(first), before)
-
-
-def test_a_folder_marks_what_is_below_the_limit_as_not_ok(scene, root, files, tmp_path, monkeypatch):
-    volume = add_volume(scene, patient())
-    for limit, ok in ((0.75, True), (1.1, False)):
-        monkeypatch.setattr("XVRegistrationLib.panel.table.LOOKS_RIGHT", max(limit, 0.9))
-        monkeypatch.setattr("XVRegistrationLib.panel.table.TO_CHECK", limit)
-        outcome = register_folder(volume, files[:1], tmp_path / str(ok), sdd=CAMERA.sdd, root=root, timeout=TIMEOUT)
-        [file] = (tmp_path / str(ok)).glob("*.json")
-        found = json.loads(file.read_text("utf-8"))
-        assert (found["ok"], found["outcome"]) == (ok, outcome["front.nii.gz"])
-        assert found["outcome"].startswith("failed") != ok
 
 
 def test_a_model_whose_card_cannot_be_read_is_a_problem_and_not_ready(session, monkeypatch):

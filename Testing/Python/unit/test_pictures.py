@@ -12,11 +12,13 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
+from XVRegistrationLib.cli.progress import print_verdict
 from XVRegistrationLib.evaluation.pictures import side_markers, training_curve, window, xray_picture
-from XVRegistrationLib.evaluation.report import Case, Summary, console_table, summarize, summary_line, write_report
+from XVRegistrationLib.evaluation.report import Case, Summary, summarize, summary_line, write_report
+from XVRegistrationLib.evaluation.report_table import console_table, reasons
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
-from XVRegistrationLib.registration.result import Registration
+from XVRegistrationLib.registration.result import Registration, Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,16 +75,8 @@ def marked(image: NDArray[np.float32], color: tuple[float, float, float]) -> NDA
     return (np.abs(image[..., :3] - color) < 0.15).all(axis=-1)
 
 
-def test_the_picture_has_the_outline_and_the_target_where_they_are_on_the_x_ray(tmp_path: Path) -> None:
-    path = tmp_path / "case.png"
-    x_ray = np.zeros((100, 200), np.float32)
-    x_ray[10:30, 20:40] = 1.0
-    mask = x_ray > 0
-    red, cyan = (1.0, 0.0, 0.0), (0.0, 229 / 255, 1.0)
-    xray_picture(
-        path, x_ray, x_ray[::2, ::2], [("first_rib", "red", mask)], [("", (150.0, 80.0))], "Case 1", {"left": "R"}
-    )
-    assert [p.name for p in tmp_path.iterdir()] == ["case.png"]
+def on_x_ray(path: Path, color: tuple[float, float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows of the X-ray (200, 100), px, where the third panel of a picture has a colour."""
     image = imread(path)
     # The third panel is the right third of the picture, above the legend; its black background shows where it is.
     width = image.shape[1]
@@ -91,14 +85,42 @@ def test_the_picture_has_the_outline_and_the_target_where_they_are_on_the_x_ray(
     columns = np.flatnonzero(dark[rows[0] : rows[-1]].mean(axis=0) > 0.5)
     columns = columns[columns > 2 * width // 3]
     top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+    v, u = np.nonzero(marked(image, color)[top:bottom, left:right])
+    return u / (right - left) * 200 - 0.5, v / (bottom - top) * 100 - 0.5
 
-    def on_x_ray(found: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        v, u = np.nonzero(found[top:bottom, left:right])
-        return u / (right - left) * 200 - 0.5, v / (bottom - top) * 100 - 0.5
 
-    u, v = on_x_ray(marked(image, red))
+CYAN, AMBER = (0.0, 229 / 255, 1.0), (1.0, 176 / 255, 0.0)
+
+
+def ellipse(column: float, row: float, a: float, b: float) -> NDArray[np.float64]:
+    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    return np.stack([column + a * np.cos(t), row + b * np.sin(t)], axis=1)
+
+
+def test_an_ellipse_lies_around_its_target_and_is_left_out_where_nobody_would_see_it(tmp_path: Path) -> None:
+    x_ray = np.zeros((100, 200), np.float32)
+    seen, hidden, lost = ellipse(60, 40, 30, 12), ellipse(150, 80, 0.3, 0.2), np.full((64, 2), np.nan)
+    xray_picture(tmp_path / "all.png", x_ray, x_ray, ellipses=[seen, hidden, lost])
+    u, v = on_x_ray(tmp_path / "all.png", AMBER)
+    assert (u.min(), u.max(), v.min(), v.max()) == pytest.approx((30, 90, 28, 52), abs=1.0)
+    assert np.abs(((u - 60) / 30) ** 2 + ((v - 40) / 12) ** 2 - 1).max() < 0.25
+    xray_picture(tmp_path / "none.png", x_ray, x_ray, ellipses=[hidden])
+    assert not len(on_x_ray(tmp_path / "none.png", AMBER)[0])
+
+
+def test_the_picture_has_the_outline_and_the_target_where_they_are_on_the_x_ray(tmp_path: Path) -> None:
+    path = tmp_path / "case.png"
+    x_ray = np.zeros((100, 200), np.float32)
+    x_ray[10:30, 20:40] = 1.0
+    mask = x_ray > 0
+    red, cyan = (1.0, 0.0, 0.0), CYAN
+    xray_picture(
+        path, x_ray, x_ray[::2, ::2], [("first_rib", "red", mask)], [("", (150.0, 80.0))], "Case 1", {"left": "R"}
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["case.png"]
+    u, v = on_x_ray(path, red)
     assert (u.min(), u.max(), v.min(), v.max()) == pytest.approx((19.5, 39.5, 9.5, 29.5), abs=1.5)
-    u, v = on_x_ray(marked(image, cyan))
+    u, v = on_x_ray(path, cyan)
     assert ((u.min() + u.max()) / 2, (v.min() + v.max()) / 2) == pytest.approx((150, 80), abs=1.0)
 
 
@@ -123,9 +145,13 @@ def test_pictures_leave_pyplot_alone(tmp_path: Path) -> None:
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-def case(name: str, mtre: float | None, mpd: float | None = 0.2, seconds: float = 3.0) -> Case:
+def case(
+    name: str, mtre: float | None, mpd: float | None = 0.2, seconds: float = 3.0, trust: Trust | None = None
+) -> Case:
     nominal, intrinsics = camera("AP")
-    registration = Registration(name, nominal.pose, intrinsics, similarity=0.95, seconds=seconds, winner="bank")
+    registration = Registration(
+        name, nominal.pose, intrinsics, similarity=0.95, seconds=seconds, winner="bank", trust=trust
+    )
     starts = None if mtre is None else {"network": 18.0, "bank": 12.5}
     return Case(name, registration, starts, mtre, None if mtre is None else mpd, f"pictures/{name}.png")
 
@@ -155,6 +181,41 @@ def test_the_console_table_shows_every_case_with_its_errors() -> None:
     text = capture.get()
     for expected in ("x-[01]", "0.34", "18.0", "12.5", "bank", "–", "out of view"):
         assert expected in text
+
+
+CHECK = Trust("check", 0.3, "Look at <it> first.", "depth along the beam: +-6.0 mm (95 %)")
+FAILED = Trust("failed", 0.9, "Another pose is as good.", "the spin in the image's plane: +-2.0 degrees (95 %)")
+
+
+def test_the_verdict_is_a_column_with_its_reasons_below_on_the_page(tmp_path: Path) -> None:
+    cases = [case("x01", 0.34, trust=CHECK), case("x02", 1.5, trust=FAILED), case("x03", None)]
+    path = write_report(tmp_path, cases)
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert "verdict" in page.texts
+    for trust, grade in ((CHECK, "fair"), (FAILED, "poor")):
+        below = page.texts[page.texts.index(trust.verdict) + 1]
+        assert below == f"{trust.reason} The image says least about {trust.weakest}."
+        assert f'<td class="{grade}">{trust.verdict}<div' in text
+    assert reasons(cases[2].registration) == ""
+    assert "it" not in page.tags
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(console_table(cases))
+    rows = [line for line in capture.get().splitlines() if "x0" in line]
+    assert [next((v for v in ("check", "failed", "–") if v in row), None) for row in rows] == ["check", "failed", "–"]
+    record = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert Registration.from_dict(record["cases"][1]["registration"]).trust == FAILED
+
+
+def test_the_command_line_says_the_verdict_with_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    for trust, words in ((CHECK, "check"), (None, "no verdict")):
+        print_verdict(case("x-[01]", 0.3, trust=trust).registration, "similarity 0.950, 3.0 s")
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"x-[01]: {words}, similarity 0.950, 3.0 s"
+        assert " ".join(" ".join(lines[1:]).split()) == (
+            "" if trust is None else f"{trust.reason} The image says least about {trust.weakest}."
+        )
 
 
 class Page(HTMLParser):

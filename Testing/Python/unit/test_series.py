@@ -1,0 +1,89 @@
+"""A run of frames: each from the last good one, and what a jump, a lost frame or an end by the user costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Testing.Python.unit.exposures import expose
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.rigid import increment, point_distance
+from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.model import prepare_model
+from XVRegistrationLib.registration.series import LAST, register_series
+
+CAMERA = Intrinsics(1020.0, (4.0, 4.4), (49.0, 44.0), (96, 90))
+
+
+@pytest.fixture(scope="module")
+def model(phantom):
+    return prepare_model(phantom, CAMERA, pose_range=PoseRange((15, 15, 15), (20, 20, 20)), bank_size=512)
+
+
+@pytest.fixture(scope="module")
+def points(phantom):
+    return phantom.center + 50 * np.concatenate([np.eye(3), -np.eye(3)])
+
+
+@pytest.fixture(scope="module")
+def poses(model):
+    """Four poses of a slow movement, then two at another place altogether."""
+    xi = np.array([[2.0 * i, -1.0 * i, 1.0 * i, 0.01 * i, 0.01 * i, -0.01 * i] for i in range(6)])
+    xi[4:] += [-25.0, 14.0, 15.0, -0.2, 0.2, 0.22]
+    return increment(xi, model.view.isocenter) @ model.view.pose
+
+
+@pytest.fixture(scope="module")
+def frames(model, poses):
+    return [expose(model.pyramid.finest, t, CAMERA, i, gamma=1.0, name=f"frame {i}") for i, t in enumerate(poses)]
+
+
+def test_frames_are_followed_over_a_jump_and_a_frame_without_content(model, poses, frames, points):
+    """The third frame is nothing but noise; before the fifth the patient is laid down anew."""
+    noise = np.random.default_rng(0).normal(30000, 300, CAMERA.size[::-1]).astype(np.uint16)
+    lost = [*frames[:2], Xray("frame 2", noise, CAMERA), *frames[3:]]
+    told: list[tuple[int, int]] = []
+    found = register_series(model, lost, progress=lambda *now: told.append(now))
+    assert told == [(i + 1, 6) for i in range(6)]
+    assert [r.name for r in found] == [f"frame {i}" for i in range(6)]
+    for i in (0, 1, 3, 4, 5):
+        assert found[i].verdict != "failed"
+        assert point_distance(found[i].pose, poses[i], points) < 2.0, i
+    assert found[2].verdict != "converged"
+    assert found[0].winner == "bank"
+    assert [found[i].winner for i in (1, 3, 5)] == [LAST] * 3  # what failed was not started from
+
+
+def test_a_blank_frame_costs_only_itself(model, frames, poses, points):
+    """A frame that was not exposed shows nothing at all; the frames after it are registered all the same."""
+    blank = Xray("blank", np.full(CAMERA.size[::-1], 1000, np.uint16), CAMERA)
+    found = register_series(model, [frames[0], blank, frames[1]])
+    assert len(found) == 3
+    assert found[1].verdict == "failed"
+    assert point_distance(found[2].pose, poses[1], points) < 2.0
+
+
+def test_a_start_serves_the_first_frame_and_an_exception_ends_the_run(model, frames, poses, points):
+    start = increment([3.0, -3.0, 5.0, 0.03, 0.02, -0.02], model.view.isocenter) @ poses[0]
+    found = register_series(model, frames[:2], (), {"table": start})
+    assert [r.winner for r in found] == ["table", LAST]
+    assert point_distance(found[1].pose, poses[1], points) < 2.0
+    assert register_series(model, []) == []
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def stop(done: int, frames: int) -> None:
+        if done == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        register_series(model, frames[:3], progress=stop)
+
+
+def test_the_first_frame_must_show_something(model, frames):
+    blank = Xray("blank", np.full(CAMERA.size[::-1], 1000, np.uint16), CAMERA)
+    with pytest.raises(InputError, match="The X-ray blank shows nothing"):
+        register_series(model, [blank, frames[0]])

@@ -1,0 +1,131 @@
+"""Which pixels count: collimators and saturation are found, dense anatomy is not taken for them, masks are checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.imaging.usable import usable
+from XVRegistrationLib.imaging.xray import Xray
+
+SIZE = (150, 180)
+ROW, COLUMN = np.mgrid[: SIZE[0], : SIZE[1]]
+
+
+def xray(pixels, scale="intensity") -> Xray:
+    return Xray("picture", pixels, Intrinsics.centered(1000.0, (1.0, 1.0), pixels.shape[::-1]), scale)
+
+
+def exposure(seed: int = 0, dense: float = 3.0) -> np.ndarray:
+    """12-bit intensities (H, W) behind an ellipse of tissue that lets through exp(-dense), with noise and light around it."""
+    body = np.maximum(1 - ((ROW - 75) / 60) ** 2 - ((COLUMN - 90) / 70) ** 2, 0) ** 0.5
+    noise = np.random.default_rng(seed).normal(1, 0.02, SIZE)
+    return np.clip(3500 * np.exp(-dense * body) * noise, 0, 4094).astype(np.uint16)
+
+
+def behind_blades(pixels: np.ndarray, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0) -> np.ndarray:
+    """The picture with blades that reach so far over it and let through a little, with noise."""
+    height, width = pixels.shape
+    open_ = np.zeros(pixels.shape, dtype=bool)
+    open_[top : height - bottom, left : width - right] = True
+    leak = np.random.default_rng(1).normal(30, 6, pixels.shape).clip(1)
+    return np.where(open_, pixels, leak).astype(pixels.dtype)
+
+
+def test_an_open_picture_counts_as_a_whole():
+    for dense in (1.0, 3.0, 6.0):
+        assert usable(xray(exposure(dense=dense))) is None
+    assert usable(xray(exposure().astype(np.float32))) is None
+
+
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+@pytest.mark.parametrize("reach", [8, 40])
+def test_a_blade_is_found_to_within_a_few_pixels(side, reach):
+    good = usable(xray(behind_blades(exposure(dense=2.0), **{side: reach})))
+    assert good is not None
+    turned = np.rot90(good, {"top": 0, "right": 1, "bottom": 2, "left": 3}[side])
+    assert not turned[:reach].any()
+    assert turned[reach + 8 :].all()
+
+
+@pytest.mark.parametrize("reach", [(10, 10, 10, 10), (30, 25, 40, 20), (0, 0, 35, 35), (45, 0, 0, 30), (0, 45, 30, 0)])
+def test_blades_on_several_sides_are_found_together(reach):
+    sides = dict(zip(("top", "bottom", "left", "right"), reach, strict=True))
+    good = usable(xray(behind_blades(exposure(dense=2.0), **sides)))
+    assert good is not None
+    height, width = SIZE
+    inside = np.zeros(SIZE, dtype=bool)
+    inside[sides["top"] : height - sides["bottom"], sides["left"] : width - sides["right"]] = True
+    assert not good[~inside].any()
+    assert good.sum() > 0.8 * inside.sum()
+
+
+def test_a_round_field_is_found():
+    radius = np.hypot((ROW - 74.5) / 150, (COLUMN - 89.5) / 180)
+    pixels = np.where(radius < 0.5, exposure(dense=1.5), 15).astype(np.uint16)
+    good = usable(xray(pixels))
+    assert good is not None
+    assert not good[radius > 0.5].any()
+    assert good[radius < 0.46].all()
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_dense_anatomy_up_to_the_border_is_not_taken_for_a_blade(side):
+    """A pelvis that lets through a hundredth reaches the border and thins out inwards, or ends with a slanted edge."""
+    pixels = exposure(dense=1.0).astype(np.float64)
+    across = np.arange(SIZE[0])[:, None] / SIZE[0]
+    fading = pixels * np.exp(-4.8 * np.clip(1.6 - 2 * across, 0, 1))
+    slanted = np.where(ROW + 0.5 * COLUMN < 80, 0.008 * pixels, pixels)
+    for picture in (fading, slanted):
+        assert usable(xray(np.rot90(picture, side).astype(np.uint16))) is None
+
+
+def test_metal_within_the_picture_and_at_its_border_still_counts():
+    pixels = exposure()
+    pixels[:30, 60:90] = 5
+    pixels[100:120, 100:110] = 5
+    assert usable(xray(pixels)) is None
+
+
+def test_a_burnt_out_background_does_not_count_and_a_few_bright_pixels_do():
+    burnt = np.minimum(exposure() * np.linspace(0.5, 1.5, SIZE[1]), 4095).astype(np.uint16)
+    good = usable(xray(burnt))
+    assert good is not None
+    np.testing.assert_array_equal(good, burnt < 4095)
+    hand = np.minimum(exposure() * 1.5, 4095).astype(np.uint16)  # most of the picture is air
+    assert 0.5 < (hand == 4095).mean() < 0.8
+    np.testing.assert_array_equal(usable(xray(hand)), hand < 4095)
+    few = exposure()
+    few[3:5, 3:5] = 4095
+    assert usable(xray(few)) is None
+
+
+def test_attenuation_is_neither_collimated_nor_saturated():
+    pixels = np.minimum(exposure().astype(np.float32), 3000)
+    pixels[:30] = 0
+    assert usable(xray(pixels, "attenuation")) is None
+
+
+def test_a_mask_is_what_counts_together_with_what_was_found():
+    mask = np.ones(SIZE, dtype=bool)
+    mask[:, 100:] = False
+    np.testing.assert_array_equal(usable(xray(exposure()), mask), mask)
+    both = usable(xray(behind_blades(exposure(dense=2.0), top=30)), mask)
+    assert both is not None
+    assert not both[:30].any()
+    assert not both[:, 100:].any()
+    assert both[40:, :100].all()
+    assert usable(xray(exposure()), np.ones(SIZE, dtype=bool)) is None
+
+
+def test_a_mask_of_another_size_or_of_nothing_is_a_sentence():
+    with pytest.raises(InputError, match="mask of picture has 150 x 180 pixels, the X-ray 180 x 150"):
+        usable(xray(exposure()), np.ones(SIZE[::-1], dtype=bool))
+    nothing = np.zeros(SIZE, dtype=bool)
+    with pytest.raises(InputError, match="mask of picture leaves less than"):
+        usable(xray(exposure()), nothing)
+    nothing[:3, :3] = True
+    with pytest.raises(InputError, match="draw it larger"):
+        usable(xray(exposure()), nothing)

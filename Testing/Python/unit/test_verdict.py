@@ -1,0 +1,116 @@
+"""Verdicts: what speaks against a pose makes it less trusted, and what is wrong is not called converged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Testing.Python.unit.conftest import phantom_hu
+from Testing.Python.unit.exposures import expose
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.rigid import point_distance
+from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
+from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.model import prepare_model
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.result import VERDICTS, Spread
+from XVRegistrationLib.registration.verdict import calibration, trust_in
+from XVRegistrationLib.rendering.grid import density_grid
+
+CAMERA = Intrinsics(1020.0, (3.0, 3.3), (66.0, 60.0), (128, 120))
+RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
+SPREAD = Spread(np.zeros(3), np.diag([0.1, 0.1, 1.0, 1e-3, 1e-3, 1e-3]) ** 2, np.zeros((6, 6)))
+
+
+@pytest.fixture(scope="module")
+def model(phantom):
+    return prepare_model(phantom, CAMERA, pose_range=RANGE, bank_size=1024)
+
+
+@pytest.fixture(scope="module")
+def points(phantom):
+    return phantom.center + 50 * np.concatenate([np.eye(3), -np.eye(3)])
+
+
+def evidence(z: float, **other: float) -> dict[str, float]:
+    """Evidence that lies `z` standard deviations on the doubtful side, but for those given."""
+    weights = calibration()["weights"]
+    return {name: w["mean"] + other.get(name.replace(" ", "_"), z) * w["sd"] for name, w in weights.items()}
+
+
+def test_every_piece_of_evidence_makes_a_pose_more_doubtful():
+    base = trust_in(evidence(0.0), SPREAD, np.eye(4)).probability
+    for name in calibration()["weights"]:
+        steps = [
+            trust_in(evidence(0.0, **{name.replace(" ", "_"): z}), SPREAD, np.eye(4)).probability for z in (-2, 0, 2)
+        ]
+        assert steps == sorted(steps), name
+        assert steps[1] == base
+    assert 0 <= base <= 1
+
+
+def test_the_verdicts_follow_the_probability_with_a_reason_and_the_weakest_freedom():
+    table = calibration()
+    assert 0 < table["converged_below"] < table["failed_above"] < 1
+    seen = [trust_in(evidence(z), SPREAD, np.eye(4)) for z in np.linspace(-4, 4, 33)]
+    assert [t.probability for t in seen] == sorted(t.probability for t in seen)
+    order = [VERDICTS.index(t.verdict) for t in seen]
+    assert order == sorted(order)
+    assert set(order) == {0, 1, 2}
+    for trust in seen:
+        assert trust.reason.endswith(".")
+        assert trust.weakest == "depth along the beam: +-2.0 mm (95 %)"
+        assert (trust.verdict == "converged") == (trust.probability <= table["converged_below"])
+
+
+def test_the_reason_names_what_weighs_most():
+    for name, words in (("spread", "leaves much of the pose open"), ("rivalry", "another pose explains")):
+        doubt = {name: 3.0}
+        for z in np.linspace(-3, 2, 26):
+            trust = trust_in(evidence(z, **doubt), SPREAD, np.eye(4))
+            if trust.verdict == "check":
+                assert words in trust.reason
+                break
+        else:
+            pytest.fail(f"nothing to check for {name}")
+
+
+def test_evidence_that_was_never_seen_is_no_number_but_bounded():
+    far = trust_in(evidence(1e6), SPREAD, np.eye(4))
+    assert 0.5 < far.probability <= 1
+    assert trust_in(evidence(-1e6), SPREAD, np.eye(4)).verdict == "converged"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_good_xrays_converge(model, points, seed):
+    pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(seed))[0]
+    found = register_xray(model, expose(model.pyramid.finest, pose, CAMERA, seed, gamma=1.0))
+    assert point_distance(found.pose, pose, points) < 2.0
+    assert found.verdict == "converged"
+    assert set(found.evidence) >= set(calibration()["weights"])
+    assert all(np.isfinite(v) for v in found.evidence.values())
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_the_xray_of_another_patient_does_not_converge(model, phantom, seed):
+    other = Volume(phantom_hu(seed=seed)[:, ::-1].copy(), phantom.ijk_to_ras, "somebody else")
+    pose = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), RANGE, 1, np.random.default_rng(seed))[0]
+    found = register_xray(model, expose(density_grid(other), pose, CAMERA, seed, gamma=1.0))
+    assert found.verdict in ("check", "failed")
+
+
+def test_what_shows_no_patient_fails(model):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(30000, 3000, CAMERA.size[::-1]).clip(1, 65535).astype(np.uint16)
+    stripes = (20000 + 10000 * (np.add.outer(np.arange(120), np.arange(128)) % 16 < 8)).astype(np.uint16)
+    for name, pixels in (("noise", noise), ("stripes", stripes)):
+        assert register_xray(model, Xray(name, pixels, CAMERA)).verdict == "failed", name
+
+
+def test_a_mirrored_xray_does_not_converge(model):
+    """The picture is flipped and does not say so: the phantom is not symmetric."""
+    pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(5))[0]
+    xray = expose(model.pyramid.finest, pose, CAMERA, 5, gamma=1.0)
+    flipped = Xray("flipped", np.ascontiguousarray(xray.pixels[:, ::-1]), CAMERA)
+    assert register_xray(model, flipped).verdict != "converged"

@@ -1,0 +1,121 @@
+"""Where `xvregistration register` starts from, by its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.angles import pose_from_angles
+from XVRegistrationLib.geometry.rigid import invert
+from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.registration.hypotheses import SOURCES, Hypotheses, presets, shifted
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.geometry.views import NominalView
+    from XVRegistrationLib.imaging.partial import PartialXray
+    from XVRegistrationLib.registration.landmarks import LandmarkPose
+    from XVRegistrationLib.registration.model import PatientModel
+
+HEADER, LANDMARKS, START = "header", "landmarks", "start"
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """What a registration starts from."""
+
+    sources: tuple[str, ...]
+    """Of `hypotheses.ALL_SOURCES`."""
+    poses: dict[str, NDArray[np.float64]]
+    """Kind -> (4, 4) camera -> RAS, mm."""
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise InputError for options that make no sense together, before any file is read."""
+    several = len(options.xrays) > 1
+    if options.series and options.relative:
+        raise InputError(
+            "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
+        )
+    unused = [f"--{name}" for name in ("depth", "mask", "surroundings") if options.series and getattr(options, name)]
+    if unused:
+        raise InputError(
+            f"--series cannot be used with {' and '.join(unused)}; leave out either, or register one by one."
+        )
+    if options.landmarks and several:
+        raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
+    if options.start and (options.preset or options.landmarks):
+        other = "--landmarks" if options.landmarks else "--preset"
+        raise InputError(
+            f"--start is refined without any other start; leave out {other}, or give it alone, without --start."
+        )
+    if options.start and several and not (options.series or options.relative):
+        raise InputError(
+            "--start is the pose of one X-ray; register the others by themselves, or all with --series or --relative."
+        )
+    if options.mask and len(options.mask) not in (1, len(options.xrays)):
+        raise InputError(
+            f"Give --mask once for all X-rays or once for each: got {len(options.mask)} masks for {len(options.xrays)} X-rays."
+        )
+    if options.depth and not (np.isfinite(options.depth).all() and options.depth[0] > 0 and options.depth[1] >= 0):
+        raise InputError(
+            f"--depth takes a positive distance and a standard deviation of 0 or more, both in mm, not {options.depth[0]} "
+            f"and {options.depth[1]}."
+        )
+
+
+def header_pose(parts: PartialXray, view: NominalView) -> NDArray[np.float64] | None:
+    """(4, 4) camera -> RAS, mm, by the C-arm's angles in a file, about the view's isocentre; None where it states none."""
+    if parts.primary_angle is None or parts.secondary_angle is None:
+        return None
+    return pose_from_angles(parts.primary_angle, parts.secondary_angle, parts.sod or view.sod, view.isocenter)
+
+
+def starts_of(
+    model: PatientModel,
+    parts: Sequence[PartialXray],
+    names: Sequence[str] = (),
+    landmarks: LandmarkPose | None = None,
+    alone: NDArray[np.float64] | None = None,
+    relations: Sequence[NDArray[np.float64]] = (np.eye(4),),
+) -> Starts:
+    """The start `alone` (4, 4) if it is given; else the usual sources, and poses of the first X-ray's camera beside them.
+
+    Those are what the headers of `parts` state, the usual views `names`, and landmarks. Angles do not say how the patient
+    lies on the table: views are shifted to where they fall on the X-ray, and so is a copy of what the headers state.
+    `relations` (4, 4) are those of the X-rays' cameras to the first one's.
+    """
+    if alone is not None:
+        return Starts((), {START: alone})
+    poses: dict[str, NDArray[np.float64]] = {}
+    for part, relation in zip(parts, relations, strict=True):
+        pose = header_pose(part, model.view)
+        if pose is not None:
+            kind = f"{HEADER} of {part.name}" if HEADER in poses else HEADER
+            poses[kind] = pose @ invert(relation)
+            nearer = _on(part, model, Hypotheses(pose[None], [kind]))
+            poses[f"{kind}, shifted"] = nearer.poses[0] @ invert(relation)
+    if names:
+        views = _on(parts[0], model, presets(model.view.isocenter, model.view.sod, names))
+        poses |= dict(zip(views.kinds, views.poses, strict=True))
+    if landmarks is not None:
+        poses[LANDMARKS] = landmarks.pose
+        # Landmarks in or near a plane have another pose that explains them as well.
+        poses |= {f"{LANDMARKS} {i}": pose for i, pose in enumerate(landmarks.others, 2)}
+    return Starts(SOURCES, poses)
+
+
+def _on(part: PartialXray, model: PatientModel, hypotheses: Hypotheses) -> Hypotheses:
+    """Hypotheses moved in their image's plane to where they fall best on an X-ray."""
+    xray = part.complete()
+    seen, _ = resample(torch.from_numpy(line_integral(xray)), xray.intrinsics, model.bank.intrinsics)
+    return shifted(model, seen, hypotheses)

@@ -1,0 +1,88 @@
+"""The patient of a protocol: the volume, and the points that errors are measured at."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.demo_data import demo_data
+from XVRegistrationLib.evaluation.metrics import farthest_points
+from XVRegistrationLib.evaluation.protocol import DEMO, GIVEN, VESSELS
+from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.volume import LabelMap, Volume, read_label_map, read_label_names, read_volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.evaluation.protocol import Points, Protocol
+
+_AIR = -1000  # HU
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """What X-rays are made of, and where errors count."""
+
+    volume: Volume
+    points: NDArray[np.float64]
+    """(N, 3) at most 100, RAS mm: the points of the mTRE."""
+
+
+def load_patient(protocol: Protocol, data: Path) -> Patient:
+    """The protocol's patient; `data` is the folder that keeps the demo's CT.
+
+    Raises InputError where the protocol leaves the volume to the caller, or the volume has none of the points' structures.
+    """
+    source = protocol.volume
+    if source.source == VESSELS:
+        return _vessels()
+    if source.source == GIVEN:
+        raise InputError(f"The protocol {protocol.name} has no volume of its own: give one with --volume FILE.")
+    labels = None
+    if source.source == DEMO:
+        files = demo_data(data)
+        volume = read_volume(files.ct)
+        labels = read_label_map(files.labels, read_label_names(files.label_names))
+    else:
+        volume = read_volume(source.source)
+        if source.labels:
+            labels = read_label_map(Path(source.labels), read_label_names(source.label_names))
+    if source.background is not None:
+        volume = _with_air(volume, source.background)
+    return Patient(volume, structure_points(volume, labels, protocol.points))
+
+
+def structure_points(volume: Volume, labels: LabelMap | None, points: Points) -> NDArray[np.float64]:
+    """At most 100 farthest-point samples (N, 3), RAS mm, of the voxels that `points` names."""
+    if points.labels:
+        if labels is None:
+            raise InputError(f"points.labels names structures, but {volume.name} comes without a label map.")
+        names = [name for name in labels.names.values() if any(fnmatch(name, p) for p in points.labels)]
+        found = labels.points(labels.values(names)) if names else np.zeros((0, 3))
+        what = f"voxels of {', '.join(points.labels)}"
+    else:
+        found = transform_points(volume.ijk_to_ras, np.argwhere(volume.array > points.threshold)[:, ::-1])
+        what = f"voxels above {points.threshold:g}"
+    if len(found) == 0:
+        raise InputError(f"{volume.name} has no {what} to measure errors at; correct [points] of the protocol.")
+    return farthest_points(found)
+
+
+def _with_air(volume: Volume, background: float) -> Volume:
+    """The volume with air wherever it has the value for "not scanned"."""
+    array = volume.array.astype(np.result_type(volume.array.dtype, np.int16))
+    array[volume.array == background] = _AIR
+    return dataclasses.replace(volume, array=array)
+
+
+def _vessels() -> Patient:
+    # The tree is painted only for those who ask for it: it takes seconds.
+    from XVRegistrationLib.evaluation.vessels import simulate_vessels, vessel_points
+
+    return Patient(simulate_vessels(), farthest_points(vessel_points()))

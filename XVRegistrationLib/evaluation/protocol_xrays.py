@@ -1,0 +1,114 @@
+"""A protocol's X-rays, made by the independent renderer once and kept in a folder, each with its truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.evaluation.protocol import VESSELS, fingerprint
+from XVRegistrationLib.evaluation.simulation import (
+    NanodrrRenderer,
+    SimulatedXray,
+    draw_detector,
+    draw_pose,
+    simulate_xray,
+)
+from XVRegistrationLib.files import replacing
+from XVRegistrationLib.geometry.rigid import check_rigid, increment
+from XVRegistrationLib.imaging.xray import Xray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.evaluation.protocol import Protocol, StartError
+    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.imaging.xray import Scale
+
+
+@dataclass(frozen=True, eq=False)
+class TrueXray:
+    """An X-ray, and beside it the truth that no registration is shown."""
+
+    xray: Xray
+    true_pose: NDArray[np.float64]
+    """(4, 4) camera -> RAS, mm."""
+
+
+def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
+    """What tells X-rays of this protocol and volume from others: all that they are made of, but for how many."""
+    poses = dataclasses.replace(protocol.poses, count=1)
+    parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
+    subtracted = protocol.volume.source == VESSELS
+    return fingerprint(
+        parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, volume.ijk_to_ras.round(6).tolist()
+    )
+
+
+def protocol_xrays(
+    protocol: Protocol, volume: Volume, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> list[TrueXray]:
+    """The protocol's X-rays, read from `folder` where it has them already, made and written there where not.
+
+    Each fingerprint has a folder of its own below `folder`, so that a changed protocol or volume never meets the X-rays of
+    another. The i-th is the same whatever the count. `progress(done, count)` is called after each that is made.
+    """
+    own = folder / xrays_fingerprint(protocol, volume)
+    count = protocol.poses.count
+    renderer: NanodrrRenderer | None = None
+    found = []
+    for i in range(count):
+        path = own / f"xray-{i:04d}.npz"
+        if not path.is_file():
+            renderer = renderer or NanodrrRenderer(volume)
+            _write(path, _simulate(protocol, volume, renderer, i))
+            if progress is not None:
+                progress(i + 1, count)
+        found.append(_read(path, protocol))
+    return found
+
+
+def _simulate(protocol: Protocol, volume: Volume, renderer: NanodrrRenderer, i: int) -> SimulatedXray:
+    view, camera, poses = protocol.nominal_view(volume.center), protocol.intrinsics, protocol.poses
+    if protocol.volume.source != VESSELS:
+        seed = (poses.seed, i)
+        return simulate_xray(renderer, view, camera, seed, poses.range, protocol.exposure, poses.min_body)
+    from XVRegistrationLib.evaluation.vessels import expose_subtracted, head_integral
+
+    rng = np.random.default_rng((poses.seed, i))
+    pose = draw_pose(renderer, view, camera, poses.range, poses.min_body, rng)
+    detector = draw_detector(rng, protocol.exposure)
+    head = head_integral(pose, camera, volume.center)
+    pixels, detector = expose_subtracted(renderer.line_integral(pose, camera), head, camera, detector, rng)
+    return SimulatedXray(pose, camera, pixels, detector)
+
+
+def _write(path: Path, xray: SimulatedXray) -> None:
+    detector = json.dumps(asdict(xray.detector))
+    with replacing(path) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(f, pixels=xray.pixels, true_pose=xray.true_pose, detector=np.array(detector))
+
+
+def _read(path: Path, protocol: Protocol) -> TrueXray:
+    with np.load(path, allow_pickle=False) as content:
+        pixels, pose = content["pixels"], content["true_pose"]
+    scale: Scale = "attenuation" if protocol.volume.source == VESSELS else "intensity"
+    return TrueXray(Xray(path.stem, pixels, protocol.intrinsics, scale), check_rigid(pose, f"true pose in {path}"))
+
+
+def draw_start(
+    true_pose: ArrayLike, pivot: ArrayLike, error: StartError, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """A start (4, 4), camera -> RAS, that is wrong by up to `error`: shift and turn about `pivot` (3,), RAS mm.
+
+    Direction and axis are uniform over the sphere, length and angle uniform from half of the nominal ones to the whole.
+    """
+    direction, axis = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
+    length, angle = rng.uniform(0.5, 1, 2) * (error.mm, np.radians(error.degrees))
+    return increment(np.concatenate([length * direction, angle * axis]), pivot) @ np.asarray(true_pose)

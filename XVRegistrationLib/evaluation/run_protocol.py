@@ -1,0 +1,163 @@
+"""A protocol from its X-rays to its table: simulate, make the patient ready, register, and only then look at the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.evaluation_report import write_evaluation
+from XVRegistrationLib.evaluation.measures import CaseRow, measure, read_rows, refused, write_rows
+from XVRegistrationLib.evaluation.patients import load_patient
+from XVRegistrationLib.evaluation.protocol import fingerprint
+from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
+from XVRegistrationLib.evaluation.summary import Summary, summarize_rows
+from XVRegistrationLib.files import write_json
+from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.registration.model import prepare_model
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.resources import PACKAGE, resource
+from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from XVRegistrationLib.evaluation.protocol import Protocol
+    from XVRegistrationLib.evaluation.protocol_xrays import TrueXray
+    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.registration.model import PatientModel
+
+ROWS, RUN, SUMMARY = "results.csv", "run.json", "summary.json"
+# What a row depends on: the rooms from the geometry to the registration, and what measures it.
+_ROOMS = ("geometry", "imaging", "rendering", "networks", "training", "registration")
+_MEASURING = ("measures.py", "metrics.py", "image_metrics.py", "protocol_xrays.py")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a protocol measured."""
+
+    protocol: Protocol
+    rows: list[CaseRow]
+    summary: Summary
+    folder: Path
+
+
+def evaluate_protocol(
+    protocol: Protocol,
+    output: Path,
+    *,
+    data: Path = Path(".demo-data"),
+    xrays: Path | None = None,
+    fresh: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Run a protocol, and write results.csv, summary.json, table.md, the curves and report.html into `output`.
+
+    X-rays already registered by the same code under the same protocol are kept, so that a run that was ended goes on and
+    a larger count adds to it; with `fresh` they are registered again. `data` keeps the demo's CT, `xrays` the simulated
+    X-rays (by default within `output`), which protocols may share. `progress(what, done, total)` is called as work is done.
+    """
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give a folder for the evaluation.")
+    say = progress or (lambda what, done, total: None)
+    patient = load_patient(protocol, data)
+    images = protocol_xrays(
+        protocol, patient.volume, xrays or output / "xrays", lambda done, total: say("X-rays by nanodrr", done, total)
+    )
+    run = _open_run(protocol, patient.volume, output, fresh)
+    rows = {row.name: row for row in read_rows(output / ROWS)}
+    waiting = [(i, image) for i, image in enumerate(images) if image.xray.name not in rows]
+    if waiting:
+        began = time.perf_counter()
+        model = prepare(protocol, patient.volume, say)
+        run["ready_after_s"] = time.perf_counter() - began
+        write_json(output / RUN, run)
+        for i, image in waiting:
+            rows[image.xray.name] = _register(protocol, model, image, i, patient.points)
+            # Sorted, as a larger count may fill gaps; whole after each X-ray, so that Ctrl-C loses at most one.
+            write_rows(output / ROWS, [rows[name] for name in sorted(rows)])
+            say("Registrations", len(images) - len(waiting) + waiting.index((i, image)) + 1, len(images))
+    chosen = [rows[image.xray.name] for image in images]
+    summary = summarize_rows(chosen, run.get("ready_after_s"))
+    write_json(output / SUMMARY, {"protocol": protocol.to_dict(), **summary.to_dict(), "versions": run["versions"]})
+    write_evaluation(output, protocol, chosen, summary, run["versions"])
+    return Evaluation(protocol, chosen, summary, output)
+
+
+def _register(
+    protocol: Protocol, model: PatientModel, image: TrueXray, i: int, points: np.ndarray[Any, Any]
+) -> CaseRow:
+    """Register one X-ray without its truth, unless the protocol gives a start of known error; then measure."""
+    starts = None
+    if protocol.start is not None:
+        rng = np.random.default_rng((protocol.poses.seed, i, 1))
+        starts = {"given": draw_start(image.true_pose, model.view.isocenter, protocol.start, rng)}
+    try:
+        result = register_xray(model, image.xray, protocol.registration.sources, starts)
+    except InputError as e:
+        return refused(image.xray.name, str(e))
+    return measure(result, image.xray, image.true_pose, points, model)
+
+
+def prepare(protocol: Protocol, volume: Volume, say: Callable[[str, int, int], None]) -> PatientModel:
+    """The patient's model as the protocol wants it: a bank of its size over its range, and a network if it gives time."""
+    settings = protocol.registration
+    model = prepare_model(
+        volume,
+        protocol.intrinsics,
+        protocol.view,
+        protocol.sod,
+        settings.range,
+        lambda done, total: say("Bank", done, total),
+        bank_size=settings.bank,
+    )
+    return _trained(model, settings.minutes, say) if settings.minutes > 0 else model
+
+
+def _trained(model: PatientModel, minutes: float, say: Callable[[str, int, int], None]) -> PatientModel:
+    torch.manual_seed(0)
+    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    settings = TrainingSettings(seconds=60 * minutes)
+    task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
+    state = train(
+        new_state(network, settings), task, settings, lambda p: say("Training, s", int(p.elapsed), int(p.budget))
+    )
+    return dataclasses.replace(model, network=state.network.eval())
+
+
+def _open_run(protocol: Protocol, volume: Volume, output: Path, fresh: bool) -> dict[str, Any]:
+    """What the folder's rows were made by, if it is what would make them now; else a new run, without rows."""
+    parts = dataclasses.replace(protocol, name="", title="", poses=dataclasses.replace(protocol.poses, count=1))
+    mark = fingerprint(dataclasses.asdict(parts), xrays_fingerprint(protocol, volume), code_fingerprint(), versions())
+    run: dict[str, Any] = {}
+    if (output / RUN).is_file() and not fresh:
+        try:
+            run = json.loads((output / RUN).read_text("utf-8"))
+        except ValueError:
+            run = {}
+    if not isinstance(run, dict) or run.get("fingerprint") != mark:
+        (output / ROWS).unlink(missing_ok=True)
+        run = {"fingerprint": mark, "versions": versions()}
+        write_json(output / RUN, run)
+    return run
+
+
+def code_fingerprint() -> str:
+    """Hash of the source, and the verdicts' table, that registers and measures: a changed registration never goes on with the rows of another."""
+    files = [path for room in _ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
+    files += [PACKAGE / "evaluation" / name for name in _MEASURING] + [resource("verdict.json")]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

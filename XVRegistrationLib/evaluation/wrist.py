@@ -1,0 +1,118 @@
+"""How well registrations of the wrist's radius agree with the reference: from far-off starts, in two views and in each alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.dataset_cases import write_summary
+from XVRegistrationLib.evaluation.measures import measure, refused
+from XVRegistrationLib.evaluation.metrics import farthest_points
+from XVRegistrationLib.evaluation.wrist_data import read_wrist
+from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
+from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.registration.hypotheses import Scatter
+from XVRegistrationLib.registration.model import prepare_model
+from XVRegistrationLib.registration.objective import DepthPrior
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.several import register_views
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.evaluation.measures import CaseRow
+    from XVRegistrationLib.evaluation.summary import Summary
+    from XVRegistrationLib.evaluation.wrist_data import Wrist
+    from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.result import Registration
+
+STARTS = 48
+START_MM, START_DEG = 20.0, 15.0
+DEPTH_SD_MM = 9.0
+"""Of the starts' depth: their shifts are 10 to 20 mm long, in all directions."""
+ONE_VIEW = Scatter(256, 20.0, 16.0)
+"""One view needs more hypotheses than two."""
+TWO_VIEWS, FIRST, SECOND = "two views", "camera 1", "camera 2"
+_SEED = 0
+
+
+def evaluate_wrist(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    starts: int = STARTS,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Summary]:
+    """Register the radius from `starts` starts each, in both views together and in each alone; a summary for each.
+
+    Starts lie up to 20 mm and 15 degrees from the reference. Each way has a folder in `output` with results.csv,
+    summary.json and curves; errors are against the reference, so that they are agreement, not accuracy, and its files are
+    named so. `progress(way, done, starts)` is called after each registration.
+    """
+    wrist, output = read_wrist(folder), Path(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give a folder for the evaluation.")
+    points = farthest_points(wrist.points)
+    models = [_model(wrist, i) for i in (0, 1)]
+    drawn = draw_starts(wrist, starts)
+    summaries = {}
+    for way in (TWO_VIEWS, FIRST, SECOND):
+        camera = 1 if way == SECOND else 0
+        rows = []
+        for i, motion in enumerate(drawn):
+            name = f"{way} {i:02d}"
+            rows.append(_row(name, way, wrist, models[camera], motion, camera, points))
+            if progress is not None:
+                progress(way, i + 1, starts)
+        summaries[way] = write_summary(output / way.replace(" ", "-"), rows)
+    return summaries
+
+
+def draw_starts(wrist: Wrist, count: int, seed: int = _SEED) -> NDArray[np.float64]:
+    """Motions (count, 4, 4), RAS mm, that put the reference wrong by half to all of 20 mm and 15 degrees, in random directions."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(2, count, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    share = rng.uniform(0.5, 1.0, (2, count, 1))
+    shift, turn = share[0] * START_MM * directions[0], share[1] * np.radians(START_DEG) * directions[1]
+    return increment(np.concatenate([shift, turn], axis=-1), wrist.points.mean(axis=0))
+
+
+def _row(
+    name: str,
+    way: str,
+    wrist: Wrist,
+    model: PatientModel,
+    motion: NDArray[np.float64],
+    camera: int,
+    points: NDArray[np.float64],
+) -> CaseRow:
+    """Register from one start, then measure against the reference."""
+    xray, reference = wrist.xrays[camera], wrist.reference[camera]
+    given = {"given": motion @ reference}
+    try:
+        result: Registration
+        if way == TWO_VIEWS:
+            result = register_views(model, wrist.xrays, wrist.relative, (), given, surroundings=True).views[0]
+        else:
+            # One view says next to nothing about depth; the start does, as far as starts are right.
+            depth = transform_points(invert(given["given"]), model.view.isocenter)[2]
+            known = DepthPrior(float(depth), DEPTH_SD_MM)
+            result = register_xray(model, xray, (), given, surroundings=True, depth=known, scatter=ONE_VIEW)
+    except InputError as e:
+        return refused(name, str(e))
+    return dataclasses.replace(measure(result, xray, reference, points, model), name=name)
+
+
+def _model(wrist: Wrist, camera: int) -> PatientModel:
+    """The model of the bone for one of the cameras; its bank is not used."""
+    return prepare_model(
+        wrist.volume, wrist.xrays[camera].intrinsics, sod=wrist.distances[camera], pose_range=PoseRange()
+    )

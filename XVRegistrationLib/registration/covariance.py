@@ -1,0 +1,129 @@
+"""What the images leave open about a pose: the sandwich covariance of the registration's own equations.
+
+At the optimum the parameters' error is H^-1 times the sum of what the parts of the image pull with; the pulls g_l of parts that
+are large enough to be independent give their spread as sum g_l g_l', whatever the correlation within a part, so that
+C = H^-1 (sum g_l g_l') H^-1 (Huber 1967; clusters after Liang & Zeger 1986). To it comes what no residual shows: an error of
+scale, of the volume's voxels, the detector's pixels or the distance to the source, moves the answer in depth and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts, rendered
+from XVRegistrationLib.registration.result import Spread
+from XVRegistrationLib.registration.similarity import normal_equations, patch_equations
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.registration.objective import DepthPrior, Estimates, View
+    from XVRegistrationLib.registration.stages import Finished
+
+SCALE_SD = 0.01
+"""Relative standard deviation of the scale: of distances as a header states them, of the pixels and of the voxels."""
+INFLATION = 1.6
+"""The sandwich's standard deviations times this: model errors that all parts of an image share. The median over two CTs of
+what makes 95 % of the points fall into their ellipses (Testing/Benchmarks/calibration.py)."""
+FLOOR_MM, FLOOR_RAD = 0.01, np.radians(0.005)
+"""What no registration is better than."""
+
+_PARTS = 8  # along the image's shorter side
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A last look at what was found, rendered once."""
+
+    similarity: float
+    """Mean normalised cross-correlation of image and gradients over the last stage's patches and views; 1 is perfect."""
+    own: NDArray[np.float64]
+    """(P, P) covariance of all parameters as the images tell it."""
+    scale: NDArray[np.float64]
+    """(P, P) what an unknown error of scale adds."""
+
+
+def spread_of(
+    look: Look,
+    pivots: NDArray[np.float64],
+    structure: int = 0,
+    pose: NDArray[np.float64] | None = None,
+    prior: DepthPrior | None = None,
+) -> Spread:
+    """The covariance of a structure's pose, about its pivot; a `prior` on depth for the camera at `pose` (4, 4) narrows it."""
+    place = slice(6 * structure, 6 * structure + 6)
+    covariance = INFLATION**2 * look.own[place, place]
+    covariance += np.diag([FLOOR_MM**2] * 3 + [FLOOR_RAD**2] * 3)
+    scale = look.scale[place, place]
+    if prior is not None and pose is not None:
+        # What is known of the depth is a measurement of it beside the image's, which an error of scale spoils.
+        along = np.concatenate([-pose[:3, 2], np.zeros(3)])
+        gain = scale @ along / (along @ (scale + covariance) @ along + prior.sd_mm**2)
+        scale = scale - np.outer(gain, along @ scale)
+    return Spread(np.array(pivots[structure], dtype=np.float64), covariance, scale)
+
+
+def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
+    """Similarity, sandwich and scale's covariance at the best hypothesis."""
+    estimates, views, free = found.estimates, found.views, found.free
+    structures, n = estimates.poses.shape[1], len(views)
+    size = 6 * structures + 6 * n
+    hessian, gradient, meat = np.zeros((size, size)), np.zeros((1, size)), np.zeros((size, size))
+    answers, alike, cost = [], 0.0, 0.0
+    for v, view in enumerate(views):
+        images, jacobians = rendered(estimates, v, view, pivots, free)
+        whole = normal_equations(images, jacobians, view.xray, view.similarity, view.weight, curvature=True)
+        plain = dataclasses.replace(view.similarity, robust=None)
+        alike += 1 - float(normal_equations(images, jacobians[:, :0], view.xray, plain, view.weight).cost[0])
+        side = max(8, (min(view.xray.shape) - 2) // _PARTS)
+        parts = patch_equations(images, jacobians, view.xray, view.similarity, side, view.weight)
+        place = _place(structures, n, v, free.response, free.geometry)
+        cost += float(whole.cost[0])
+        curvature = np.zeros((size, size))
+        curvature[np.ix_(place, place)] = whole.hessian[0].numpy() / n
+        hessian += curvature
+        gradient[0, place] += whole.gradient[0].numpy() / n
+        pulls = np.zeros((parts.gradient.shape[1], size))
+        pulls[:, place] = parts.gradient[0].numpy() / n
+        pulls -= pulls.mean(axis=0)
+        meat += pulls.T @ pulls
+        answers.append(curvature @ _closer(estimates, view, pivots, size))
+    if free.geometry:
+        # What is stated of the geometry counts as one independent part of the images each.
+        unit = cost / n / independent_parts(views)
+        known = np.zeros(size)
+        known[6 * structures + 3 * n :] = np.tile(unit / GEOMETRY_SD**2, n)
+        hessian += np.diag(known)
+        meat += np.diag(unit * known)
+    # A parameter that its limit holds is known as far as the pose is concerned.
+    chosen = np.flatnonzero(free.mask(structures, n) & ~held(estimates, gradient)[0])
+    inverse = np.zeros((size, size))
+    block = hessian[np.ix_(chosen, chosen)]
+    ridge = 1e-9 * np.diag(np.maximum(np.diag(block), 1e-12))
+    inverse[np.ix_(chosen, chosen)] = np.linalg.pinv(block + ridge, hermitian=True)
+    moved = inverse @ np.array(answers).T
+    return Look(alike / n, inverse @ meat @ inverse, SCALE_SD**2 * moved @ moved.T)
+
+
+def _closer(estimates: Estimates, view: View, pivots: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """(P,) A scale that is wrong by all of itself looks as if every structure were nearer to a view by its whole depth."""
+    step = np.zeros(size)
+    for s, pose in enumerate(estimates.poses[0] @ view.offset):
+        depth = transform_points(invert(pose), pivots[s])[2]
+        step[6 * s : 6 * s + 3] = -depth * pose[:3, 2]
+    return step
+
+
+def _place(structures: int, views: int, v: int, response: bool, geometry: bool) -> NDArray[np.intp]:
+    """Where a view's own parameters lie among all."""
+    parts = [np.arange(6 * structures)]
+    if response:
+        parts.append(6 * structures + 3 * v + np.arange(3))
+    if geometry:
+        parts.append(6 * structures + 3 * views + 3 * v + np.arange(3))
+    return np.concatenate(parts)

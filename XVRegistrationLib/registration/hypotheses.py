@@ -1,0 +1,205 @@
+"""Where a registration may start from: hypotheses about the pose of an X-ray, from every source that proposes any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.counterparts import SAGITTAL, look_alike, mirror_symmetric, opposite
+from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, translation
+from XVRegistrationLib.geometry.views import PRESETS, preset_pose
+from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.networks.predict import network_camera, predict
+from XVRegistrationLib.registration.bank import bank_features, best_of_bank
+from XVRegistrationLib.registration.similarity import sobel
+from XVRegistrationLib.rendering.render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.model import PatientModel
+
+BANK_STARTS = 12
+"""Hypotheses taken from a bank of the usual size; from larger ones more, up to four times as many."""
+COUNTERPARTS = 6
+"""Hypotheses taken from the counterparts of all others."""
+PRESET_STARTS = 4
+"""Hypotheses taken from the usual views."""
+SOURCES = ("network", "bank")
+"""Where hypotheses come from unless told otherwise."""
+ALL_SOURCES = (*SOURCES, "presets", "opposites")
+"""Where they may come from: also the usual views of a C-arm, and the counterparts of what the other sources propose."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Hypotheses about a start that is given alone, and so need not be near."""
+
+    count: int
+    mm: float
+    """Farthest shift."""
+    degrees: float
+    """Largest turn."""
+
+
+SCATTER = Scatter(256, 45.0, 22.0)
+STRUCTURE_SCATTER = Scatter(192, 20.0, 16.0)
+"""For a structure among others, where each is refined."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hypotheses:
+    """Poses to start from, and where each comes from; the first of each kind is that kind's own best."""
+
+    poses: NDArray[np.float64]
+    """(B, 4, 4) camera -> RAS."""
+    kinds: list[str]
+    """One for each pose."""
+
+    def __add__(self, other: Hypotheses) -> Hypotheses:
+        return Hypotheses(np.concatenate([self.poses, other.poses]), self.kinds + other.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+def propose(
+    model: PatientModel,
+    image: torch.Tensor,
+    xray: Xray,
+    sources: Collection[str] = SOURCES,
+    starts: Mapping[str, ArrayLike] | None = None,
+    scatter: Scatter = SCATTER,
+) -> Hypotheses:
+    """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
+
+    Raises InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
+    """
+    found = _given(sources, starts or {})
+    if not sources:
+        found += scattered(found, model.view.isocenter, scatter)
+    if "network" in sources and model.network is not None:
+        camera = network_camera(model.intrinsics, model.network.settings.pixels)
+        seen, _ = resample(image, xray.intrinsics, camera)
+        found += Hypotheses(predict(model.network, model.view, seen[None]), ["network"])
+    seen, _ = resample(image, xray.intrinsics, model.bank.intrinsics)
+    if "bank" in sources:
+        more = int(np.clip(len(model.bank.poses) // 8192, 1, 4))
+        poses = best_of_bank(model.bank, seen, BANK_STARTS * more)
+        found += Hypotheses(poses, ["bank"] * len(poses))
+    if "presets" in sources:
+        views = shifted(model, seen, presets(model.view.isocenter, model.view.sod))
+        found += most_similar(model, seen, views, PRESET_STARTS)
+    if not len(found):
+        if set(sources) == {"opposites"}:
+            raise InputError("There is nothing to take the opposites of; give a start, or another source with them.")
+        raise InputError("This model has no network yet; register with its bank, or train it.")
+    if "opposites" in sources:
+        found += most_similar(model, seen, opposites(found.poses, model.view.isocenter), COUNTERPARTS)
+    return found
+
+
+def presets(isocenter: ArrayLike, sod: float, names: Collection[str] = tuple(PRESETS)) -> Hypotheses:
+    """The usual views of a C-arm about `isocenter` (3,), RAS mm, from `sod` mm, each of its own kind."""
+    return Hypotheses(np.stack([preset_pose(name, isocenter, sod) for name in names]), list(names))
+
+
+def opposites(poses: ArrayLike, isocenter: ArrayLike, normal: ArrayLike = SAGITTAL) -> Hypotheses:
+    """What each of the poses (B, 4, 4) may be mistaken for: from the other side, mirrored, and both (3 B poses).
+
+    The patient is taken as symmetric about the plane of `isocenter` (3,), RAS mm, and `normal` (3,). Which of them are
+    worth a refinement, `most_similar` tells.
+    """
+    t = np.asarray(poses, dtype=np.float64).reshape(-1, 4, 4)
+    parts = {
+        "opposite": opposite(t, isocenter),
+        "mirrored": mirror_symmetric(t, isocenter, normal),
+        "opposite mirrored": look_alike(t, isocenter, normal),
+    }
+    return Hypotheses(np.concatenate(list(parts.values())), [kind for kind in parts for _ in t])
+
+
+def scattered(about: Hypotheses, pivot: ArrayLike, scatter: Scatter = SCATTER) -> Hypotheses:
+    """Hypotheses at Sobol points about those given, turned about `pivot` (3,), RAS mm; `scatter.count` in all."""
+    from scipy.stats import norm, qmc
+
+    each = max(1, scatter.count // max(len(about), 1))
+    unit = qmc.Sobol(8, scramble=True, seed=0).random(int(2 ** np.ceil(np.log2(each))))[:each]
+    # Evenly over two balls, of shifts and of rotation vectors.
+    direction = norm.ppf(np.clip(unit[:, :6], 1e-9, 1 - 1e-9)).reshape(each, 2, 3)
+    direction /= np.linalg.norm(direction, axis=2, keepdims=True)
+    radius = np.cbrt(unit[:, 6:]) * (scatter.mm, np.radians(scatter.degrees))
+    motions = increment((direction * radius[:, :, None]).reshape(each, 6), pivot)
+    return Hypotheses(
+        np.concatenate([motions @ pose for pose in about.poses]), [kind for kind in about.kinds for _ in range(each)]
+    )
+
+
+def at_depth(hypotheses: Hypotheses, point: ArrayLike, depth: float) -> Hypotheses:
+    """The hypotheses moved along their beams to where a point (3,), RAS mm, is `depth` mm from the source."""
+    into_camera = invert(hypotheses.poses)
+    now = into_camera[:, 2, :3] @ np.asarray(point, dtype=np.float64) + into_camera[:, 2, 3]
+    moves = np.zeros((len(now), 3))
+    moves[:, 2] = now - depth
+    return Hypotheses(hypotheses.poses @ translation(moves), hypotheses.kinds)
+
+
+def most_similar(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, most: int) -> Hypotheses:
+    """The `most` hypotheses, best first, whose renders are most like an X-ray `seen` (H, W) by the bank's camera."""
+    similarity = similarities(model, seen, hypotheses.poses)
+    order = np.argsort(-similarity, kind="stable")[:most]
+    return Hypotheses(hypotheses.poses[order], [hypotheses.kinds[i] for i in order])
+
+
+def shifted(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses) -> Hypotheses:
+    """Each hypothesis moved in its image's plane to where its render falls best on an X-ray `seen` (H, W) by the bank's camera.
+
+    That is the peak of the cross-correlation of the Sobel gradients, in whole pixels.
+    """
+    camera = model.bank.intrinsics
+    size = [2 * n for n in seen.shape]
+    spectrum = torch.fft.rfft2(sobel(seen[None]), s=size)
+    others = torch.fft.rfft2(sobel(_renders(model, hypotheses.poses)), s=size)
+    score = torch.fft.irfft2((spectrum * others.conj()).sum(dim=1), s=size)
+    peak = score.flatten(1).argmax(dim=1).numpy()
+    # Shifts of more than half of the doubled size are those to the other side.
+    rows, columns = ((k + n // 2) % n - n // 2 for k, n in zip(np.unravel_index(peak, size), size, strict=True))
+    if camera.mirrored:
+        columns = -columns
+    at_isocenter = model.view.sod / camera.sdd
+    move = np.stack([columns * camera.spacing[0], rows * camera.spacing[1], 0 * rows], axis=1) * at_isocenter
+    return Hypotheses(hypotheses.poses @ translation(-move), hypotheses.kinds)
+
+
+def similarities(model: PatientModel, seen: torch.Tensor, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Similarities (B,) of poses (B, 4, 4) to an X-ray `seen` (H, W) by the bank's camera, on the bank's own scale."""
+    features = bank_features(_renders(model, poses))
+    score: NDArray[np.float64] = (features @ bank_features(seen[None])[0]).double().numpy()
+    return score
+
+
+def _renders(model: PatientModel, poses: NDArray[np.float64]) -> torch.Tensor:
+    """Renders (B, H, W) as the bank's own."""
+    camera = model.bank.intrinsics
+    footprint = min(camera.spacing) * model.view.sod / camera.sdd
+    return render(model.pyramid.matched_to(footprint), poses, camera, footprint / 2).cpu()
+
+
+def _given(sources: Collection[str], starts: Mapping[str, ArrayLike]) -> Hypotheses:
+    """The starts given, where they and the sources asked for can be."""
+    unknown = set(sources) - set(ALL_SOURCES)
+    if unknown or not (sources or starts):
+        raise InputError(
+            f"Hypotheses come from {', '.join(ALL_SOURCES)}, not from {', '.join(sorted(unknown)) or 'nothing'}."
+        )
+    if set(starts) & set(ALL_SOURCES):
+        raise InputError(f"A start that is given cannot be called {' or '.join(ALL_SOURCES)}.")
+    poses = [check_rigid(pose, f"start {kind!r}") for kind, pose in starts.items()]
+    return Hypotheses(np.array(poses).reshape(-1, 4, 4), list(starts))

@@ -1,0 +1,180 @@
+"""The search for one rigid pose of each structure in one X-ray or several: hypotheses, stages, and what the image leaves open."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.usable import usable
+from XVRegistrationLib.registration.covariance import look_at, spread_of
+from XVRegistrationLib.registration.objective import Estimates, View, changed, view_of
+from XVRegistrationLib.registration.response import NAMES
+from XVRegistrationLib.registration.result import Registration, Start
+from XVRegistrationLib.registration.stages import Finished, Stage, run_stages, stages_for
+from XVRegistrationLib.registration.verdict import evidence_of, trust_in
+from XVRegistrationLib.rendering.shadow import looking_at, shown
+from XVRegistrationLib.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.hypotheses import Hypotheses
+    from XVRegistrationLib.registration.objective import DepthPrior
+    from XVRegistrationLib.rendering.pyramid import Pyramid
+
+_CROP_BELOW = 0.7  # of the detector's area; above, a part of it saves nothing
+_LOOKED_FOR_AT = 4.0  # voxels, mm, that are enough to find where a volume falls
+_MOST_SHADOWS = 16  # hypotheses whose shadows are looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """One X-ray of a search."""
+
+    xray: Xray
+    image: torch.Tensor
+    """(H, W) line integrals."""
+    weight: torch.Tensor | None
+    """(H, W) 0..1, which of its pixels can be used; all without it."""
+    offset: NDArray[np.float64]
+    """(4, 4) this camera -> the first X-ray's, mm."""
+
+
+def sight(xray: Xray, offset: NDArray[np.float64] | None = None, mask: NDArray[np.bool_] | None = None) -> Sight:
+    """An X-ray made ready; `mask` (H, W) says which pixels count, beside those that are collimated or saturated.
+
+    Raises InputError for an image without content and for a mask that leaves nothing.
+    """
+    good = usable(xray, mask)
+    image = torch.from_numpy(line_integral(xray))
+    weight = None if good is None else torch.from_numpy(good.astype(np.float32))
+    return Sight(xray, image, weight, np.eye(4) if offset is None else np.asarray(offset, dtype=np.float64))
+
+
+def search(
+    pyramids: Sequence[Pyramid],
+    sights: Sequence[Sight],
+    pivots: NDArray[np.float64],
+    start: Estimates,
+    *,
+    stages: Sequence[Stage] | None = None,
+    surroundings: bool = False,
+    prior: DepthPrior | None = None,
+    geometry: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Finished:
+    """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
+
+    With `surroundings` the X-rays show more than the volumes, and pixels away from these do not count. `progress` is called
+    with stages done, stages in all and the highest similarity.
+    """
+    chosen = stages_for(len(start), surroundings, len(sights)) if stages is None else stages
+
+    def views_at(stage: Stage, estimates: Estimates) -> list[View]:
+        return [_view(pyramids, s, pivots, stage, estimates, surroundings) for s in sights]
+
+    said = None if progress is None else partial(_say, progress, len(chosen))
+    return run_stages(start, views_at, pivots, chosen, prior, said, geometry)
+
+
+def registrations(
+    found: Finished,
+    hypotheses: Hypotheses,
+    sights: Sequence[Sight],
+    pivots: NDArray[np.float64],
+    began: float,
+    structure: int = 0,
+    prior: DepthPrior | None = None,
+) -> tuple[Registration, ...]:
+    """What a search found, for each X-ray."""
+    lowest: dict[str, float] = {}
+    for kind, cost in zip(hypotheses.kinds, found.first_costs, strict=True):
+        lowest[kind] = min(lowest.get(kind, np.inf), float(cost))
+    first_of = {kind: hypotheses.poses[hypotheses.kinds.index(kind)] for kind in lowest}
+    look = look_at(found, pivots)
+    spread = spread_of(look, pivots, structure, found.estimates.poses[0, structure], prior)
+    evidence = evidence_of(found, spread, pivots)
+    results = []
+    for v, s in enumerate(sights):
+        pose = found.estimates.poses[0, structure] @ s.offset
+        results.append(
+            Registration(
+                name=s.xray.name,
+                pose=pose,
+                intrinsics=changed(s.xray.intrinsics, found.estimates.geometry[0, v]),
+                similarity=look.similarity,
+                seconds=time.perf_counter() - began,
+                starts=tuple(Start(kind, first @ s.offset, lowest[kind]) for kind, first in first_of.items()),
+                winner=hypotheses.kinds[found.start],
+                versions=versions(),
+                renders=found.renders,
+                spread=spread,
+                trust=trust_in(evidence, spread, pose),
+                evidence=evidence,
+                response=dict(zip(NAMES, found.estimates.response[0, v].tolist(), strict=True)),
+            )
+        )
+    return tuple(results)
+
+
+def _say(progress: Callable[[int, int, float], None], stages: int, stage: int, cost: float) -> None:
+    progress(stage, stages, 1.0 - cost)
+
+
+def _view(
+    pyramids: Sequence[Pyramid],
+    s: Sight,
+    pivots: NDArray[np.float64],
+    stage: Stage,
+    estimates: Estimates,
+    surroundings: bool,
+) -> View:
+    poses = estimates.poses @ s.offset
+    depth = float(np.median([max(transform_points(m, pivots[0])[2], 1.0) for m in invert(poses[:, 0])]))
+    coarse = [p.matched_to(_LOOKED_FOR_AT) for p in pyramids]
+    # Many hypotheses are about the first of them, or anywhere: the margin is what covers those.
+    few = poses if len(poses) <= _MOST_SHADOWS else poses[:1] if surroundings else poses[:: len(poses) // _MOST_SHADOWS]
+    parts = [looking_at(grid, few[:, k], s.xray.intrinsics, stage.margin_mm) for k, grid in enumerate(coarse)]
+    if all(part is None for part in parts):
+        raise InputError(
+            f"Nothing of the volume falls on the X-ray {s.xray.name} at any start: give a start nearer to the pose, or "
+            "check the X-ray's geometry."
+        )
+    part = _common(s.xray.intrinsics, [p for p in parts if p is not None])
+    view = view_of(
+        s.image,
+        s.xray.intrinsics,
+        pyramids,
+        stage.pixels,
+        depth,
+        stage.similarity,
+        s.weight,
+        s.offset,
+        stage.coarsening,
+        part,
+    )
+    if not surroundings:
+        return view
+    seen = torch.stack([shown(g, few[:, k], view.intrinsics, stage.near_mm) for k, g in enumerate(coarse)]).amax(dim=0)
+    return dataclasses.replace(view, weight=seen if view.weight is None else seen * view.weight)
+
+
+def _common(whole: Intrinsics, parts: Sequence[Intrinsics]) -> Intrinsics | None:
+    """The only part of the detector that is looked at; None for all of it."""
+    if len(parts) != 1:
+        return None
+    width, height = parts[0].size
+    return parts[0] if width * height < _CROP_BELOW * whole.size[0] * whole.size[1] else None

@@ -1,0 +1,78 @@
+"""Registration of a run: frames of one C-arm in turn, each started from the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.registration.hypotheses import SOURCES, Scatter
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.result import Registration, Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.model import PatientModel
+
+LAST = "last frame"
+"""Kind of the start that is the last good frame's pose."""
+FROM_FRAME_TO_FRAME = Scatter(12, 8.0, 4.0)
+"""How far the patient or the C-arm may move from one frame to the next; what moves farther is started anew."""
+
+
+def register_series(
+    model: PatientModel,
+    frames: Sequence[Xray],
+    sources: Collection[str] = SOURCES,
+    starts: Mapping[str, ArrayLike] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Registration]:
+    """One registration a frame, in their order.
+
+    The first frame starts from `sources` and `starts`. Each further one starts from the last frame that did not fail, and
+    where it fails from there it is started anew, so that a jump or a lost frame costs only itself: one that shows nothing
+    at all has the last pose and the verdict "failed", but for the first, which raises InputError. `progress` is called
+    with frames done and frames in all; an exception from it ends the work.
+    """
+    found: list[Registration] = []
+    last: Registration | None = None
+    for frame in frames:
+        try:
+            result = _next(model, frame, last, sources, starts)
+        except InputError as e:
+            if last is None:
+                raise
+            result = _lost(frame, last, str(e))
+        if result.verdict != "failed":
+            last = result
+        found.append(result)
+        if progress is not None:
+            progress(len(found), len(frames))
+    return found
+
+
+def _next(
+    model: PatientModel,
+    frame: Xray,
+    last: Registration | None,
+    sources: Collection[str],
+    starts: Mapping[str, ArrayLike] | None,
+) -> Registration:
+    """A frame from the last one, and anew where that fails."""
+    if last is None:
+        return register_xray(model, frame, sources, starts)
+    result = register_xray(model, frame, (), {LAST: last.pose}, scatter=FROM_FRAME_TO_FRAME)
+    if result.verdict != "failed":
+        return result
+    again = register_xray(model, frame, sources, starts)
+    return again if again.similarity > result.similarity else result
+
+
+def _lost(frame: Xray, last: Registration, why: str) -> Registration:
+    """A frame that cannot be registered: the last pose, failed."""
+    return Registration(
+        frame.name, last.pose, frame.intrinsics, 0.0, 0.0, winner=LAST, trust=Trust("failed", 1.0, why, "")
+    )

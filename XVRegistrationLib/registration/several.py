@@ -1,0 +1,117 @@
+"""Registration of several X-rays of one patient at once: cameras in known relation, one pose for all of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.rigid import check_rigid, invert
+from XVRegistrationLib.registration.hypotheses import SCATTER, SOURCES, STRUCTURE_SCATTER, Hypotheses, Scatter, propose
+from XVRegistrationLib.registration.objective import Estimates
+from XVRegistrationLib.registration.search import Sight, registrations, search, sight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.objective import DepthPrior
+    from XVRegistrationLib.registration.result import Registration, Trust
+
+
+@dataclass(frozen=True, eq=False)
+class JointRegistration:
+    """One pose that several X-rays share."""
+
+    views: tuple[Registration, ...]
+    """Each X-ray's own pose and, if they were estimated, its own intrinsics; the same trust and covariance for all."""
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far all of it can be trusted."""
+        return self.views[0].trust
+
+    @property
+    def renders(self) -> int:
+        """Images rendered for all views together."""
+        return self.views[0].renders
+
+
+def register_views(
+    model: PatientModel,
+    xrays: Sequence[Xray],
+    relative: Sequence[ArrayLike],
+    sources: Collection[str] = SOURCES,
+    starts: Mapping[str, ArrayLike] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+    *,
+    masks: Sequence[NDArray[np.bool_] | None] | None = None,
+    surroundings: bool = False,
+    depth: DepthPrior | None = None,
+    geometry: bool = False,
+) -> JointRegistration:
+    """The poses of X-rays taken of the same, unmoved patient by cameras in known relation.
+
+    `relative` (4, 4) each say where a camera is with respect to the first: pose of camera i = pose of the first @
+    relative[i], so that the first of them is the identity. Hypotheses come from every X-ray by itself, `starts` are poses
+    of the first camera. With `geometry`, distance and principal point of each view are estimated too. The rest is as in
+    `register_xray`. Raises InputError for relations that are not rigid, are not as many as the X-rays, or do not begin
+    with the identity, and for the geometry of a single view, which its depth could hide.
+    """
+    offsets = checked_relations(xrays, relative)
+    if geometry and len(xrays) < 2:
+        raise InputError("Distance and principal point can only be estimated from two views or more, not from one.")
+    began = time.perf_counter()
+    marks = masks if masks is not None else [None] * len(xrays)
+    if len(marks) != len(xrays):
+        raise InputError(f"Each X-ray needs its mask, or None: got {len(marks)} masks for {len(xrays)} X-rays.")
+    sights = [sight(x, o, m) for x, o, m in zip(xrays, offsets, marks, strict=True)]
+    hypotheses = _hypotheses(model, sights, sources, starts, STRUCTURE_SCATTER if surroundings else SCATTER)
+    pivots = np.array([model.view.isocenter], dtype=np.float64)
+    found = search(
+        [model.pyramid],
+        sights,
+        pivots,
+        Estimates.at(hypotheses.poses, len(sights)),
+        surroundings=surroundings,
+        prior=depth,
+        geometry=geometry,
+        progress=progress,
+    )
+    return JointRegistration(registrations(found, hypotheses, sights, pivots, began, prior=depth))
+
+
+def _hypotheses(
+    model: PatientModel,
+    sights: Sequence[Sight],
+    sources: Collection[str],
+    starts: Mapping[str, ArrayLike] | None,
+    scatter: Scatter,
+) -> Hypotheses:
+    """Poses of the first camera, from what each X-ray proposes for its own."""
+    found = propose(model, sights[0].image, sights[0].xray, sources, starts, scatter)
+    if not sources:
+        return found
+    for s in sights[1:]:
+        own = propose(model, s.image, s.xray, sources)
+        found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
+    return found
+
+
+def checked_relations(xrays: Sequence[Xray], relative: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+    """The relations (4, 4) of the cameras to the first one's; InputError where they are not what they should be."""
+    if not xrays or len(xrays) != len(relative):
+        raise InputError(
+            f"Each X-ray needs the relation of its camera to the first one's: got {len(xrays)} X-rays and {len(relative)} "
+            "relations."
+        )
+    offsets = [check_rigid(m, f"relation of {x.name} to the first X-ray") for m, x in zip(relative, xrays, strict=True)]
+    if not np.allclose(offsets[0], np.eye(4), atol=1e-6):
+        raise InputError("The first X-ray's relation to itself must be the identity.")
+    return offsets

@@ -1,0 +1,105 @@
+"""Several structures of one volume, each with its own pose: bones of a joint, vertebrae that moved since the CT."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
+from XVRegistrationLib.imaging.attenuation import linear_attenuation
+from XVRegistrationLib.registration.hypotheses import Hypotheses
+from XVRegistrationLib.registration.objective import Estimates
+from XVRegistrationLib.registration.search import registrations, search, sight
+from XVRegistrationLib.registration.several import checked_relations
+from XVRegistrationLib.registration.stages import STAGES
+from XVRegistrationLib.rendering.grid import grid_from_density
+from XVRegistrationLib.rendering.pyramid import Pyramid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.imaging.volume import LabelMap, Volume
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.result import Registration
+
+REST = "rest"
+"""The structure that is everything outside of those chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A part of a volume that moves by itself."""
+
+    name: str
+    pyramid: Pyramid
+    pivot: NDArray[np.float64]
+    """(3,) its centre, RAS mm."""
+
+
+def structures_of(volume: Volume, labels: LabelMap, values: Sequence[int], rest: bool = True) -> tuple[Structure, ...]:
+    """The structures with these label values, by the names of `labels`, and with `rest` everything else as one more, last.
+
+    Their sum is the volume. Raises InputError for labels in another geometry than the volume's, and for a value without voxels.
+    """
+    if labels.array.shape != volume.array.shape or not np.allclose(labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-3):
+        raise InputError(f"The labels do not lie in the geometry of {volume.name}; resample them to it first.")
+    density = linear_attenuation(volume.array) if volume.units == "HU" else np.asarray(volume.array, dtype=np.float32)
+    found = []
+    for value in values:
+        inside = labels.array == value
+        name = labels.names.get(value, str(value))
+        if not inside.any():
+            raise InputError(f"The structure {name} has no voxels in the labels.")
+        grid = grid_from_density(np.where(inside, density, 0), volume.ijk_to_ras, name)
+        centre = transform_points(volume.ijk_to_ras, np.argwhere(inside)[:, ::-1].mean(axis=0))
+        found.append(Structure(name, Pyramid(grid), centre))
+    if rest:
+        grid = grid_from_density(np.where(np.isin(labels.array, values), 0, density), volume.ijk_to_ras, REST)
+        found.append(Structure(REST, Pyramid(grid), np.asarray(volume.center, dtype=np.float64)))
+    return tuple(found)
+
+
+def register_structures(
+    structures: Sequence[Structure],
+    xrays: Sequence[Xray],
+    starts: Mapping[str, ArrayLike],
+    relative: Sequence[ArrayLike] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+    *,
+    surroundings: bool = False,
+) -> dict[str, tuple[Registration, ...]]:
+    """Each structure's own poses in X-rays by cameras in known relation (`register_views`): name -> one for each X-ray.
+
+    `starts` gives a pose of the first camera for each structure by name; the pose of the whole volume is a good one.
+    All are refined together, so that what lies over each other is told apart. Raises InputError for a structure without
+    a start.
+    """
+    if not structures:
+        raise InputError("No structure to register: choose one at least.")
+    for s in structures:
+        if s.name not in starts:
+            raise InputError(f"The structure {s.name} has no start; the pose of the whole volume is a good one.")
+    offsets = checked_relations(xrays, relative if relative is not None else [np.eye(4)] * len(xrays))
+    began = time.perf_counter()
+    sights = [sight(x, o) for x, o in zip(xrays, offsets, strict=True)]
+    poses = np.stack([check_rigid(starts[s.name], f"start of {s.name}") for s in structures])
+    pivots = np.stack([s.pivot for s in structures])
+    found = search(
+        [s.pyramid for s in structures],
+        sights,
+        pivots,
+        Estimates.at(poses[None], len(sights)),
+        stages=STAGES[1:],
+        surroundings=surroundings,
+        progress=progress,
+    )
+    return {
+        s.name: registrations(found, Hypotheses(poses[k : k + 1], ["given"]), sights, pivots, began, k)
+        for k, s in enumerate(structures)
+    }

@@ -1,0 +1,89 @@
+"""From what a search left behind to a verdict: the probability that a pose is wrong by more than 2 mm, calibrated."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.registration.result import Spread, Trust, Verdict
+from XVRegistrationLib.registration.uncertainty import camera_covariance, weakest_freedom
+from XVRegistrationLib.resources import resource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.registration.stages import Finished
+
+_REACH_MM = 50.0  # from the pivot: where the spread and the movement of a pose are looked at
+_BEYOND = 3.0  # standardised evidence is cut off here: far outside of what was calibrated, more says no more
+
+
+def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64]) -> dict[str, float]:
+    """What speaks for and against a pose, by name; every value is larger the more doubtful it is."""
+    pose, pivot = found.estimates.poses[0, 0], pivots[0]
+    corners = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
+    in_camera = camera_covariance(spread.covariance, spread.pivot, pose, corners)
+    in_plane = float(np.sqrt(np.maximum(np.trace(in_camera[:, :2, :2], axis1=1, axis2=2), 0.0).mean()))
+    _, coarse_cost = found.trace[max(0, len(found.trace) - 3)]
+    return {
+        "cost": float(np.log(max(found.cost, 1e-6))),
+        "coarse cost": float(np.log(max(coarse_cost, 1e-6))),
+        "spread": float(np.log(in_plane)),
+        "unsettled": float(np.log(_moved(found.trace[-2][0], pose, corners) + 1e-2)) if len(found.trace) > 1 else 0.0,
+        "rivalry": float(-np.log(np.clip(found.lead, 1e-2, 10.0))),
+    }
+
+
+def trust_in(evidence: dict[str, float], spread: Spread, pose: NDArray[np.float64]) -> Trust:
+    """The verdict on a pose, with the reason and the weakest degree of freedom."""
+    table = calibration()
+    parts = {name: _contribution(table, name, value) for name, value in evidence.items() if name in table["weights"]}
+    probability = float(1 / (1 + np.exp(-(table["bias"] + sum(parts.values())))))
+    verdict: Verdict = "check"
+    if probability <= table["converged_below"]:
+        verdict = "converged"
+    elif probability >= table["failed_above"]:
+        verdict = "failed"
+    worst = max(parts, key=lambda name: parts[name])
+    return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(spread, pose))
+
+
+@cache
+def calibration() -> dict[str, Any]:
+    """The weights, and the probabilities that part the verdicts, with what they were calibrated on."""
+    table: dict[str, Any] = json.loads(resource("verdict.json").read_text("utf-8"))
+    return table
+
+
+def _contribution(table: dict[str, Any], name: str, value: float) -> float:
+    w = table["weights"][name]
+    standard = np.clip((value - w["mean"]) / w["sd"], -_BEYOND, _BEYOND)
+    return float(w["weight"] * standard)
+
+
+_REASONS = {
+    "cost": "the X-ray and its render are less alike than those of good registrations",
+    "coarse cost": "the X-ray and its render are less alike, even seen coarsely, than those of good registrations",
+    "spread": "the image leaves much of the pose open",
+    "unsettled": "the pose still moved at the last resolution",
+    "rivalry": "another pose explains the X-ray nearly as well",
+}
+
+
+def _reason(verdict: Verdict, worst: str) -> str:
+    if verdict == "converged":
+        return "X-ray and render agree, no other pose does as well, and the pose has settled."
+    doubt = _REASONS[worst]
+    if verdict == "check":
+        return f"Look at the overlay before using it: {doubt}."
+    return f"Do not use this pose: {doubt}."
+
+
+def _moved(a: NDArray[np.float64], b: NDArray[np.float64], points: NDArray[np.float64]) -> float:
+    """Mean distance, mm, that points (N, 3) move in the camera's frame between two poses."""
+    difference = transform_points(invert(a), points) - transform_points(invert(b), points)
+    return float(np.linalg.norm(difference, axis=1).mean())
