@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # what the image leaves open.
 _RESPONSE_SD = np.array([1.0, 0.5, 0.3])
 _RESPONSE_WEIGHT = 1e-5
+_FINE_ENOUGH_MM = 1.5  # voxels, up to which larger ones than a pixel's footprint cost hardly any accuracy
 GEOMETRY_SD = np.array([10.0, 2.0, 2.0])
 """How far the distance source-detector and the principal point, mm, may be from what is stated, where they are estimated."""
 _LEAST_WEIGHT = 1e-3  # of a pixel: less of it that counts is none
@@ -150,7 +151,7 @@ def view_of(
 ) -> View:
     """The X-ray (H, W), or `part` of it, with `pixels` along its longer side, and grids that match a pixel at `depth` mm.
 
-    `weight` (H, W) is the X-ray's own. Voxels may be `coarsening` times a pixel's footprint.
+    `weight` (H, W) is the X-ray's own. Voxels may be `coarsening` times a pixel's footprint, up to 1.5 mm.
     """
     camera = (part or intrinsics).fitted(pixels)
     if weight is None:
@@ -162,7 +163,8 @@ def view_of(
         image = torch.where(weight > _LEAST_WEIGHT, mean / weight.clamp_min(_LEAST_WEIGHT), 0.0)
         weight = torch.where(weight > _LEAST_WEIGHT, weight, 0.0)
     footprint = min(camera.spacing) * depth / camera.sdd
-    grids = tuple(p.matched_to(footprint * coarsening) for p in pyramids)
+    voxel = max(footprint, min(footprint * coarsening, _FINE_ENOUGH_MM))
+    grids = tuple(p.matched_to(voxel) for p in pyramids)
     finest = min(float(g.spacing.min()) for g in grids)
     step = max(footprint / 2, finest)
     return View(image, camera, grids, step, similarity, weight, np.eye(4) if offset is None else offset)

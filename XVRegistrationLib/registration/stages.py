@@ -35,7 +35,7 @@ class Stage:
     response: bool = False
     """Whether the detector's response is estimated with the pose."""
     coarsening: float = 1.0
-    """Voxels may be so many times a pixel's footprint."""
+    """Voxels may be so many times a pixel's footprint, as long as they are small."""
     margin_mm: float = 10.0
     """How far from where a hypothesis puts the volume the image is looked at; above the error that may be left."""
     near_mm: float = 10.0
