@@ -94,7 +94,7 @@ def _attempt(
         prior=depth,
         progress=progress,
     )
-    return registrations(found, hypotheses, [seen], pivots, began, prior=depth)[0]
+    return registrations(found, hypotheses, [seen], pivots, began, prior=depth, surroundings=surroundings)[0]
 
 
 def _better(first: Registration, second: Registration) -> Registration:

@@ -98,6 +98,7 @@ def registrations(
     began: float,
     structure: int = 0,
     prior: DepthPrior | None = None,
+    surroundings: bool = False,
 ) -> tuple[Registration, ...]:
     """What a search found, for each X-ray."""
     lowest: dict[str, float] = {}
@@ -122,7 +123,7 @@ def registrations(
                 versions=versions(),
                 renders=found.renders,
                 spread=spread,
-                trust=trust_in(evidence, spread, pose),
+                trust=trust_in(evidence, spread, pose, surroundings),
                 evidence=evidence,
                 response=dict(zip(NAMES, found.estimates.response[0, v].tolist(), strict=True)),
             )

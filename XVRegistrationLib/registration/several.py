@@ -84,7 +84,9 @@ def register_views(
         geometry=geometry,
         progress=progress,
     )
-    return JointRegistration(registrations(found, hypotheses, sights, pivots, began, prior=depth))
+    return JointRegistration(
+        registrations(found, hypotheses, sights, pivots, began, prior=depth, surroundings=surroundings)
+    )
 
 
 def _hypotheses(

@@ -100,6 +100,8 @@ def register_structures(
         progress=progress,
     )
     return {
-        s.name: registrations(found, Hypotheses(poses[k : k + 1], ["given"]), sights, pivots, began, k)
+        s.name: registrations(
+            found, Hypotheses(poses[k : k + 1], ["given"]), sights, pivots, began, k, None, surroundings
+        )
         for k, s in enumerate(structures)
     }

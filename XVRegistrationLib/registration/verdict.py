@@ -38,8 +38,13 @@ def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64]) ->
     }
 
 
-def trust_in(evidence: dict[str, float], spread: Spread, pose: NDArray[np.float64]) -> Trust:
-    """The verdict on a pose, with the reason and the weakest degree of freedom."""
+def trust_in(
+    evidence: dict[str, float], spread: Spread, pose: NDArray[np.float64], surroundings: bool = False
+) -> Trust:
+    """The verdict on a pose, with the reason and the weakest degree of freedom.
+
+    Nothing is calibrated for X-rays that show more than the volume (`surroundings`): there it is "check" at best.
+    """
     table = calibration()
     parts = {name: _contribution(table, name, value) for name, value in evidence.items() if name in table["weights"]}
     probability = float(1 / (1 + np.exp(-(table["bias"] + sum(parts.values())))))
@@ -48,6 +53,8 @@ def trust_in(evidence: dict[str, float], spread: Spread, pose: NDArray[np.float6
         verdict = "converged"
     elif probability >= table["failed_above"]:
         verdict = "failed"
+    if surroundings:
+        return Trust("check", probability, _NOT_CALIBRATED, weakest_freedom(spread, pose))
     worst = max(parts, key=lambda name: parts[name])
     return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(spread, pose))
 
@@ -65,6 +72,7 @@ def _contribution(table: dict[str, Any], name: str, value: float) -> float:
     return float(w["weight"] * standard)
 
 
+_NOT_CALIBRATED = "Look at the overlay: verdicts are not calibrated for X-rays that show more than the volume."
 _REASONS = {
     "cost": "the X-ray and its render are less alike than those of good registrations",
     "coarse cost": "the X-ray and its render are less alike, even seen coarsely, than those of good registrations",

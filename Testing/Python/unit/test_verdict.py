@@ -82,6 +82,13 @@ def test_evidence_that_was_never_seen_is_no_number_but_bounded():
     assert trust_in(evidence(-1e6), SPREAD, np.eye(4)).verdict == "converged"
 
 
+def test_where_nothing_is_calibrated_a_pose_is_to_be_checked():
+    for z in (-3.0, 0.0, 3.0):
+        trust = trust_in(evidence(z), SPREAD, np.eye(4), surroundings=True)
+        assert trust.verdict == "check"
+        assert "not calibrated" in trust.reason
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_good_xrays_converge(model, points, seed):
     pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(seed))[0]
