@@ -10,7 +10,7 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.counterparts import SAGITTAL, look_alike, mirror_symmetric, opposite
-from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, translation
+from XVRegistrationLib.geometry.rigid import check_rigid, increment, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
 from XVRegistrationLib.imaging.resample import resample
 from XVRegistrationLib.networks.predict import network_camera, predict
@@ -140,15 +140,6 @@ def scattered(about: Hypotheses, pivot: ArrayLike, scatter: Scatter = SCATTER) -
     return Hypotheses(
         np.concatenate([motions @ pose for pose in about.poses]), [kind for kind in about.kinds for _ in range(each)]
     )
-
-
-def at_depth(hypotheses: Hypotheses, point: ArrayLike, depth: float) -> Hypotheses:
-    """The hypotheses moved along their beams to where a point (3,), RAS mm, is `depth` mm from the source."""
-    into_camera = invert(hypotheses.poses)
-    now = into_camera[:, 2, :3] @ np.asarray(point, dtype=np.float64) + into_camera[:, 2, 3]
-    moves = np.zeros((len(now), 3))
-    moves[:, 2] = now - depth
-    return Hypotheses(hypotheses.poses @ translation(moves), hypotheses.kinds)
 
 
 def most_similar(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, most: int) -> Hypotheses:

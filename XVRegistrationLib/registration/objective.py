@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
+from XVRegistrationLib.geometry.rigid import increment, invert, transform_points, translation
 from XVRegistrationLib.imaging.resample import resample
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import NormalEquations, Similarity, normal_equations
@@ -228,6 +228,15 @@ def depth_of(poses: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[ND
     inverse = invert(poses)
     depth = np.array([transform_points(m, point)[2] for m in inverse])
     return depth, -poses[:, :3, 2]
+
+
+def at_depth(poses: NDArray[np.float64], point: NDArray[np.float64], depth: float) -> NDArray[np.float64]:
+    """Poses (B, S, 4, 4) moved along the first structure's beams to where a point (3,), RAS mm, is `depth` mm from the source."""
+    now, _ = depth_of(poses[:, 0], point)
+    moves = np.zeros((len(now), 1, 3))
+    moves[:, 0, 2] = now - depth
+    moved: NDArray[np.float64] = poses @ translation(moves)
+    return moved
 
 
 def independent_parts(views: Sequence[View]) -> float:

@@ -14,7 +14,6 @@ from XVRegistrationLib.registration.hypotheses import (
     SOURCES,
     STRUCTURE_SCATTER,
     Scatter,
-    at_depth,
     propose,
 )
 from XVRegistrationLib.registration.objective import Estimates
@@ -61,7 +60,7 @@ def register_xray(
     """
     about = scatter or (STRUCTURE_SCATTER if surroundings else SCATTER)
     first = _attempt(model, xray, sources, starts, progress, mask, surroundings, depth, about)
-    if first.verdict == "converged" or "bank" not in sources or set(sources) == set(ALL_SOURCES):
+    if surroundings or first.verdict == "converged" or "bank" not in sources or set(sources) == set(ALL_SOURCES):
         return first
     given = {_AGAIN: first.pose, **(starts or {})}
     second = _attempt(model, xray, ALL_SOURCES, given, progress, mask, surroundings, depth, about)
@@ -83,8 +82,6 @@ def _attempt(
     seen = sight(xray, mask=mask)
     hypotheses = propose(model, seen.image, xray, sources, starts, scatter)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
-    if depth is not None and depth.sd_mm == 0:
-        hypotheses = at_depth(hypotheses, pivots[0], depth.depth_mm)
     found = search(
         [model.pyramid],
         [seen],

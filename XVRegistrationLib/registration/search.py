@@ -16,7 +16,7 @@ from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.registration.covariance import look_at, spread_of
-from XVRegistrationLib.registration.objective import Estimates, View, changed, view_of
+from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, view_of
 from XVRegistrationLib.registration.response import NAMES
 from XVRegistrationLib.registration.result import Registration, Start
 from XVRegistrationLib.registration.stages import Finished, Stage, run_stages, stages_for
@@ -81,6 +81,8 @@ def search(
     With `surroundings` the X-rays show more than the volumes, and pixels away from these do not count. `progress` is called
     with stages done, stages in all and the highest similarity.
     """
+    if prior is not None and prior.sd_mm == 0:
+        start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))
     chosen = stages_for(len(start), surroundings, len(sights)) if stages is None else stages
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
@@ -107,7 +109,7 @@ def registrations(
     first_of = {kind: hypotheses.poses[hypotheses.kinds.index(kind)] for kind in lowest}
     look = look_at(found, pivots)
     spread = spread_of(look, pivots, structure, found.estimates.poses[0, structure], prior)
-    evidence = evidence_of(found, spread, pivots)
+    evidence = evidence_of(found, spread, pivots, structure)
     results = []
     for v, s in enumerate(sights):
         pose = found.estimates.poses[0, structure] @ s.offset

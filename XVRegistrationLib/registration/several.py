@@ -30,7 +30,7 @@ class JointRegistration:
     """One pose that several X-rays share."""
 
     views: tuple[Registration, ...]
-    """Each X-ray's own pose and, if they were estimated, its own intrinsics; the same trust and covariance for all."""
+    """Each X-ray's own pose and, if they were estimated, its own intrinsics; the same verdict and covariance for all, `weakest` in its own axes."""
 
     @property
     def trust(self) -> Trust | None:

@@ -119,7 +119,7 @@ class Finished:
     lead: float
     """By which share the cost of the next best, another pose, was higher at the last stage with several; inf without one."""
     trace: tuple[tuple[NDArray[np.float64], float], ...]
-    """Pose (4, 4) of the first structure and cost of the best at the end of each stage."""
+    """Poses (S, 4, 4) and cost of the best at the end of each stage."""
     renders: int
     views: Sequence[View]
     """Those of the last stage."""
@@ -170,7 +170,7 @@ def run_stages(
         if len(estimates) > 1:
             best, *others = done.cost[distinct(done.estimates, done.cost, pivots, 2)]
             lead = (others[0] - best) / max(best, 1e-9) if others else np.inf
-        trace.append((done.estimates.poses[kept[0], 0], float(done.cost[kept[0]])))
+        trace.append((done.estimates.poses[kept[0]], float(done.cost[kept[0]])))
         estimates, origin = done.estimates[kept], origin[kept]
         done = Refined(estimates, done.cost[kept], 0)
     return Finished(

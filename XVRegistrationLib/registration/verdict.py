@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.geometry.rigid import point_distance
 from XVRegistrationLib.registration.result import Spread, Trust, Verdict
 from XVRegistrationLib.registration.uncertainty import camera_covariance, weakest_freedom
 from XVRegistrationLib.resources import resource
@@ -22,9 +22,9 @@ _REACH_MM = 50.0  # from the pivot: where the spread and the movement of a pose 
 _BEYOND = 3.0  # standardised evidence is cut off here: far outside of what was calibrated, more says no more
 
 
-def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64]) -> dict[str, float]:
+def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64], structure: int = 0) -> dict[str, float]:
     """What speaks for and against a pose, by name; every value is larger the more doubtful it is."""
-    pose, pivot = found.estimates.poses[0, 0], pivots[0]
+    pose, pivot = found.estimates.poses[0, structure], pivots[structure]
     corners = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
     in_camera = camera_covariance(spread.covariance, spread.pivot, pose, corners)
     in_plane = float(np.sqrt(np.maximum(np.trace(in_camera[:, :2, :2], axis1=1, axis2=2), 0.0).mean()))
@@ -33,7 +33,9 @@ def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64]) ->
         "cost": float(np.log(max(found.cost, 1e-6))),
         "coarse cost": float(np.log(max(coarse_cost, 1e-6))),
         "spread": float(np.log(in_plane)),
-        "unsettled": float(np.log(_moved(found.trace[-2][0], pose, corners) + 1e-2)) if len(found.trace) > 1 else 0.0,
+        "unsettled": float(np.log(point_distance(found.trace[-2][0][structure], pose, corners) + 1e-2))
+        if len(found.trace) > 1
+        else 0.0,
         "rivalry": float(-np.log(np.clip(found.lead, 1e-2, 10.0))),
     }
 
@@ -48,13 +50,13 @@ def trust_in(
     table = calibration()
     parts = {name: _contribution(table, name, value) for name, value in evidence.items() if name in table["weights"]}
     probability = float(1 / (1 + np.exp(-(table["bias"] + sum(parts.values())))))
+    if surroundings:
+        return Trust("check", probability, _NOT_CALIBRATED, weakest_freedom(spread, pose))
     verdict: Verdict = "check"
     if probability <= table["converged_below"]:
         verdict = "converged"
     elif probability >= table["failed_above"]:
         verdict = "failed"
-    if surroundings:
-        return Trust("check", probability, _NOT_CALIBRATED, weakest_freedom(spread, pose))
     worst = max(parts, key=lambda name: parts[name])
     return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(spread, pose))
 
@@ -89,9 +91,3 @@ def _reason(verdict: Verdict, worst: str) -> str:
     if verdict == "check":
         return f"Look at the overlay before using it: {doubt}."
     return f"Do not use this pose: {doubt}."
-
-
-def _moved(a: NDArray[np.float64], b: NDArray[np.float64], points: NDArray[np.float64]) -> float:
-    """Mean distance, mm, that points (N, 3) move in the camera's frame between two poses."""
-    difference = transform_points(invert(a), points) - transform_points(invert(b), points)
-    return float(np.linalg.norm(difference, axis=1).mean())

@@ -270,7 +270,7 @@ def test_the_stages_let_the_better_hypothesis_win_and_remember_the_other(grid, p
     assert found.free == Free(response=True)
     assert [stage for stage, _ in seen] == sorted(stage for stage, _ in seen)
     assert found.lead > 0.1  # at the last stage with several, the others were by so much worse
-    np.testing.assert_allclose(found.trace[-1][0], found.estimates.poses[0, 0])
+    np.testing.assert_allclose(found.trace[-1][0], found.estimates.poses[0])
     assert found.cost == found.trace[-1][1]
 
 
