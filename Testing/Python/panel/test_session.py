@@ -79,7 +79,7 @@ def test_from_a_volume_to_registered_xrays_with_everything_drawn_on_them(session
     session.wait(TIMEOUT)
     row = row_of(session, first)
     assert (row.state, row.color) == ("registered", "green"), row.outcome
-    assert error_of(first, 0) < 2.0
+    assert error_of(first, 0) < 1.0
     assert row_of(session, second).state == "incomplete"
     found = read_registration(first)
     assert found["similarity"] > 0.9
@@ -278,7 +278,7 @@ def test_a_plain_image_of_the_scene_is_copied_and_stays_as_it_is(session):
     session.register()
     session.wait(TIMEOUT)
     assert row_of(session, row.node).color == "green"
-    assert error_of(row.node, 1) < 2.0
+    assert error_of(row.node, 1) < 1.0
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(plain), pixels)
     assert plain.GetParentTransformNode() is None
     assert session.candidates() == [plain]

@@ -111,7 +111,7 @@ def test_an_xray_of_unknown_pose_is_registered_by_the_bank_alone(model, camera, 
     truth = draw_poses(model.view, RANGE, 1, np.random.default_rng(100 + seed))[0]
     result = register_xray(model, expose(model.pyramid.finest, truth, camera, seed))
     # What is left lies in depth: the contrast is not quite of the kind that is estimated.
-    assert point_distance(result.pose, truth, points) < 2.0
+    assert point_distance(result.pose, truth, points) < 1.0
     assert in_plane_error(result.pose, truth, points) < 0.3
     assert result.winner == "bank"
     assert 0.5 < result.similarity <= 1
@@ -123,7 +123,7 @@ def test_another_detector_than_the_models_is_registered_too(model, points):
     truth = draw_poses(model.view, RANGE, 1, np.random.default_rng(7))[0]
     result = register_xray(model, expose(model.pyramid.finest, truth, camera))
     # What is left lies in depth: the contrast is not quite of the kind that is estimated.
-    assert point_distance(result.pose, truth, points) < 2.0
+    assert point_distance(result.pose, truth, points) < 1.0
     assert in_plane_error(result.pose, truth, points) < 0.3
 
 
@@ -252,7 +252,7 @@ def test_a_given_start_is_enough_and_progress_can_end_it(model, camera, points):
     seen: list[tuple[int, int, float]] = []
     found = register_xray(model, xray, (), {"current": start}, lambda *now: seen.append(now))
     assert found.winner == "current"
-    assert point_distance(found.pose, pose, points) < 2.0
+    assert point_distance(found.pose, pose, points) < 1.0
     assert in_plane_error(found.pose, pose, points) < 0.3
     assert [level for level, _, _ in seen] == sorted(level for level, _, _ in seen)
     assert {levels for _, levels, _ in seen} == {len(SCATTERED_STAGES)}
