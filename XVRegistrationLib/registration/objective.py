@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from XVRegistrationLib.geometry.rigid import increment, invert, transform_points, translation
+from XVRegistrationLib.geometry.rigid import increment, invert, translation
 from XVRegistrationLib.imaging.resample import resample
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import NormalEquations, Similarity, normal_equations
@@ -226,7 +226,7 @@ def _with_known(equations: NormalEquations, z: torch.Tensor, by: torch.Tensor, s
 def depth_of(poses: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Depth (B,) of a point (3,) before cameras at poses (B, 4, 4), mm, and its derivative (B, 3) by a shift of the pose."""
     inverse = invert(poses)
-    depth = np.array([transform_points(m, point)[2] for m in inverse])
+    depth = inverse[:, 2, :3] @ point + inverse[:, 2, 3]
     return depth, -poses[:, :3, 2]
 
 

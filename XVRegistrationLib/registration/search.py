@@ -12,11 +12,10 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.registration.covariance import look_at, spread_of
-from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, view_of
+from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, depth_of, view_of
 from XVRegistrationLib.registration.response import NAMES
 from XVRegistrationLib.registration.result import Registration, Start
 from XVRegistrationLib.registration.stages import Finished, Stage, run_stages, stages_for
@@ -146,7 +145,7 @@ def _view(
     surroundings: bool,
 ) -> View:
     poses = estimates.poses @ s.offset
-    depth = float(np.median([max(transform_points(m, pivots[0])[2], 1.0) for m in invert(poses[:, 0])]))
+    depth = float(np.median(np.maximum(depth_of(poses[:, 0], pivots[0])[0], 1.0)))
     coarse = [p.matched_to(_LOOKED_FOR_AT) for p in pyramids]
     # Many hypotheses are about the first of them, or anywhere: the margin is what covers those.
     few = poses if len(poses) <= _MOST_SHADOWS else poses[:1] if surroundings else poses[:: len(poses) // _MOST_SHADOWS]

@@ -8,9 +8,13 @@ from the inner products of the images I, J1..JP, X in the patch, so a patch is r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Share of an image's mean patch energy that is added to every patch: flat patches then count as dissimilar but weigh nothing.
 _FLOOR = 1e-4
@@ -87,11 +91,7 @@ def normal_equations(
         for channels, cover in _channels(images, jacobians, xray, similarity, weight)
         for size in similarity.patches
     ]
-    return NormalEquations(
-        torch.stack([t.cost for t in terms]).mean(dim=0),
-        torch.stack([t.gradient for t in terms]).mean(dim=0),
-        torch.stack([t.hessian for t in terms]).mean(dim=0),
-    )
+    return NormalEquations(*_mean(terms))
 
 
 def patch_equations(
@@ -109,11 +109,15 @@ def patch_equations(
         for c, w in _channels(images, jacobians, xray, similarity, weight)
     ]
     terms = [_term(channels, size, 1, similarity, cover) for channels, cover in compared]
-    return PatchEquations(
-        torch.stack([t.cost for t in terms]).mean(dim=0),
-        torch.stack([t.gradient for t in terms]).mean(dim=0),
-        torch.stack([t.hessian for t in terms]).mean(dim=0),
+    return PatchEquations(*_mean(terms))
+
+
+def _mean(terms: Sequence[NormalEquations | PatchEquations]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cost, gradient and Hessian, each the mean over the terms."""
+    cost, gradient, hessian = (
+        torch.stack([getattr(t, name) for t in terms]).mean(dim=0) for name in ("cost", "gradient", "hessian")
     )
+    return cost, gradient, hessian
 
 
 def _channels(
