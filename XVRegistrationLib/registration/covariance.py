@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import invert, transform_points
-from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts, rendered
+from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts
 from XVRegistrationLib.registration.result import Spread
 from XVRegistrationLib.registration.similarity import normal_equations, patch_equations
 
@@ -38,7 +38,7 @@ _PARTS = 8  # along the image's shorter side
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A last look at what was found, rendered once."""
+    """A last look at what was found."""
 
     similarity: float
     """Mean normalised cross-correlation of image and gradients over the last stage's patches and views; 1 is perfect."""
@@ -76,7 +76,7 @@ def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
     hessian, gradient, meat = np.zeros((size, size)), np.zeros((1, size)), np.zeros((size, size))
     answers, alike, cost = [], 0.0, 0.0
     for v, view in enumerate(views):
-        images, jacobians = rendered(estimates, v, view, pivots, free)
+        images, jacobians = found.shown[v].images, found.shown[v].jacobians
         whole = normal_equations(images, jacobians, view.xray, view.similarity, view.weight, curvature=True)
         plain = dataclasses.replace(view.similarity, robust=None)
         alike += 1 - float(normal_equations(images, jacobians[:, :0], view.xray, plain, view.weight).cost[0])

@@ -102,6 +102,20 @@ class Estimates:
         return Estimates(poses, clipped(self.response + rest[:, 0]), self.geometry + rest[:, 1])
 
 
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What B hypotheses look like in one view."""
+
+    images: torch.Tensor
+    """(B, H, W) through the detector's response."""
+    jacobians: torch.Tensor
+    """(B, P, H, W) by the view's own parameters, in their order."""
+
+    def only(self, b: int) -> Rendered:
+        """The b-th alone, of the same memory."""
+        return Rendered(self.images[b : b + 1], self.jacobians[b : b + 1])
+
+
 @dataclass(frozen=True)
 class Free:
     """Which parameters a refinement may change."""
@@ -176,9 +190,10 @@ def evaluate(
     pivots: NDArray[np.float64],
     free: Free,
     prior: DepthPrior | None = None,
-) -> NormalEquations:
-    """Normal equations of all parameters (B, P): the mean over the views, and what is known beforehand."""
-    parts = [_of_view(estimates, v, view, pivots, free) for v, view in enumerate(views)]
+) -> tuple[NormalEquations, list[Rendered]]:
+    """Normal equations of all parameters (B, P), the mean over the views and what is known beforehand; and what each view shows."""
+    shown = [rendered(estimates, v, view, pivots, free) for v, view in enumerate(views)]
+    parts = [_of_view(estimates, v, view, shown[v], free) for v, view in enumerate(views)]
     cost = torch.stack([p.cost for p in parts]).mean(dim=0)
     gradient = torch.stack([p.gradient for p in parts]).mean(dim=0)
     hessian = torch.stack([p.hessian for p in parts]).mean(dim=0)
@@ -204,7 +219,7 @@ def evaluate(
             by = torch.zeros_like(gradient)
             by[:, 6 * structures + 3 * n + k] = 1 / GEOMETRY_SD[k % 3]
             total = _with_known(total, stated[:, k], by, share)
-    return total
+    return total, shown
 
 
 def _with_known(equations: NormalEquations, z: torch.Tensor, by: torch.Tensor, share: float) -> NormalEquations:
@@ -244,10 +259,9 @@ def independent_parts(views: Sequence[View]) -> float:
     return max(1.0, sum(view.xray.numel() for view in views) / 256)
 
 
-def _of_view(estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free) -> NormalEquations:
+def _of_view(estimates: Estimates, v: int, view: View, shown: Rendered, free: Free) -> NormalEquations:
     batch, structures = estimates.poses.shape[:2]
-    images, jacobians = rendered(estimates, v, view, pivots, free)
-    part = normal_equations(images, jacobians, view.xray, view.similarity, view.weight)
+    part = normal_equations(shown.images, shown.jacobians, view.xray, view.similarity, view.weight)
     # The parameters that this view has: poses, its response, its geometry; spread to the place of each among all.
     n = estimates.response.shape[1]
     place = np.arange(6 * structures)
@@ -263,10 +277,8 @@ def _of_view(estimates: Estimates, v: int, view: View, pivots: NDArray[np.float6
     return NormalEquations(part.cost, gradient, hessian)
 
 
-def rendered(
-    estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, H, W) of a view and their derivatives by its own parameters, in their order."""
+def rendered(estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free) -> Rendered:
+    """What the hypotheses look like in a view."""
     images, columns = None, []
     for s, grid in enumerate(view.grids):
         poses = estimates.poses[:, s] @ view.offset
@@ -287,7 +299,7 @@ def rendered(
         if free.geometry:
             kept += range(poses_first, poses_first + 3)
         jacobians = jacobians[:, kept]
-    return images, jacobians
+    return Rendered(images, jacobians)
 
 
 def _render(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, View, evaluate, held
+from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, Rendered, View, evaluate, held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,8 @@ class Refined:
     """(B,) 1 - similarity."""
     renders: int
     """Images rendered, with their derivatives."""
+    shown: tuple[tuple[Rendered, ...], ...]
+    """What each hypothesis looks like there, in each view."""
 
 
 def refine(
@@ -53,7 +55,8 @@ def refine(
     structures, n = current.poses.shape[1], len(views)
     chosen = free.mask(structures, n)
     renders = len(current) * n * structures
-    state = evaluate(current, views, pivots, free, prior)
+    state, images = evaluate(current, views, pivots, free, prior)
+    shown = [tuple(view.only(b) for view in images) for b in range(len(current))]
     cost = state.cost.numpy().copy()
     gradient, hessian = state.gradient.numpy().copy(), state.hessian.numpy().copy()
     damped = np.full(len(current), damping)
@@ -67,7 +70,7 @@ def refine(
         free_now = chosen[None, :] & ~held(current[index], gradient[index])
         step = _solve(hessian[index], gradient[index], damped[index], free_now)
         proposed = current[index].moved(step, pivots)
-        tried = evaluate(proposed, views, pivots, free, prior)
+        tried, images = evaluate(proposed, views, pivots, free, prior)
         renders += index.size * n * structures
         new_cost = tried.cost.numpy()
         better = new_cost < cost[index]
@@ -75,13 +78,15 @@ def refine(
         gain = (cost[won] - new_cost[better]) / np.maximum(cost[won], 1e-12)
         current, cost[won] = current.replaced(won, proposed[np.flatnonzero(better)]), new_cost[better]
         gradient[won], hessian[won] = tried.gradient.numpy()[better], tried.hessian.numpy()[better]
+        for b, place in zip(won, np.flatnonzero(better), strict=True):
+            shown[b] = tuple(view.only(int(place)) for view in images)
         damped[won] = np.maximum(damped[won] / 10, _LEAST_DAMPING)
         damped[lost] *= 8
         active[won[gain < stop_at_gain]] = False
         # A step that hardly moves anything ends it as well, in valleys so flat that the cost says nothing.
         active[index[_movement(step[:, : 6 * structures]) < stop_at_mm]] = False
         active[lost[damped[lost] > _MOST_DAMPING]] = False
-    return Refined(current, cost, renders)
+    return Refined(current, cost, renders, tuple(shown))
 
 
 def _movement(step: NDArray[np.float64]) -> NDArray[np.float64]:

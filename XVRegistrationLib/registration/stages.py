@@ -10,7 +10,7 @@ import numpy as np
 
 from XVRegistrationLib.geometry.rigid import invert, rotation_angle
 from XVRegistrationLib.registration.objective import Estimates, Free
-from XVRegistrationLib.registration.refine import Refined, refine
+from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.registration.objective import DepthPrior, View
+    from XVRegistrationLib.registration.objective import DepthPrior, Rendered, View
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Stage:
 
 
 _FINISH = (
-    Stage(128, Similarity((0, 16), robust=0.3), 12, 1, True, stop_at_gain=0.0, stop_at_mm=0.05, damping=1e-5),
-    Stage(256, Similarity((12,), robust=0.3), 3, 1, True, 2.0, 6.0, stop_at_gain=0.0, stop_at_mm=0.03, damping=1e-6),
+    Stage(128, Similarity((0, 16), robust=0.3), 12, 1, True, stop_at_gain=0.0, stop_at_mm=0.1, damping=1e-5),
+    Stage(256, Similarity((12,), robust=0.3), 3, 1, True, 2.0, 6.0, stop_at_gain=0.0, stop_at_mm=0.1, damping=1e-6),
 )
 STAGES = (
     Stage(48, Similarity((0,)), 6, 3, margin_mm=30.0, stop_at_gain=1e-2, damping=1e-3),
@@ -125,6 +125,8 @@ class Finished:
     """Those of the last stage."""
     free: Free
     """What the last stage estimated."""
+    shown: tuple[Rendered, ...]
+    """What the best looks like in each of the last stage's views."""
 
 
 def run_stages(
@@ -147,7 +149,8 @@ def run_stages(
     trace: list[tuple[NDArray[np.float64], float]] = []
     renders, free = 0, Free()
     views: Sequence[View] = ()
-    done = Refined(estimates, np.zeros(len(start)), 0)
+    cost = np.zeros(len(start))
+    shown: tuple[Rendered, ...] = ()
     for n, stage in enumerate(stages):
         free = Free(stage.response, geometry and n == len(stages) - 1)
         views = views_at(stage, estimates)
@@ -171,11 +174,10 @@ def run_stages(
             best, *others = done.cost[distinct(done.estimates, done.cost, pivots, 2)]
             lead = (others[0] - best) / max(best, 1e-9) if others else np.inf
         trace.append((done.estimates.poses[kept[0]], float(done.cost[kept[0]])))
-        estimates, origin = done.estimates[kept], origin[kept]
-        done = Refined(estimates, done.cost[kept], 0)
+        estimates, cost, origin, shown = done.estimates[kept], done.cost[kept], origin[kept], done.shown[kept[0]]
     return Finished(
         estimates,
-        float(done.cost[0]),
+        float(cost[0]),
         int(origin[0]),
         first_costs,
         float(lead),
@@ -183,6 +185,7 @@ def run_stages(
         renders,
         views,
         free,
+        shown,
     )
 
 

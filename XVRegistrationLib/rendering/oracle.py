@@ -40,8 +40,10 @@ def march(
     for b in range(batch):
         source = tensor(rays.source[b])
         direction = (ij1 @ tensor(rays.target[b]).T - source) / length[:, None]
+        axis = to_detector / length[:, None] @ tensor(rays.rotation[b]).T
+        middle = axis @ tensor(grid.center - rays.source_ras[b])
         parts = [
-            _integrate(density, source, direction[c], length[c], step, pivot is not None)
+            _integrate(density, source, direction[c], length[c], middle[c], step, pivot is not None)
             for c in torch.split(
                 torch.arange(width * height, device=device),
                 max(1, int(_SAMPLES_PER_CHUNK * step / float(length.max()))),
@@ -51,10 +53,12 @@ def march(
         if pivot is not None:
             g0 = torch.cat([p[1] for p in parts]) @ tensor(rays.ras_to_grid)
             g1 = torch.cat([p[2] for p in parts]) @ tensor(rays.ras_to_grid)
-            axis = to_detector / length[:, None] @ tensor(rays.rotation[b]).T
+            along = (axis * g0).sum(dim=1, keepdim=True) * axis
+            center_from_pivot = tensor(grid.center - pivot).expand_as(g0)
             from_pivot = tensor(rays.source_ras[b] - pivot).expand_as(g0)
             by_rotation = torch.linalg.cross(from_pivot, g0) + torch.linalg.cross(axis, g1)
-            jacobians.append(torch.cat([g0, by_rotation], dim=1).T)
+            by_rotation = by_rotation - torch.linalg.cross(center_from_pivot, along)
+            jacobians.append(torch.cat([g0 - along, by_rotation], dim=1).T)
     image = torch.stack(images).reshape(batch, height, width)
     return image, torch.stack(jacobians).reshape(batch, 6, height, width) if pivot is not None else None
 
@@ -64,10 +68,14 @@ def _integrate(
     source: torch.Tensor,
     direction: torch.Tensor,
     length: torch.Tensor,
+    middle: torch.Tensor,
     step: float,
     gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A (N,), G0 (N, 3) and G1 (N, 3) by grid indices, of rays from one source (3,) along directions (N, 3) per mm."""
+    """A (N,), G0 (N, 3) and G1 (N, 3) by grid indices, of rays from one source (3,) along directions (N, 3) per mm.
+
+    `middle` (N,) says how far from the source each ray is nearest to the grid's centre.
+    """
     top = torch.tensor(density.shape[::-1], dtype=source.dtype, device=source.device) - 1
     slope = torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
     near, far = -source / slope, (top - source) / slope
@@ -79,13 +87,13 @@ def _integrate(
         return empty, empty[:, None].repeat(1, 3), empty[:, None].repeat(1, 3)
     # One range of sample numbers for all rays: what lies outside a ray's own crossing is zero by the border.
     k = torch.arange(
-        int(torch.floor(enter[crossing].min() / step)),
-        int(torch.ceil(leave[crossing].max() / step)) + 1,
+        int(torch.floor((enter - middle)[crossing].min() / step)),
+        int(torch.ceil((leave - middle)[crossing].max() / step)) + 1,
         device=source.device,
     )
-    t = (k.to(source.dtype) + 0.5) * step
-    points = source + t[None, :, None] * direction[:, None, :]
-    inside = ((points >= 0) & (points <= top)).all(dim=-1) & (t[None] <= length[:, None])
+    t = middle[:, None] + (k.to(source.dtype) + 0.5) * step
+    points = source + t[:, :, None] * direction[:, None, :]
+    inside = ((points >= 0) & (points <= top)).all(dim=-1) & (t >= 0) & (t <= length[:, None])
     cell = points.floor().clamp(min=0).minimum(top - 1)
     fx, fy, fz = (points - cell).unbind(dim=-1)
     x, y, z = cell.long().unbind(dim=-1)
@@ -103,4 +111,4 @@ def _integrate(
     gy = (along_x[0, 1] - along_x[0, 0]) * (1 - fz) + (along_x[1, 1] - along_x[1, 0]) * fz
     gz = along_y[1] - along_y[0]
     g = torch.stack([gx, gy, gz], dim=-1) * weight[..., None]
-    return total, g.sum(dim=1), (g * t[None, :, None]).sum(dim=1)
+    return total, g.sum(dim=1), (g * t[:, :, None]).sum(dim=1)

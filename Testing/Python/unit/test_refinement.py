@@ -80,9 +80,9 @@ def test_the_gradient_by_everything_that_is_estimated_is_the_costs_derivative(gr
     free = Free(response=True, geometry=True)
 
     def cost(step: np.ndarray) -> float:
-        return float(evaluate(start.moved(step[None], pivot[None]), views, pivot[None], free).cost[0])
+        return float(evaluate(start.moved(step[None], pivot[None]), views, pivot[None], free)[0].cost[0])
 
-    found = evaluate(start, views, pivot[None], free).gradient[0].numpy()
+    found = evaluate(start, views, pivot[None], free)[0].gradient[0].numpy()
     assert len(found) == 6 + 6 + 6
     sizes = np.array([0.3] * 3 + [3e-3] * 3 + [0.02, 0.02, 0.02] * 2 + [2.0, 0.5, 0.5] * 2)
     numeric = np.array([(cost(m) - cost(-m)) / 2 for m in np.diag(sizes)])
@@ -97,7 +97,7 @@ def test_the_gradient_by_everything_that_is_estimated_is_the_costs_derivative(gr
 def test_the_derivatives_by_the_geometry_are_those_of_another_camera(grid, phantom, pose, name):
     camera, pivot = CAMERAS[name], phantom.center
     view = view_from(grid, pose, camera)
-    _, jacobians = rendered(Estimates.at(pose[None]), 0, view, pivot[None], Free(geometry=True))
+    jacobians = rendered(Estimates.at(pose[None]), 0, view, pivot[None], Free(geometry=True)).jacobians
     for k, size in enumerate([5.0, 1.0, 1.0]):
         move = size * np.eye(3)[k]
         ahead, behind = (render(grid, pose[None], changed(camera, s * move), STEP)[0] for s in (1, -1))
@@ -119,7 +119,7 @@ def test_the_cost_never_rises_and_what_is_not_free_stays(grid, phantom, pose, fr
         last = found.cost
         assert not found.estimates.geometry.any()
         assert found.renders <= 5 * iterations
-    np.testing.assert_allclose(found.cost, evaluate(found.estimates, [view], pivot[None], free).cost, atol=1e-6)
+    np.testing.assert_allclose(found.cost, evaluate(found.estimates, [view], pivot[None], free)[0].cost, atol=1e-6)
     if not free.response:
         assert not found.estimates.response.any()
 
@@ -204,7 +204,7 @@ def test_what_lies_under_a_mask_does_not_reach_a_coarser_view(grid, phantom, pos
         for garbage in (image, torch.full_like(image, 40.0), torch.full_like(image, -7.0))
     ]
     starts = Estimates.at((increment([2.0, -1.5, 6.0, 0.015, -0.02, 0.01], phantom.center) @ pose)[None])
-    costs = [float(evaluate(starts, [view], phantom.center[None], Free()).cost[0]) for view in made]
+    costs = [float(evaluate(starts, [view], phantom.center[None], Free())[0].cost[0]) for view in made]
     assert costs[1] == pytest.approx(costs[0], abs=1e-5)
     assert costs[2] == pytest.approx(costs[0], abs=1e-5)
 

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera, project
 from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy, transform_points
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
@@ -98,6 +98,28 @@ def test_pose_derivatives_agree_with_finite_differences_in_float64(phantom, came
         )
         difference = (ahead - behind)[0] / (2 * size)
         assert (difference - jacobian[0, parameter]).norm() < 2e-3 * difference.norm()
+
+
+def test_a_camera_that_moves_along_a_ray_does_not_change_what_the_ray_sees():
+    # Rough on purpose, and in steps of half a voxel: the sum over samples is far from the integral.
+    density = np.random.default_rng(4).uniform(0, 0.04, (20, 20, 20)).astype(np.float32)
+    grid = grid_from_density(density, np.diag([2.0, 2.0, 2.0, 1.0]))
+    pose = draw_poses(NominalView("AP", tuple(grid.center), 700.0), PoseRange(), 1, np.random.default_rng(6))
+    camera = Intrinsics.centered(1000.0, (3.0, 3.0), (33, 33))
+    image, jacobian = oracle.march(grid, rays_of(grid, pose, camera), 1.0, np.array([5.0, -9.0, 4.0]))
+    assert jacobian is not None
+    i, j = np.meshgrid(np.arange(33), np.arange(33))
+    rays = np.einsum(
+        "ij,hwj->hwi", pose[0, :3, :3] @ image_to_camera(camera)[:3][:, [0, 1, 3]], np.dstack([i, j, i * 0 + 1])
+    )
+    along = (
+        torch.from_numpy(rays / np.linalg.norm(rays, axis=-1, keepdims=True)).permute(2, 0, 1) * jacobian[0, :3]
+    ).sum(0)
+    assert float(along.abs().max()) < 1e-9 * float(jacobian[0, :3].abs().max())
+    for pixel in ((16, 16), (5, 27)):
+        step = rays[pixel] / np.linalg.norm(rays[pixel]) * 0.7
+        nearer = oracle.march(grid, rays_of(grid, pose + np.pad(step[:, None], ((0, 1), (3, 0))), camera), 1.0, None)
+        assert float(nearer[0][0][pixel]) == pytest.approx(float(image[0][pixel]), rel=1e-9)
 
 
 def test_derivatives_are_right_where_the_volume_is_cut_off():

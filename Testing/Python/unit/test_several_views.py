@@ -146,7 +146,7 @@ def test_the_joint_optimum_is_that_of_a_brute_force_search(model, pose, relation
         assert abs(-b / (2 * a)) < 0.15
         assert a > 0
     assert cost(np.zeros(3)) == pytest.approx(
-        float(evaluate(Estimates.at(found[None], 2), views, pivot[None], Free()).cost[0]), abs=1e-3
+        float(evaluate(Estimates.at(found[None], 2), views, pivot[None], Free())[0].cost[0]), abs=1e-3
     )
 
 
