@@ -105,10 +105,16 @@ def _read(path: Path, protocol: Protocol) -> TrueXray:
 def draw_start(
     true_pose: ArrayLike, pivot: ArrayLike, error: StartError, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A start (4, 4), camera -> RAS, that is wrong by up to `error`: shift and turn about `pivot` (3,), RAS mm.
+    """A start (4, 4), camera -> RAS, that is wrong by up to `error` about `pivot` (3,), RAS mm, as `draw_motions` draws it."""
+    return draw_motions(1, pivot, error, rng)[0] @ np.asarray(true_pose)
+
+
+def draw_motions(count: int, pivot: ArrayLike, error: StartError, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Motions (count, 4, 4), RAS mm, that put a pose wrong by up to `error`: shift and turn about `pivot` (3,), RAS mm.
 
     Direction and axis are uniform over the sphere, length and angle uniform from half of the nominal ones to the whole.
     """
-    direction, axis = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
-    length, angle = rng.uniform(0.5, 1, 2) * (error.mm, np.radians(error.degrees))
-    return increment(np.concatenate([length * direction, angle * axis]), pivot) @ np.asarray(true_pose)
+    directions = rng.normal(size=(2, count, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    lengths = rng.uniform(0.5, 1.0, (2, count, 1)) * np.reshape([error.mm, np.radians(error.degrees)], (2, 1, 1))
+    return increment(np.concatenate(list(lengths * directions), axis=-1), pivot)

@@ -12,8 +12,10 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.dataset_cases import write_summary
 from XVRegistrationLib.evaluation.measures import measure, refused
 from XVRegistrationLib.evaluation.metrics import farthest_points
+from XVRegistrationLib.evaluation.protocol import StartError
+from XVRegistrationLib.evaluation.protocol_xrays import draw_motions
 from XVRegistrationLib.evaluation.wrist_data import read_wrist
-from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
+from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.registration.hypotheses import Scatter
 from XVRegistrationLib.registration.model import prepare_model
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.result import Registration
 
 STARTS = 48
-START_MM, START_DEG = 20.0, 15.0
+START = StartError(20.0, 15.0)
+"""From the reference."""
 DEPTH_SD_MM = 9.0
 """Of the starts' depth: their shifts are 10 to 20 mm long, in all directions."""
 ONE_VIEW = Scatter(256, 20.0, 16.0)
@@ -61,7 +64,7 @@ def evaluate_wrist(
         raise InputError(f"{output} is a file; give a folder for the evaluation.")
     points = farthest_points(wrist.points)
     models = [_model(wrist, i) for i in (0, 1)]
-    drawn = draw_starts(wrist, starts)
+    drawn = draw_motions(starts, wrist.points.mean(axis=0), START, np.random.default_rng(_SEED))
     summaries = {}
     for way in (TWO_VIEWS, FIRST, SECOND):
         camera = 1 if way == SECOND else 0
@@ -73,16 +76,6 @@ def evaluate_wrist(
                 progress(way, i + 1, starts)
         summaries[way] = write_summary(output / way.replace(" ", "-"), rows)
     return summaries
-
-
-def draw_starts(wrist: Wrist, count: int, seed: int = _SEED) -> NDArray[np.float64]:
-    """Motions (count, 4, 4), RAS mm, that put the reference wrong by half to all of 20 mm and 15 degrees, in random directions."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(2, count, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    share = rng.uniform(0.5, 1.0, (2, count, 1))
-    shift, turn = share[0] * START_MM * directions[0], share[1] * np.radians(START_DEG) * directions[1]
-    return increment(np.concatenate([shift, turn], axis=-1), wrist.points.mean(axis=0))
 
 
 def _row(
