@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.measures import ellipse_radii, seen_at_both
 from XVRegistrationLib.evaluation.rates import Rate
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
@@ -124,16 +125,9 @@ def point_radii(result: Registration, true_pose: ArrayLike, points: ArrayLike) -
 
     Of the points that are on the detector where they truly are and where the registration puts them.
     """
-    camera = result.intrinsics
-    truth, u = project(points, true_pose, camera), target_uncertainty(result, points)
-    edge = np.array(camera.size) - 0.5
-    with np.errstate(invalid="ignore"):  # points behind the source are NaN, and not on it
-        seen = np.all((truth > -0.5) & (truth < edge) & (u.pixels > -0.5) & (u.pixels < edge), axis=1)
-    offset, angle = (truth - u.pixels)[seen], np.radians(u.angle_deg[seen])
-    along = offset[:, 0] * np.cos(angle) + offset[:, 1] * np.sin(angle)
-    across = offset[:, 1] * np.cos(angle) - offset[:, 0] * np.sin(angle)
-    radii: NDArray[np.float64] = np.hypot(along / u.semi_axes[seen, 0], across / u.semi_axes[seen, 1])
-    return radii
+    seen = seen_at_both(result, true_pose, points)
+    u = target_uncertainty(result, seen)
+    return ellipse_radii(project(seen, true_pose, result.intrinsics) - u.pixels, u.semi_axes, u.angle_deg)
 
 
 def inflation_factor(radii: Sequence[ArrayLike], groups: Sequence[str], share: float = 0.95) -> float:

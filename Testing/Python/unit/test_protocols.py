@@ -14,7 +14,7 @@ pytest.importorskip("nanodrr")
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.curves import write_curves
-from XVRegistrationLib.evaluation.measures import CaseRow, inside_ellipses, read_rows, write_rows
+from XVRegistrationLib.evaluation.measures import CaseRow, ellipse_radii, read_rows, write_rows
 from XVRegistrationLib.evaluation.patients import structure_points
 from XVRegistrationLib.evaluation.protocol import (
     SHIPPED,
@@ -319,8 +319,8 @@ def test_a_share_of_95_percent_of_gaussian_errors_lies_in_their_ellipses() -> No
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     offsets = np.stack([c * local[:, 0] - s * local[:, 1], s * local[:, 0] + c * local[:, 1]], axis=1)
     axes = np.broadcast_to(np.sqrt(5.991) * sigma, offsets.shape)  # chi-squared, two degrees of freedom
-    assert inside_ellipses(offsets, axes, angle).mean() == pytest.approx(0.95, abs=0.006)
-    assert inside_ellipses(offsets, axes, angle + 90).mean() < 0.7
+    assert (ellipse_radii(offsets, axes, angle) <= 1).mean() == pytest.approx(0.95, abs=0.006)
+    assert (ellipse_radii(offsets, axes, angle + 90) <= 1).mean() < 0.7
 
 
 def test_the_summary_counts_what_is_wrong_and_believed() -> None:
