@@ -43,12 +43,12 @@ class Thresholds:
     wrong_of_failed: Rate
 
 
-def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, l2: float = 1.0) -> dict[str, Any]:
+def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike) -> dict[str, Any]:
     """ "bias" and "weights" (name -> mean, sd, weight) from evidence (N, E) and which N poses are wrong.
 
-    The weights are the most probable ones, of those that are not negative, under independent normal priors of variance
-    1 / `l2`; they stay finite where the evidence parts right from wrong without a mistake. Raises InputError where there are
-    not both kinds, or the evidence is not finite.
+    The weights are the most probable ones, of those that are not negative, under independent standard normal
+    priors; they stay finite where the evidence parts right from wrong without a mistake. Raises InputError where there
+    are not both kinds, or the evidence is not finite.
     """
     from scipy.optimize import minimize
 
@@ -57,7 +57,7 @@ def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, l2: f
     standard = np.clip((values - mean) / sd, -CUT_OFF, CUT_OFF)
     design = np.column_stack([np.ones(len(values)), standard])
     sign = np.where(bad, 1.0, -1.0)
-    prior = np.array([0.0] + [l2] * len(names))
+    prior = np.array([0.0] + [1.0] * len(names))
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         margin = sign * (design @ w)
@@ -86,9 +86,7 @@ def probabilities(table: Mapping[str, Any], evidence: ArrayLike, names: Sequence
     return result
 
 
-def left_out(
-    evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups: Sequence[str], l2: float = 1.0
-) -> NDArray[np.float64]:
+def left_out(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64]:
     """Probabilities (N,), those of each group by a fit to all other groups. InputError for a single group."""
     values, bad = _checked(evidence, names, wrong)
     of = np.asarray(groups)
@@ -97,7 +95,7 @@ def left_out(
     result = np.empty(len(values))
     for group in sorted(set(groups)):
         inside = of == group
-        table = fit_table(values[~inside], names, bad[~inside], l2)
+        table = fit_table(values[~inside], names, bad[~inside])
         result[inside] = probabilities(table, values[inside], names)
     return result
 
