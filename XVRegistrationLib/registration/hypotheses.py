@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.counterparts import SAGITTAL, look_alike, mirror_symmetric, opposite
+from XVRegistrationLib.geometry.counterparts import look_alike, mirror_symmetric, opposite
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
 from XVRegistrationLib.imaging.resample import resample
@@ -111,17 +111,17 @@ def presets(isocenter: ArrayLike, sod: float, names: Collection[str] = tuple(PRE
     return Hypotheses(np.stack([preset_pose(name, isocenter, sod) for name in names]), list(names))
 
 
-def opposites(poses: ArrayLike, isocenter: ArrayLike, normal: ArrayLike = SAGITTAL) -> Hypotheses:
+def opposites(poses: ArrayLike, isocenter: ArrayLike) -> Hypotheses:
     """What each of the poses (B, 4, 4) may be mistaken for: from the other side, mirrored, and both (3 B poses).
 
-    The patient is taken as symmetric about the plane of `isocenter` (3,), RAS mm, and `normal` (3,). Which of them are
-    worth a refinement, `most_similar` tells.
+    The patient is taken as symmetric about the sagittal plane of `isocenter` (3,), RAS mm. Which of them are worth a
+    refinement, `most_similar` tells.
     """
     t = np.asarray(poses, dtype=np.float64).reshape(-1, 4, 4)
     parts = {
         "opposite": opposite(t, isocenter),
-        "mirrored": mirror_symmetric(t, isocenter, normal),
-        "opposite mirrored": look_alike(t, isocenter, normal),
+        "mirrored": mirror_symmetric(t, isocenter),
+        "opposite mirrored": look_alike(t, isocenter),
     }
     return Hypotheses(np.concatenate(list(parts.values())), [kind for kind in parts for _ in t])
 
