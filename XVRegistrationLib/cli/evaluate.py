@@ -78,7 +78,7 @@ def _protocol(name: str, options: argparse.Namespace) -> Protocol:
 
 
 def _evaluate(protocol: Protocol, output: Path, options: argparse.Namespace) -> None:
-    # Imported here: a list of protocols and a wrong name need no torch.
+    # Imported here: a list of protocols and a wrong name do not wait for all that registers and trains, a second.
     from XVRegistrationLib.evaluation.evaluation_report import PAGE, console_table
     from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
 
