@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.evaluation.protocol import VESSELS, fingerprint
+from XVRegistrationLib.evaluation.run_folder import source_fingerprint
 from XVRegistrationLib.evaluation.simulation import (
     NanodrrRenderer,
     SimulatedXray,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.imaging.xray import Scale
 
+# What draws poses and makes X-rays of a patient.
+_MAKERS = ("geometry", *(f"evaluation/{name}.py" for name in ("patients", "protocol_xrays", "simulation", "vessels")))
+
 
 @dataclass(frozen=True, eq=False)
 class TrueXray:
@@ -42,13 +46,13 @@ class TrueXray:
 
 
 def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
-    """What tells X-rays of this protocol and volume from others: all that they are made of, but for how many."""
+    """What tells X-rays of this protocol and volume from others: all that they are made of and by, but for how many."""
     poses = dataclasses.replace(protocol.poses, count=1)
     parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
     subtracted = protocol.volume.source == VESSELS
-    return fingerprint(
-        parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, volume.ijk_to_ras.round(6).tolist()
-    )
+    place = volume.ijk_to_ras.round(6).tolist()
+    code = source_fingerprint(*_MAKERS)
+    return fingerprint(parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, place, code)
 
 
 def protocol_xrays(
