@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.measures import read_rows, write_rows
 from XVRegistrationLib.evaluation.protocol import fingerprint
 from XVRegistrationLib.files import write_json
@@ -13,7 +15,7 @@ from XVRegistrationLib.resources import PACKAGE, resource
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
 
     from XVRegistrationLib.evaluation.measures import CaseRow
 
@@ -60,6 +62,18 @@ def code_fingerprint() -> str:
 def source_fingerprint(*names: str) -> str:
     """Hash of source files of the library, named by their paths in it; a folder stands for all that is in it."""
     return _digest(_sources(*names))
+
+
+def data_mark(path: str | os.PathLike[str]) -> list[list[Any]]:
+    """What tells data from other data without reading them: name, size and time of a file, or of each file in a folder.
+
+    Raises InputError where there is nothing.
+    """
+    given = Path(path)
+    if not given.exists():
+        raise InputError(f"{given} does not exist.")
+    files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def _sources(*names: str) -> list[Path]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ pytest.importorskip("h5py")
 
 import h5py
 
+from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation import dataset_cases
 from XVRegistrationLib.evaluation.dataset_cases import DatasetCase, Search, evaluate_cases
 from XVRegistrationLib.evaluation.deepfluoro import SEARCH, deepfluoro_cases
 from XVRegistrationLib.evaluation.ljubljana import ljubljana_cases
@@ -285,8 +288,8 @@ def test_cases_are_registered_without_their_reference_and_the_table_goes_on(
     ]
     search = Search(700.0, PoseRange((10.0, 10.0, 10.0), (15.0, 15.0, 15.0)), 256)
     done: list[str] = []
-    evaluate_cases(cases[:2], search, tmp_path / "out", progress=done.append)
-    summary = evaluate_cases(cases, search, tmp_path / "out", go_on=True, progress=done.append)
+    evaluate_cases(cases[:2], search, tmp_path / "out", "these", progress=done.append)
+    summary = evaluate_cases(cases, search, tmp_path / "out", "these", progress=done.append)
     assert done == ["good", "wrong", "blank"]
     rows = {row.name: row for row in read_rows(tmp_path / "out" / "results.csv")}
     assert rows["good"].mtre_mm < 1
@@ -295,12 +298,40 @@ def test_cases_are_registered_without_their_reference_and_the_table_goes_on(
     assert rows["blank"].reason
     assert summary.cases == 3
     assert (tmp_path / "out" / "summary.json").is_file()
+    # Rows of other data, or of another search, are none of these.
+    evaluate_cases(cases[2:], search, tmp_path / "out", "others", progress=done.append)
+    evaluate_cases(cases[2:], dataclasses.replace(search, sod=710.0), tmp_path / "out", "others", progress=done.append)
+    evaluate_cases(cases[2:], dataclasses.replace(search, sod=710.0), tmp_path / "out", "others", progress=done.append)
+    assert done[3:] == ["blank", "blank"]
+    assert [row.name for row in read_rows(tmp_path / "out" / "results.csv")] == ["blank"]
+
+
+def test_the_command_goes_on_with_a_data_set_unless_it_is_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ljubljana(tmp_path / "ljubljana.h5")
+    done: list[str] = []
+
+    def register(model: object, xray: Xray, sources: object) -> NoReturn:
+        done.append(xray.name)
+        raise InputError("Nothing was tried.")
+
+    monkeypatch.setattr(dataset_cases, "build_bank", lambda *_: None)
+    monkeypatch.setattr(dataset_cases, "register_xray", register)
+    command = ["evaluate", "--ljubljana", str(tmp_path), "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    both = ["subject01-ap"] * 2 + ["subject01-lat"] * 2  # each from two nominal views
+    assert done == both
+    assert main(command) == 0
+    assert done == both
+    assert main([*command, "--fresh"]) == 0
+    assert done == both * 2
 
 
 def test_an_evaluation_without_cases_is_refused(tmp_path: Path) -> None:
     none: list[DatasetCase] = []
     with pytest.raises(InputError, match="no case"):
-        evaluate_cases(none, SEARCH, tmp_path / "out")
+        evaluate_cases(none, SEARCH, tmp_path / "out", "none")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        evaluate_cases(none, SEARCH, tmp_path / "file")
+        evaluate_cases(none, SEARCH, tmp_path / "file", "none")
