@@ -46,11 +46,6 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
         )
-    unused = [f"--{name}" for name in ("depth", "mask", "surroundings") if options.series and getattr(options, name)]
-    if unused:
-        raise InputError(
-            f"--series cannot be used with {' and '.join(unused)}; leave out either, or register one by one."
-        )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
     if options.start and (options.preset or options.landmarks):

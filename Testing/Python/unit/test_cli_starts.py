@@ -207,6 +207,18 @@ def test_frames_of_a_run_start_from_the_last_one(model, folder, points, tmp_path
     assert [results[f"frame{i}"]["winner"] for i in range(3)] == ["bank", "last frame", "last frame"]
 
 
+def test_what_is_known_beforehand_holds_for_every_frame_of_a_run(model, folder, tmp_path):
+    steps = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8)]
+    files = [expose(model, tmp_path / f"frame{i}.dcm", pose) for i, pose in enumerate(steps)]
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((120, 128), 255, np.uint8)), tmp_path / "mask.png")
+    locked = transform_points(invert(steps[0]), model.view.isocenter)[2] + 7
+    known = ["--depth", locked, 0, "--surroundings", "--mask", tmp_path / "mask.png"]
+    results = register(folder, tmp_path / "out", *files, "--series", *known)
+    for result in results.values():
+        assert transform_points(invert(result["pose"]), model.view.isocenter)[2] == pytest.approx(locked, abs=0.5)
+        assert "not calibrated" in result["trust"]["reason"]
+
+
 MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40,60"])
 
 
@@ -214,7 +226,6 @@ MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40
     ("arguments", "reason"),
     [
         (["--series", "--relative", "{f}/cameras.json"], "use one of them"),
-        (["--series", "--mask", "{f}/mask.png", "--surroundings"], "--series cannot be used with --mask and --surroundings"),
         (["--landmarks", "{f}/few.csv"], "register that one by itself"),
         (["--start", "{f}/pose.json"], "the pose of one X-ray"),
         (["--start", "{f}/pose.json", "--series", "--preset", "AP"], "leave out --preset"),
