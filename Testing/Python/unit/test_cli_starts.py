@@ -13,11 +13,10 @@ import SimpleITK as sitk
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.camera import Intrinsics, project
-from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, point_distance, transform_points
 from XVRegistrationLib.geometry.views import PoseRange, preset_pose
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
-from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volume import read_volume, write_volume
 from XVRegistrationLib.registration.model import prepare_model, save_model
 from XVRegistrationLib.rendering.render import render
 
@@ -42,12 +41,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def model(phantom, folder) -> PatientModel:
     """A bank of frontal views, in folder/model."""
-    image = sitk.GetImageFromArray(phantom.array)
-    lps = ras_to_lps(phantom.ijk_to_ras)
-    image.SetSpacing(phantom.spacing.tolist())
-    image.SetDirection((lps[:3, :3] / phantom.spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, folder / "ct.nii.gz")
+    write_volume(folder / "ct.nii.gz", phantom)
     made = prepare_model(
         read_volume(folder / "ct.nii.gz"), CAMERA, sod=SOD, pose_range=PoseRange((9, 9, 9), (15, 15, 15)), bank_size=256
     )
