@@ -26,7 +26,7 @@ from XVRegistrationLib.evaluation.metrics import mtre, wilson_interval
 from XVRegistrationLib.evaluation.patients import load_patient
 from XVRegistrationLib.evaluation.protocol import find_protocol, fingerprint, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays, xrays_fingerprint
-from XVRegistrationLib.evaluation.run_protocol import code_fingerprint
+from XVRegistrationLib.evaluation.run_folder import code_fingerprint
 from XVRegistrationLib.evaluation.simulation import NanodrrRenderer
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.conventions import nanodrr_camera

@@ -33,7 +33,8 @@ from XVRegistrationLib.evaluation.patients import Patient, load_patient
 from XVRegistrationLib.evaluation.protocol import StartError, find_protocol, fingerprint, read_protocol, with_volume
 from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
 from XVRegistrationLib.evaluation.rates import Rate
-from XVRegistrationLib.evaluation.run_protocol import code_fingerprint, prepare
+from XVRegistrationLib.evaluation.run_folder import code_fingerprint
+from XVRegistrationLib.evaluation.run_protocol import prepare
 from XVRegistrationLib.evaluation.verdict_fit import (
     choose_thresholds,
     fit_table,

@@ -42,10 +42,14 @@ def run(options: argparse.Namespace) -> int:
     sets = [name for name in ("wrist", "deepfluoro", "ljubljana") if getattr(options, name)]
     if not protocols and not sets:
         raise InputError(f"Give a protocol: a TOML file or one of {', '.join(SHIPPED)} (see --list).")
-    for protocol in protocols:
-        _evaluate(protocol, output, options)
-    for name in sets:
-        _data_set(name, Path(getattr(options, name)), output / name, options.count)
+    try:
+        for protocol in protocols:
+            _evaluate(protocol, output, options)
+        for name in sets:
+            _data_set(name, Path(getattr(options, name)), output / name, options)
+    except KeyboardInterrupt as e:
+        command = "the same command without --fresh" if options.fresh else "the same command"
+        raise KeyboardInterrupt(f"stopped; the X-rays registered so far are kept, {command} goes on.") from e
     return 0
 
 
@@ -78,7 +82,7 @@ def _protocol(name: str, options: argparse.Namespace) -> Protocol:
 
 
 def _evaluate(protocol: Protocol, output: Path, options: argparse.Namespace) -> None:
-    # Imported here: a list of protocols and a wrong name need no torch.
+    # Imported here: a list of protocols and a wrong name do not wait for all that registers and trains, a second.
     from XVRegistrationLib.evaluation.evaluation_report import PAGE, console_table
     from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
 
@@ -93,8 +97,6 @@ def _evaluate(protocol: Protocol, output: Path, options: argparse.Namespace) -> 
             fresh=options.fresh,
             progress=stages,
         )
-    except KeyboardInterrupt as e:
-        raise KeyboardInterrupt("stopped; the X-rays registered so far are kept, the same command goes on.") from e
     finally:
         stages.close()
     console.print(console_table(protocol.title, result.summary))
@@ -121,29 +123,32 @@ class _Stages:
         self._what = ""
 
 
-def _data_set(name: str, path: Path, output: Path, count: int | None) -> None:
+def _data_set(name: str, path: Path, output: Path, options: argparse.Namespace) -> None:
     """Evaluate a data set that somebody has, and print a table for each way of registering it."""
     from XVRegistrationLib.evaluation.evaluation_report import console_table
 
-    for title, summary in _summaries(name, path, output, count).items():
+    for title, summary in _summaries(name, path, output, options).items():
         console.print(console_table(title, summary))
     console.print(f"{name}: rows and curves are in {output}.", markup=False)
 
 
-def _summaries(name: str, path: Path, output: Path, count: int | None) -> Mapping[str, Summary]:
+def _summaries(name: str, path: Path, output: Path, options: argparse.Namespace) -> Mapping[str, Summary]:
+    count, fresh = options.count, options.fresh
     if name == "wrist":
         from XVRegistrationLib.evaluation.wrist import STARTS, evaluate_wrist
 
         stages = _Stages()
         try:
-            ways = evaluate_wrist(path, output, starts=count or STARTS, progress=stages)
+            ways = evaluate_wrist(path, output, starts=count or STARTS, fresh=fresh, progress=stages)
         finally:
             stages.close()
         return {f"Wrist, {way}": summary for way, summary in ways.items()}
     if name == "deepfluoro":
         from XVRegistrationLib.evaluation.deepfluoro import evaluate_deepfluoro
 
-        return {"DeepFluoro": evaluate_deepfluoro(path, output, count=count, progress=console.print)}
+        found = evaluate_deepfluoro(path, output, count=count, fresh=fresh, progress=console.print)
+        return {"DeepFluoro": found}
     from XVRegistrationLib.evaluation.ljubljana import evaluate_ljubljana
 
-    return {"Ljubljana": evaluate_ljubljana(path, output, subjects=count, progress=console.print)}
+    found = evaluate_ljubljana(path, output, subjects=count, fresh=fresh, progress=console.print)
+    return {"Ljubljana": found}

@@ -163,7 +163,11 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
         "order of the X-rays, the first being the identity",
     )
-    known.add_argument("--series", action="store_true", help="X-rays are frames of one run, in order")
+    known.add_argument(
+        "--series",
+        action="store_true",
+        help="X-rays are frames of one run, in order; with --surroundings none may jump",
+    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

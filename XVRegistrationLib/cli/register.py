@@ -100,7 +100,16 @@ def _registrations(options: argparse.Namespace, model: PatientModel, given: _Inp
     elif options.series:
         start = _starts(options, model, given, given.parts[:1])
         with counting("Frames") as progress:
-            found = register_series(model, given.xrays, start.sources, start.poses, progress)
+            found = register_series(
+                model,
+                given.xrays,
+                start.sources,
+                start.poses,
+                progress,
+                masks=given.masks,
+                surroundings=options.surroundings,
+                depth=depth,
+            )
         yield from found
     else:
         for i, (xray, mask) in enumerate(zip(given.xrays, given.masks, strict=True)):

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.rigid import invert
-from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.resample import resample
-from XVRegistrationLib.registration.hypotheses import SOURCES, Hypotheses, presets, shifted
+from XVRegistrationLib.registration.hypotheses import SOURCES, presets, shifted_onto, with_shifted
 
 if TYPE_CHECKING:
     import argparse
@@ -45,11 +42,6 @@ def check_options(options: argparse.Namespace) -> None:
     if options.series and options.relative:
         raise InputError(
             "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
-        )
-    unused = [f"--{name}" for name in ("depth", "mask", "surroundings") if options.series and getattr(options, name)]
-    if unused:
-        raise InputError(
-            f"--series cannot be used with {' and '.join(unused)}; leave out either, or register one by one."
         )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
@@ -101,21 +93,13 @@ def starts_of(
         pose = header_pose(part, model.view)
         if pose is not None:
             kind = f"{HEADER} of {part.name}" if HEADER in poses else HEADER
-            poses[kind] = pose @ invert(relation)
-            nearer = _on(part, model, Hypotheses(pose[None], [kind]))
-            poses[f"{kind}, shifted"] = nearer.poses[0] @ invert(relation)
+            own = with_shifted(model, part.complete(), {kind: pose}, [kind])
+            poses |= {name: start @ invert(relation) for name, start in own.items()}
     if names:
-        views = _on(parts[0], model, presets(model.view.isocenter, model.view.sod, names))
+        views = shifted_onto(model, parts[0].complete(), presets(model.view.isocenter, model.view.sod, names))
         poses |= dict(zip(views.kinds, views.poses, strict=True))
     if landmarks is not None:
         poses[LANDMARKS] = landmarks.pose
         # Landmarks in or near a plane have another pose that explains them as well.
         poses |= {f"{LANDMARKS} {i}": pose for i, pose in enumerate(landmarks.others, 2)}
     return Starts(SOURCES, poses)
-
-
-def _on(part: PartialXray, model: PatientModel, hypotheses: Hypotheses) -> Hypotheses:
-    """Hypotheses moved in their image's plane to where they fall best on an X-ray."""
-    xray = part.complete()
-    seen, _ = resample(torch.from_numpy(line_integral(xray)), xray.intrinsics, model.bank.intrinsics)
-    return shifted(model, seen, hypotheses)

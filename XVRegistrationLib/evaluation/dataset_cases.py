@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.curves import write_curves
-from XVRegistrationLib.evaluation.measures import CaseRow, measure, read_rows, refused, write_rows
+from XVRegistrationLib.evaluation.measures import CaseRow, measure, refused
+from XVRegistrationLib.evaluation.run_folder import SUMMARY, RunFolder, source_fingerprint
 from XVRegistrationLib.evaluation.summary import Summary, summarize_rows
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.imaging.xray import Xray
-
-ROWS, SUMMARY = "results.csv", "summary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,37 +62,38 @@ def evaluate_cases(
     cases: Iterable[DatasetCase],
     search: Search,
     output: Path,
+    made_of: Any,
     *,
-    go_on: bool = False,
+    fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Summary:
     """Register all cases by their bank, and write results.csv, summary.json and the curves into `output`.
 
-    The table is written after each case; with `go_on` the cases in it already are kept. `progress` is called with each
-    case's name before it is registered.
+    `made_of` is what tells these cases from others, as JSON can hold it: cases already registered of the same, by the same
+    code, are kept, so that a run that was ended goes on; with `fresh` they are registered again. `progress` is called with
+    each case's name before it is registered.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give a folder for the evaluation.")
-    rows = {row.name: row for row in read_rows(output / ROWS)} if go_on else {}
+    code = source_fingerprint("evaluation/dataset_cases.py")
+    run = RunFolder(output, dataclasses.asdict(search), made_of, code, fresh=fresh)
     models = _Models(search)
     names = []
     for case in cases:
         names.append(case.name)
-        if case.name in rows:
+        if case.name in run.rows:
             continue
         if progress is not None:
             progress(case.name)
-        rows[case.name] = _register(case, models)
-        write_rows(output / ROWS, [rows[name] for name in names])
+        run.keep(_register(case, models))
     if not names:
         raise InputError("The data set holds no case to evaluate.")
-    return write_summary(output, [rows[name] for name in names])
+    return write_summary(output, [run.rows[name] for name in names])
 
 
 def write_summary(output: Path, rows: list[CaseRow]) -> Summary:
-    """Write results.csv, summary.json and the curves of rows into `output`; the summary."""
+    """Write summary.json and the curves of rows into `output`; the summary."""
     summary = summarize_rows(rows)
-    write_rows(output / ROWS, rows)
     write_json(output / SUMMARY, {**summary.to_dict(), "versions": versions()})
     write_curves(output, rows)
     return summary

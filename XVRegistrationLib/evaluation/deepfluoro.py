@@ -15,6 +15,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.dataset_cases import DatasetCase, Search, evaluate_cases
 from XVRegistrationLib.evaluation.hdf5_files import open_hdf5, read_array
+from XVRegistrationLib.evaluation.run_folder import data_mark, source_fingerprint
 from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices, cropped, turned
 from XVRegistrationLib.geometry.conventions import lps_to_ras, ras_to_lps
 from XVRegistrationLib.geometry.rigid import transform_points
@@ -68,12 +69,13 @@ def evaluate_deepfluoro(
     count: int | None = None,
     search: Search = SEARCH,
     border: int = BORDER,
-    go_on: bool = False,
+    fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Register the data set's X-rays, at most `count` of each specimen; see `evaluate_cases` for what is written."""
+    """Register the data set's X-rays, at most `count` of each specimen; see `evaluate_cases` for what is written and kept."""
     cases = deepfluoro_cases(path, border, count=count)
-    return evaluate_cases(cases, search, Path(output), go_on=go_on, progress=progress)
+    made_of = (data_mark(path), border, source_fingerprint("evaluation/deepfluoro.py"))
+    return evaluate_cases(cases, search, Path(output), made_of, fresh=fresh, progress=progress)
 
 
 def _volume(group: Any, specimen: str, path: str | os.PathLike[str]) -> Volume:

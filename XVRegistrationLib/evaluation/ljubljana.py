@@ -17,6 +17,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.dataset_cases import DatasetCase, Search, evaluate_cases
 from XVRegistrationLib.evaluation.hdf5_files import open_hdf5, read_array
+from XVRegistrationLib.evaluation.run_folder import data_mark, source_fingerprint
 from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import Volume
@@ -40,7 +41,7 @@ _VIEWS = {"ap": ("AP", "PA"), "lat": ("LLAT", "RLAT")}
 
 def ljubljana_cases(folder: str | os.PathLike[str], subjects: int | None = None) -> Iterator[DatasetCase]:
     """The cases of a folder with ljubljana.h5 (or of that file), two of each subject, each read when asked for."""
-    path = Path(folder) / FILE if Path(folder).is_dir() else Path(folder)
+    path = _file(folder)
     with open_hdf5(path) as file:
         names = sorted(name for name in file if name.startswith("subject"))
         if not names:
@@ -58,11 +59,18 @@ def evaluate_ljubljana(
     *,
     subjects: int | None = None,
     search: Search = SEARCH,
-    go_on: bool = False,
+    fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Register the data set's angiograms; see `evaluate_cases` for what is written."""
-    return evaluate_cases(ljubljana_cases(folder, subjects), search, Path(output), go_on=go_on, progress=progress)
+    """Register the data set's angiograms; see `evaluate_cases` for what is written and kept."""
+    cases = ljubljana_cases(folder, subjects)
+    made_of = (data_mark(_file(folder)), source_fingerprint("evaluation/ljubljana.py"))
+    return evaluate_cases(cases, search, Path(output), made_of, fresh=fresh, progress=progress)
+
+
+def _file(folder: str | os.PathLike[str]) -> Path:
+    """The data set's file, in its folder or named itself."""
+    return Path(folder) / FILE if Path(folder).is_dir() else Path(folder)
 
 
 def _volume(group: Any, subject: str, path: Path) -> Volume:

@@ -115,7 +115,7 @@ def measure(
         winner=result.winner,
         seconds=result.seconds,
         **_statements(result),
-        **_coverage(result, true_pose, np.asarray(points, dtype=np.float64)),
+        **coverage(result, true_pose, points),
     )
 
 
@@ -152,24 +152,22 @@ def _statements(result: Registration) -> dict[str, Any]:
     return {**said, "verdict": result.verdict, "renders": float(result.renders or _NAN)}
 
 
-def _coverage(result: Registration, true_pose: NDArray[np.float64], points: NDArray[np.float64]) -> dict[str, Any]:
-    """Whether the ellipses and intervals of the points hold their true places."""
+def coverage(result: Registration, true_pose: ArrayLike, points: ArrayLike) -> dict[str, Any]:
+    """Whether the ellipses and intervals of points (N, 3), RAS mm, hold their true places: the last fields of `CaseRow`.
+
+    Empty where the registration states no uncertainty, or no point is on the detector at both poses.
+    """
     if result.spread is None:
         return {}
-    camera = result.intrinsics
-    truth = project(points, true_pose, camera)
-    seen = _on_detector(truth, camera.size) & _on_detector(project(points, result.pose, camera), camera.size)
-    if not seen.any():
+    seen = seen_at_both(result, true_pose, points)
+    if not len(seen):
         return {}
-    u = target_uncertainty(result, points[seen])
-    offset = truth[seen] - u.pixels
-    depth = (
-        transform_points(invert(true_pose), points[seen])[:, 2]
-        - transform_points(invert(result.pose), points[seen])[:, 2]
-    )
+    u = target_uncertainty(result, seen)
+    offset = project(seen, true_pose, result.intrinsics) - u.pixels
+    depth = transform_points(invert(true_pose), seen)[:, 2] - transform_points(invert(result.pose), seen)[:, 2]
     return {
-        "points": float(seen.sum()),
-        "covered": float(inside_ellipses(offset, u.semi_axes, u.angle_deg).mean()),
+        "points": float(len(seen)),
+        "covered": float((ellipse_radii(offset, u.semi_axes, u.angle_deg) <= 1).mean()),
         "semi_major_px": float(np.median(u.semi_axes[:, 0])),
         "error_px": float(np.median(np.linalg.norm(offset, axis=1))),
         "in_plane_95_mm": float(np.median(u.in_plane_mm)),
@@ -178,20 +176,31 @@ def _coverage(result: Registration, true_pose: NDArray[np.float64], points: NDAr
     }
 
 
+def seen_at_both(result: Registration, true_pose: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
+    """Those (M, 3) of points (N, 3), RAS mm, that are on the detector where they truly are and where the registration puts them."""
+    x, camera = np.asarray(points, dtype=np.float64), result.intrinsics
+    seen: NDArray[np.float64] = x[
+        _on_detector(project(x, true_pose, camera), camera.size)
+        & _on_detector(project(x, result.pose, camera), camera.size)
+    ]
+    return seen
+
+
 def _on_detector(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):  # points behind the source are NaN, and not on it
         return np.asarray(((pixels > -0.5) & (pixels < np.array(size) - 0.5)).all(axis=-1))
 
 
-def inside_ellipses(offsets: ArrayLike, semi_axes: ArrayLike, angle_deg: ArrayLike) -> NDArray[np.bool_]:
-    """Which offsets (N, 2) from the centre, as (column, row), lie in ellipses with half axes (N, 2), the major one first.
+def ellipse_radii(offsets: ArrayLike, semi_axes: ArrayLike, angle_deg: ArrayLike) -> NDArray[np.float64]:
+    """How far out (N,) offsets (N, 2) from the centre, (column, row) in px, lie in ellipses: 0 in the middle, 1 on the outline.
 
-    `angle_deg` (N,) turns the major axis from +column towards +row.
+    `semi_axes` (N, 2), px, are the half axes, the major one first; `angle_deg` (N,) turns the major axis from +column towards
+    +row.
     """
     d, axes, angle = np.asarray(offsets), np.asarray(semi_axes), np.radians(np.asarray(angle_deg))
     along = d[:, 0] * np.cos(angle) + d[:, 1] * np.sin(angle)
     across = d[:, 1] * np.cos(angle) - d[:, 0] * np.sin(angle)
-    return np.asarray((along / axes[:, 0]) ** 2 + (across / axes[:, 1]) ** 2 <= 1)
+    return np.hypot(along / axes[:, 0], across / axes[:, 1])
 
 
 def write_rows(path: Path, rows: Sequence[CaseRow]) -> None:

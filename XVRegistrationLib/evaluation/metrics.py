@@ -56,26 +56,6 @@ def mpd(estimated_pose: ArrayLike, true_pose: ArrayLike, intrinsics: Intrinsics,
     return float(distance) if np.isfinite(distance) else float("inf")
 
 
-@dataclass(frozen=True)
-class PoseError:
-    """What the estimated pose gets wrong, seen from the true camera."""
-
-    rotation_deg: float
-    """Angle of the rotation between the two poses."""
-    in_plane_mm: float
-    """Mean shift of the points parallel to the detector."""
-    depth_mm: float
-    """Mean shift of the points along the camera's z axis; positive: taken to be farther from the source."""
-
-
-def pose_error(estimated_pose: ArrayLike, true_pose: ArrayLike, points: ArrayLike) -> PoseError:
-    """Rotation error in degrees, and the points' (N, 3) mean shift in mm, in the true camera's frame, in-plane and in depth."""
-    estimated, true = invert(estimated_pose), invert(true_pose)
-    shift = (transform_points(estimated, points) - transform_points(true, points)).reshape(-1, 3).mean(axis=0)
-    angle = rotation_angle(estimated[:3, :3] @ true[:3, :3].T)
-    return PoseError(float(np.degrees(angle)), float(np.hypot(shift[0], shift[1])), float(shift[2]))
-
-
 def wilson_interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Bounds of the success rate (0..1) that `successes` of `n` allow; 95 % for z = 1.96 (Wilson 1927)."""
     if not 0 <= successes <= n:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.evaluation.protocol import VESSELS, fingerprint
+from XVRegistrationLib.evaluation.run_folder import source_fingerprint
 from XVRegistrationLib.evaluation.simulation import (
     NanodrrRenderer,
     SimulatedXray,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.imaging.xray import Scale
 
+# What draws poses and makes X-rays of a patient.
+_MAKERS = ("geometry", *(f"evaluation/{name}.py" for name in ("patients", "protocol_xrays", "simulation", "vessels")))
+
 
 @dataclass(frozen=True, eq=False)
 class TrueXray:
@@ -42,13 +46,13 @@ class TrueXray:
 
 
 def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
-    """What tells X-rays of this protocol and volume from others: all that they are made of, but for how many."""
+    """What tells X-rays of this protocol and volume from others: all that they are made of and by, but for how many."""
     poses = dataclasses.replace(protocol.poses, count=1)
     parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
     subtracted = protocol.volume.source == VESSELS
-    return fingerprint(
-        parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, volume.ijk_to_ras.round(6).tolist()
-    )
+    place = volume.ijk_to_ras.round(6).tolist()
+    code = source_fingerprint(*_MAKERS)
+    return fingerprint(parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, place, code)
 
 
 def protocol_xrays(
@@ -105,10 +109,16 @@ def _read(path: Path, protocol: Protocol) -> TrueXray:
 def draw_start(
     true_pose: ArrayLike, pivot: ArrayLike, error: StartError, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A start (4, 4), camera -> RAS, that is wrong by up to `error`: shift and turn about `pivot` (3,), RAS mm.
+    """A start (4, 4), camera -> RAS, that is wrong by up to `error` about `pivot` (3,), RAS mm, as `draw_motions` draws it."""
+    return draw_motions(1, pivot, error, rng)[0] @ np.asarray(true_pose)
+
+
+def draw_motions(count: int, pivot: ArrayLike, error: StartError, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Motions (count, 4, 4), RAS mm, that put a pose wrong by up to `error`: shift and turn about `pivot` (3,), RAS mm.
 
     Direction and axis are uniform over the sphere, length and angle uniform from half of the nominal ones to the whole.
     """
-    direction, axis = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
-    length, angle = rng.uniform(0.5, 1, 2) * (error.mm, np.radians(error.degrees))
-    return increment(np.concatenate([length * direction, angle * axis]), pivot) @ np.asarray(true_pose)
+    directions = rng.normal(size=(2, count, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    lengths = rng.uniform(0.5, 1.0, (2, count, 1)) * np.reshape([error.mm, np.radians(error.degrees)], (2, 1, 1))
+    return increment(np.concatenate(list(lengths * directions), axis=-1), pivot)

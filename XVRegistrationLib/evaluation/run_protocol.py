@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +13,16 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.evaluation_report import write_evaluation
-from XVRegistrationLib.evaluation.measures import CaseRow, measure, read_rows, refused, write_rows
+from XVRegistrationLib.evaluation.measures import CaseRow, measure, refused
 from XVRegistrationLib.evaluation.patients import load_patient
-from XVRegistrationLib.evaluation.protocol import fingerprint
 from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
+from XVRegistrationLib.evaluation.run_folder import SUMMARY, RunFolder
 from XVRegistrationLib.evaluation.summary import Summary, summarize_rows
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.resources import PACKAGE, resource
 from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
-from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +31,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.evaluation.protocol_xrays import TrueXray
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.registration.model import PatientModel
-
-ROWS, RUN, SUMMARY = "results.csv", "run.json", "summary.json"
-# What a row depends on: the rooms from the geometry to the registration, and what measures it.
-_ROOMS = ("geometry", "imaging", "rendering", "networks", "training", "registration")
-_MEASURING = ("measures.py", "metrics.py", "image_metrics.py", "protocol_xrays.py")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +66,25 @@ def evaluate_protocol(
     images = protocol_xrays(
         protocol, patient.volume, xrays or output / "xrays", lambda done, total: say("X-rays by nanodrr", done, total)
     )
-    run = _open_run(protocol, patient.volume, output, fresh)
-    rows = {row.name: row for row in read_rows(output / ROWS)}
-    waiting = [(i, image) for i, image in enumerate(images) if image.xray.name not in rows]
+    whatever_count = dataclasses.replace(
+        protocol, name="", title="", poses=dataclasses.replace(protocol.poses, count=1)
+    )
+    run = RunFolder(
+        output, dataclasses.asdict(whatever_count), xrays_fingerprint(protocol, patient.volume), fresh=fresh
+    )
+    waiting = [(i, image) for i, image in enumerate(images) if image.xray.name not in run.rows]
     if waiting:
         began = time.perf_counter()
         model = prepare(protocol, patient.volume, say)
-        run["ready_after_s"] = time.perf_counter() - began
-        write_json(output / RUN, run)
-        for i, image in waiting:
-            rows[image.xray.name] = _register(protocol, model, image, i, patient.points)
-            # Sorted, as a larger count may fill gaps; whole after each X-ray, so that Ctrl-C loses at most one.
-            write_rows(output / ROWS, [rows[name] for name in sorted(rows)])
-            say("Registrations", len(images) - len(waiting) + waiting.index((i, image)) + 1, len(images))
-    chosen = [rows[image.xray.name] for image in images]
-    summary = summarize_rows(chosen, run.get("ready_after_s"))
-    write_json(output / SUMMARY, {"protocol": protocol.to_dict(), **summary.to_dict(), "versions": run["versions"]})
-    write_evaluation(output, protocol, chosen, summary, run["versions"])
+        run.note(ready_after_s=time.perf_counter() - began)
+        for done, (i, image) in enumerate(waiting, len(images) - len(waiting) + 1):
+            run.keep(_register(protocol, model, image, i, patient.points))
+            say("Registrations", done, len(images))
+    chosen = [run.rows[image.xray.name] for image in images]
+    summary = summarize_rows(chosen, run.facts.get("ready_after_s"))
+    made_with = run.facts["versions"]
+    write_json(output / SUMMARY, {"protocol": protocol.to_dict(), **summary.to_dict(), "versions": made_with})
+    write_evaluation(output, protocol, chosen, summary, made_with)
     return Evaluation(protocol, chosen, summary, output)
 
 
@@ -134,30 +127,3 @@ def _trained(model: PatientModel, minutes: float, say: Callable[[str, int, int],
         new_state(network, settings), task, settings, lambda p: say("Training, s", int(p.elapsed), int(p.budget))
     )
     return dataclasses.replace(model, network=state.network.eval())
-
-
-def _open_run(protocol: Protocol, volume: Volume, output: Path, fresh: bool) -> dict[str, Any]:
-    """What the folder's rows were made by, if it is what would make them now; else a new run, without rows."""
-    parts = dataclasses.replace(protocol, name="", title="", poses=dataclasses.replace(protocol.poses, count=1))
-    mark = fingerprint(dataclasses.asdict(parts), xrays_fingerprint(protocol, volume), code_fingerprint(), versions())
-    run: dict[str, Any] = {}
-    if (output / RUN).is_file() and not fresh:
-        try:
-            run = json.loads((output / RUN).read_text("utf-8"))
-        except ValueError:
-            run = {}
-    if not isinstance(run, dict) or run.get("fingerprint") != mark:
-        (output / ROWS).unlink(missing_ok=True)
-        run = {"fingerprint": mark, "versions": versions()}
-        write_json(output / RUN, run)
-    return run
-
-
-def code_fingerprint() -> str:
-    """Hash of the source, and the verdicts' table, that registers and measures: a changed registration never goes on with the rows of another."""
-    files = [path for room in _ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
-    files += [PACKAGE / "evaluation" / name for name in _MEASURING] + [resource("verdict.json")]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.measures import ellipse_radii, seen_at_both
 from XVRegistrationLib.evaluation.rates import Rate
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
@@ -42,12 +43,12 @@ class Thresholds:
     wrong_of_failed: Rate
 
 
-def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, l2: float = 1.0) -> dict[str, Any]:
+def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike) -> dict[str, Any]:
     """ "bias" and "weights" (name -> mean, sd, weight) from evidence (N, E) and which N poses are wrong.
 
-    The weights are the most probable ones, of those that are not negative, under independent normal priors of variance
-    1 / `l2`; they stay finite where the evidence parts right from wrong without a mistake. Raises InputError where there are
-    not both kinds, or the evidence is not finite.
+    The weights are the most probable ones, of those that are not negative, under independent standard normal
+    priors; they stay finite where the evidence parts right from wrong without a mistake. Raises InputError where there
+    are not both kinds, or the evidence is not finite.
     """
     from scipy.optimize import minimize
 
@@ -56,7 +57,7 @@ def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, l2: f
     standard = np.clip((values - mean) / sd, -CUT_OFF, CUT_OFF)
     design = np.column_stack([np.ones(len(values)), standard])
     sign = np.where(bad, 1.0, -1.0)
-    prior = np.array([0.0] + [l2] * len(names))
+    prior = np.array([0.0] + [1.0] * len(names))
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         margin = sign * (design @ w)
@@ -85,9 +86,7 @@ def probabilities(table: Mapping[str, Any], evidence: ArrayLike, names: Sequence
     return result
 
 
-def left_out(
-    evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups: Sequence[str], l2: float = 1.0
-) -> NDArray[np.float64]:
+def left_out(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64]:
     """Probabilities (N,), those of each group by a fit to all other groups. InputError for a single group."""
     values, bad = _checked(evidence, names, wrong)
     of = np.asarray(groups)
@@ -96,7 +95,7 @@ def left_out(
     result = np.empty(len(values))
     for group in sorted(set(groups)):
         inside = of == group
-        table = fit_table(values[~inside], names, bad[~inside], l2)
+        table = fit_table(values[~inside], names, bad[~inside])
         result[inside] = probabilities(table, values[inside], names)
     return result
 
@@ -124,16 +123,9 @@ def point_radii(result: Registration, true_pose: ArrayLike, points: ArrayLike) -
 
     Of the points that are on the detector where they truly are and where the registration puts them.
     """
-    camera = result.intrinsics
-    truth, u = project(points, true_pose, camera), target_uncertainty(result, points)
-    edge = np.array(camera.size) - 0.5
-    with np.errstate(invalid="ignore"):  # points behind the source are NaN, and not on it
-        seen = np.all((truth > -0.5) & (truth < edge) & (u.pixels > -0.5) & (u.pixels < edge), axis=1)
-    offset, angle = (truth - u.pixels)[seen], np.radians(u.angle_deg[seen])
-    along = offset[:, 0] * np.cos(angle) + offset[:, 1] * np.sin(angle)
-    across = offset[:, 1] * np.cos(angle) - offset[:, 0] * np.sin(angle)
-    radii: NDArray[np.float64] = np.hypot(along / u.semi_axes[seen, 0], across / u.semi_axes[seen, 1])
-    return radii
+    seen = seen_at_both(result, true_pose, points)
+    u = target_uncertainty(result, seen)
+    return ellipse_radii(project(seen, true_pose, result.intrinsics) - u.pixels, u.semi_axes, u.angle_deg)
 
 
 def inflation_factor(radii: Sequence[ArrayLike], groups: Sequence[str], share: float = 0.95) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.dataset_cases import write_summary
 from XVRegistrationLib.evaluation.measures import measure, refused
 from XVRegistrationLib.evaluation.metrics import farthest_points
+from XVRegistrationLib.evaluation.protocol import StartError
+from XVRegistrationLib.evaluation.protocol_xrays import draw_motions
+from XVRegistrationLib.evaluation.run_folder import RunFolder, data_mark, source_fingerprint
 from XVRegistrationLib.evaluation.wrist_data import read_wrist
-from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
+from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.registration.hypotheses import Scatter
 from XVRegistrationLib.registration.model import prepare_model
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.result import Registration
 
 STARTS = 48
-START_MM, START_DEG = 20.0, 15.0
+START = StartError(20.0, 15.0)
+"""From the reference."""
 DEPTH_SD_MM = 9.0
 """Of the starts' depth: their shifts are 10 to 20 mm long, in all directions."""
 ONE_VIEW = Scatter(256, 20.0, 16.0)
@@ -48,41 +53,37 @@ def evaluate_wrist(
     output: str | os.PathLike[str],
     *,
     starts: int = STARTS,
+    fresh: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Summary]:
     """Register the radius from `starts` starts each, in both views together and in each alone; a summary for each.
 
     Starts lie up to 20 mm and 15 degrees from the reference. Each way has a folder in `output` with results.csv,
     summary.json and curves; errors are against the reference, so that they are agreement, not accuracy, and its files are
-    named so. `progress(way, done, starts)` is called after each registration.
+    named so. Registrations of the same starts, data and code are kept, so that a run that was ended goes on; with `fresh` they
+    are done again. `progress(way, done, starts)` is called after each registration.
     """
     wrist, output = read_wrist(folder), Path(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give a folder for the evaluation.")
     points = farthest_points(wrist.points)
-    models = [_model(wrist, i) for i in (0, 1)]
-    drawn = draw_starts(wrist, starts)
+    model_of = cache(lambda camera: _model(wrist, camera))  # made only where a start still waits
+    drawn = draw_motions(starts, wrist.points.mean(axis=0), START, np.random.default_rng(_SEED))
+    code = source_fingerprint("evaluation/wrist.py", "evaluation/wrist_data.py")
     summaries = {}
     for way in (TWO_VIEWS, FIRST, SECOND):
         camera = 1 if way == SECOND else 0
-        rows = []
-        for i, motion in enumerate(drawn):
-            name = f"{way} {i:02d}"
-            rows.append(_row(name, way, wrist, models[camera], motion, camera, points))
+        own = output / way.replace(" ", "-")
+        run = RunFolder(own, data_mark(folder), starts, code, fresh=fresh)
+        names = [f"{way} {i:02d}" for i in range(starts)]
+        for i, (name, motion) in enumerate(zip(names, drawn, strict=True)):
+            if name in run.rows:
+                continue
+            run.keep(_row(name, way, wrist, model_of(camera), motion, camera, points))
             if progress is not None:
                 progress(way, i + 1, starts)
-        summaries[way] = write_summary(output / way.replace(" ", "-"), rows)
+        summaries[way] = write_summary(own, [run.rows[name] for name in names])
     return summaries
-
-
-def draw_starts(wrist: Wrist, count: int, seed: int = _SEED) -> NDArray[np.float64]:
-    """Motions (count, 4, 4), RAS mm, that put the reference wrong by half to all of 20 mm and 15 degrees, in random directions."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(2, count, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    share = rng.uniform(0.5, 1.0, (2, count, 1))
-    shift, turn = share[0] * START_MM * directions[0], share[1] * np.radians(START_DEG) * directions[1]
-    return increment(np.concatenate([shift, turn], axis=-1), wrist.points.mean(axis=0))
 
 
 def _row(

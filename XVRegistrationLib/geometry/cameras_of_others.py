@@ -55,14 +55,6 @@ def camera_from_matrices(
     return camera, invert(world_to_camera)
 
 
-def opencv_matrices(intrinsics: Intrinsics, pose: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """OpenCV's K (3, 3), px, and [R | t] as (4, 4), RAS mm -> camera mm, of the stored image; a mirrored one has K[0, 0] < 0."""
-    k = intrinsics.matrix
-    if intrinsics.mirrored:
-        k = np.array([[-1.0, 0, intrinsics.size[0] - 1], [0, 1, 0], [0, 0, 1]]) @ k
-    return k, invert(pose)
-
-
 def turned(intrinsics: Intrinsics, pose: ArrayLike) -> tuple[Intrinsics, NDArray[np.float64]]:
     """Intrinsics and pose (4, 4) of the same image turned by 180 degrees: stored pixel (u, v) is then (W-1-u, H-1-v)."""
     (cx, cy), (width, height) = intrinsics.principal_point, intrinsics.size

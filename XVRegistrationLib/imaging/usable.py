@@ -100,7 +100,7 @@ def _outside_circle(pixels: NDArray[np.float32], bright: float) -> NDArray[np.bo
 
 
 def _saturated(xray: Xray) -> NDArray[np.bool_]:
-    """Pixels at the highest value where it is a ceiling: many hold it and hardly any the values just below."""
+    """Pixels at the highest value, where many hold it but not nearly all; none of an image of line integrals."""
     pixels = np.asarray(xray.pixels)
     full = pixels == pixels.max()
     if xray.scale == "attenuation" or full.mean() < _LEAST_SHARE or full.mean() > _MOST_SATURATED:

@@ -23,7 +23,7 @@ from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
-from XVRegistrationLib.registration.hypotheses import SOURCES
+from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
@@ -178,7 +178,10 @@ class Operations:
         }, {"pixels": parts.pixels}
 
     def register(self, request: Request) -> Answer:
-        """The pose of the X-ray with `pixels`; hypotheses come from `sources` and the poses in `starts`."""
+        """The pose of the X-ray with `pixels`; hypotheses come from `sources` and the poses in `starts`.
+
+        Of the starts, those named in `by_angles` are tried shifted onto the X-ray as well.
+        """
         f, patient = request.fields, self._patient(request)
         if patient.model is None or patient.model_folder != Path(f["model"]):
             self.load_model(request)
@@ -188,7 +191,8 @@ class Operations:
         def progress(level: int, levels: int, similarity: float) -> None:
             request.progress(level=level, levels=levels, similarity=similarity)
 
-        found = register_xray(patient.model, xray, f.get("sources", SOURCES), f.get("starts"), progress)
+        starts = with_shifted(patient.model, xray, f.get("starts") or {}, f.get("by_angles", ()))
+        found = register_xray(patient.model, xray, f.get("sources", SOURCES), starts, progress)
         return found.to_dict(), {}
 
     def labels(self, request: Request) -> Answer:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.xrays import Xrays
 
 
+_HEADER = "header"
+"""The start that the C-arm's angles state."""
+
+
 @dataclass(eq=False)
 class _Task:
     node: Any
@@ -241,6 +245,7 @@ class Registering:
             scale=read_scale(node),
             sources=sources,
             starts=starts,
+            by_angles=[_HEADER],
         )
         self._context.changed.emit("xrays")
 
@@ -253,7 +258,7 @@ class Registering:
             return [], {"current": pose_from_node(nodes.pose).tolist()}
         sources = ["network"] * (p.useNetwork and self._model.network) + ["bank"] * p.useBank
         header = self._xrays.header_pose(task.node) if p.useHeader else None
-        starts = {} if header is None else {"header": header.tolist()}
+        starts = {} if header is None else {_HEADER: header.tolist()}
         if p.usePreset:
             starts["preset"] = self._patient.nominal_pose.tolist()
         if p.useCurrent:

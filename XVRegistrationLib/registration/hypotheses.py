@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.counterparts import SAGITTAL, look_alike, mirror_symmetric, opposite
+from XVRegistrationLib.geometry.counterparts import look_alike, mirror_symmetric, opposite
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
+from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.resample import resample
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.registration.bank import bank_features, best_of_bank
@@ -111,17 +112,17 @@ def presets(isocenter: ArrayLike, sod: float, names: Collection[str] = tuple(PRE
     return Hypotheses(np.stack([preset_pose(name, isocenter, sod) for name in names]), list(names))
 
 
-def opposites(poses: ArrayLike, isocenter: ArrayLike, normal: ArrayLike = SAGITTAL) -> Hypotheses:
+def opposites(poses: ArrayLike, isocenter: ArrayLike) -> Hypotheses:
     """What each of the poses (B, 4, 4) may be mistaken for: from the other side, mirrored, and both (3 B poses).
 
-    The patient is taken as symmetric about the plane of `isocenter` (3,), RAS mm, and `normal` (3,). Which of them are
-    worth a refinement, `most_similar` tells.
+    The patient is taken as symmetric about the sagittal plane of `isocenter` (3,), RAS mm. Which of them are worth a
+    refinement, `most_similar` tells.
     """
     t = np.asarray(poses, dtype=np.float64).reshape(-1, 4, 4)
     parts = {
         "opposite": opposite(t, isocenter),
-        "mirrored": mirror_symmetric(t, isocenter, normal),
-        "opposite mirrored": look_alike(t, isocenter, normal),
+        "mirrored": mirror_symmetric(t, isocenter),
+        "opposite mirrored": look_alike(t, isocenter),
     }
     return Hypotheses(np.concatenate(list(parts.values())), [kind for kind in parts for _ in t])
 
@@ -167,6 +168,28 @@ def shifted(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses) -> 
     at_isocenter = model.view.sod / camera.sdd
     move = np.stack([columns * camera.spacing[0], rows * camera.spacing[1], 0 * rows], axis=1) * at_isocenter
     return Hypotheses(hypotheses.poses @ translation(-move), hypotheses.kinds)
+
+
+def shifted_onto(model: PatientModel, xray: Xray, hypotheses: Hypotheses) -> Hypotheses:
+    """Each hypothesis moved in its image's plane to where it falls best on an X-ray, as `shifted` does."""
+    seen, _ = resample(torch.from_numpy(line_integral(xray)), xray.intrinsics, model.bank.intrinsics)
+    return shifted(model, seen, hypotheses)
+
+
+def with_shifted(
+    model: PatientModel, xray: Xray, starts: Mapping[str, ArrayLike], names: Collection[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Starts (4, 4), camera -> RAS, by name, those of `names` with a copy beside them that is shifted onto an X-ray.
+
+    It is for starts that a C-arm's angles state: they do not say how the patient lies on the table. Raises InputError for a
+    start that is no pose.
+    """
+    found = {}
+    for name, start in starts.items():
+        found[name] = check_rigid(start, f"start {name!r}")
+        if name in names:
+            found[f"{name}, shifted"] = shifted_onto(model, xray, Hypotheses(found[name][None], [name])).poses[0]
+    return found
 
 
 def similarities(model: PatientModel, seen: torch.Tensor, poses: NDArray[np.float64]) -> NDArray[np.float64]:

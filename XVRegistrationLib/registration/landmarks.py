@@ -57,25 +57,20 @@ class LandmarkPose:
         return ""
 
 
-def pose_from_landmarks(
-    points: ArrayLike, pixels: ArrayLike, intrinsics: Intrinsics, tolerance_mm: float = TOLERANCE_MM
-) -> LandmarkPose:
+def pose_from_landmarks(points: ArrayLike, pixels: ArrayLike, intrinsics: Intrinsics) -> LandmarkPose:
     """The pose from which points (N, 3), RAS mm, are seen at stored pixels (N, 2), with N >= 4 and all in front of the source.
 
     One wrong pair is found among 5 or 6, (N - 3) // 2 among more; among 4 none can be told from the right ones, and a wrong
-    one is noticed only if no pose explains all four. `tolerance_mm`, on the detector, is what counts as explained. Raises
-    InputError for fewer pairs, landmarks on a line, and pairs that no pose explains.
+    one is noticed only if no pose explains all four. Raises InputError for fewer pairs, landmarks on a line, and pairs that
+    no pose explains.
     """
     x, seen = _checked(points, pixels, intrinsics)
-    fits = [
-        _refined(pose, x, seen, intrinsics.sdd, tolerance_mm)
-        for pose in _candidates(x, seen, intrinsics.sdd, tolerance_mm)
-    ]
+    fits = [_refined(pose, x, seen, intrinsics.sdd) for pose in _candidates(x, seen, intrinsics.sdd)]
     fits.sort(key=lambda fit: fit.cost)
     needed = len(x) - max(0, (len(x) - 3) // 2)
     good = [fit for fit in fits if fit.inliers.sum() >= needed and not _on_a_line(x[fit.inliers])]
     if not good:
-        raise InputError(_unexplained(fits, needed, len(x), tolerance_mm))
+        raise InputError(_unexplained(fits, needed, len(x)))
     distinct = _distinct([fit.pose for fit in good if fit.inliers.sum() >= good[0].inliers.sum()], x)
     residual = (_projected(distinct[0], x, intrinsics.sdd) - seen) / np.array(intrinsics.spacing)
     return LandmarkPose(
@@ -119,9 +114,7 @@ def _on_a_line(points: NDArray[np.float64]) -> bool:
     return bool(sizes[1] <= _FLAT * sizes[0])
 
 
-def _candidates(
-    x: NDArray[np.float64], seen: NDArray[np.float64], sdd: float, tolerance: float
-) -> list[NDArray[np.float64]]:
+def _candidates(x: NDArray[np.float64], seen: NDArray[np.float64], sdd: float) -> list[NDArray[np.float64]]:
     """The most promising distinct poses of all triples of pairs, or of a fixed draw of them where there are very many."""
     triples = np.array(list(combinations(range(len(x)), 3))) if len(x) <= 14 else _drawn_triples(len(x))
     rays = np.concatenate([seen, np.full((len(seen), 1), sdd)], axis=1)
@@ -130,7 +123,7 @@ def _candidates(
     poses = poses[(depth > 0).all(axis=1)]
     squared = ((_projected(poses, x, sdd) - seen) ** 2).sum(axis=-1)
     # A pair counts at most for its being wrong (MSAC); the second term orders those that explain nothing.
-    cost = np.minimum(squared, tolerance**2).sum(axis=1) + 1e-6 * np.sqrt(squared).sum(axis=1)
+    cost = np.minimum(squared, TOLERANCE_MM**2).sum(axis=1) + 1e-6 * np.sqrt(squared).sum(axis=1)
     return _distinct(list(poses[np.argsort(cost)]), x, _CANDIDATES)
 
 
@@ -155,21 +148,19 @@ def _distinct(
     return kept
 
 
-def _refined(
-    pose: NDArray[np.float64], x: NDArray[np.float64], seen: NDArray[np.float64], sdd: float, tolerance: float
-) -> _Fit:
+def _refined(pose: NDArray[np.float64], x: NDArray[np.float64], seen: NDArray[np.float64], sdd: float) -> _Fit:
     """The pose fitted to all pairs with little trust in far ones, then to those within the tolerance."""
     pose = _fitted(pose, x, seen, sdd, "cauchy")
     before = np.zeros(len(x), dtype=bool)
     for _ in range(5):
-        inliers = np.linalg.norm(_projected(pose, x, sdd) - seen, axis=1) <= tolerance
+        inliers = np.linalg.norm(_projected(pose, x, sdd) - seen, axis=1) <= TOLERANCE_MM
         if inliers.sum() < _LEAST or (inliers == before).all():
             break
         pose, before = _fitted(pose, x[inliers], seen[inliers], sdd, "soft_l1"), inliers
     distance = np.linalg.norm(_projected(pose, x, sdd) - seen, axis=1)
     if (_in_camera(pose, x)[:, 2] <= 0).any():
         return _Fit(pose, np.zeros(len(x), dtype=bool), np.inf)
-    return _Fit(pose, distance <= tolerance, float((np.minimum(distance, tolerance) ** 2).sum()))
+    return _Fit(pose, distance <= TOLERANCE_MM, float((np.minimum(distance, TOLERANCE_MM) ** 2).sum()))
 
 
 def _fitted(
@@ -201,9 +192,9 @@ def _projected(poses: NDArray[np.float64], x: NDArray[np.float64], sdd: float) -
     return sdd * q[..., :2] / np.maximum(q[..., 2:], 1.0)
 
 
-def _unexplained(fits: list[_Fit], needed: int, count: int, tolerance: float) -> str:
+def _unexplained(fits: list[_Fit], needed: int, count: int) -> str:
     most = max((int(fit.inliers.sum()) for fit in fits), default=0)
     return (
-        f"No pose explains these landmarks: at most {most} of {count} pairs fit within {tolerance:g} mm on the detector, and "
+        f"No pose explains these landmarks: at most {most} of {count} pairs fit within {TOLERANCE_MM:g} mm on the detector, and "
         f"{needed} must. Check that each mark on the X-ray is the same landmark as its point, and the X-ray's geometry."
     )

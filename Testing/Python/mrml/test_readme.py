@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -9,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from Testing.Python.mrml.phantom import phantom_ct, phantom_labels
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.evaluation.metrics import mtre
 from XVRegistrationLib.geometry.camera import Intrinsics, project
-from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
-from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volume import read_volume, write_volume
 from XVRegistrationLib.jobs.train_patient import start_patient
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
@@ -45,12 +44,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ct = phantom_ct()
     for name, array in (("CT", ct.array), ("LABELS", np.minimum(phantom_labels().array, 1))):
-        image = sitk.GetImageFromArray(array)
-        lps = ras_to_lps(ct.ijk_to_ras)
-        image.SetSpacing(ct.spacing.tolist())
-        image.SetDirection((lps[:3, :3] / ct.spacing).ravel().tolist())
-        image.SetOrigin(lps[:3, 3].tolist())
-        sitk.WriteImage(image, f"{name}.nii.gz")
+        write_volume(f"{name}.nii.gz", dataclasses.replace(ct, array=array))
     expose("XRAY.dcm", ct, first_pose(ct))
     return tmp_path
 

@@ -194,7 +194,7 @@ def test_an_xray_with_angles_starts_at_the_pose_that_its_header_states(session, 
     session.parameters.useBank = session.parameters.useNetwork = False
     session.register()
     session.wait(TIMEOUT)
-    assert [s["kind"] for s in read_registration(node)["starts"]] == ["header"]
+    assert [s["kind"] for s in read_registration(node)["starts"]] == ["header", "header, shifted"]
 
 
 def test_registering_is_cancelled_and_the_pose_stays(session, files):

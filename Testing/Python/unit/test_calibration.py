@@ -46,7 +46,7 @@ def test_the_fit_is_the_optimum_of_its_own_loss():
     from scipy.optimize import check_grad
 
     values, wrong, _ = drawn(400, 1)
-    table = fit_table(values, NAMES, wrong, l2=2.0)
+    table = fit_table(values, NAMES, wrong)
     standard = np.column_stack(
         [(values[:, i] - table["weights"][n]["mean"]) / table["weights"][n]["sd"] for i, n in enumerate(NAMES)]
     ).clip(-3, 3)
@@ -54,11 +54,11 @@ def test_the_fit_is_the_optimum_of_its_own_loss():
 
     def loss(w):
         z = w[0] + standard @ w[1:]
-        return np.logaddexp(0, np.where(wrong, -z, z)).sum() + w[1:] @ w[1:]
+        return np.logaddexp(0, np.where(wrong, -z, z)).sum() + 0.5 * w[1:] @ w[1:]
 
     def slope(w):
         residual = 1 / (1 + np.exp(-(w[0] + standard @ w[1:]))) - wrong
-        return np.concatenate([[residual.sum()], standard.T @ residual + 2 * w[1:]])
+        return np.concatenate([[residual.sum()], standard.T @ residual + w[1:]])
 
     assert check_grad(loss, slope, w) < 1e-2
     at = slope(w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,10 +16,10 @@ import pytest
 import SimpleITK as sitk
 
 from XVRegistrationLib.cli.main import main
-from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid, point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.rendering.render import render
@@ -34,15 +35,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def ct(phantom, folder) -> Path:
-    image = sitk.GetImageFromArray(phantom.array)
-    lps = ras_to_lps(phantom.ijk_to_ras)
-    image.SetSpacing(phantom.spacing.tolist())
-    image.SetDirection((lps[:3, :3] / phantom.spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, folder / "ct.nii.gz")
-    labels = sitk.GetImageFromArray((phantom.array > 300).astype(np.uint8))
-    labels.CopyInformation(image)
-    sitk.WriteImage(labels, folder / "labels.nii.gz")
+    write_volume(folder / "ct.nii.gz", phantom)
+    write_volume(folder / "labels.nii.gz", dataclasses.replace(phantom, array=(phantom.array > 300).astype(np.uint8)))
     (folder / "names.csv").write_text("id,structure\n1,bone\n")
     return folder / "ct.nii.gz"
 

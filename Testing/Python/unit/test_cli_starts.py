@@ -13,11 +13,10 @@ import SimpleITK as sitk
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.camera import Intrinsics, project
-from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, point_distance, transform_points
 from XVRegistrationLib.geometry.views import PoseRange, preset_pose
 from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
-from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volume import read_volume, write_volume
 from XVRegistrationLib.registration.model import prepare_model, save_model
 from XVRegistrationLib.rendering.render import render
 
@@ -42,12 +41,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def model(phantom, folder) -> PatientModel:
     """A bank of frontal views, in folder/model."""
-    image = sitk.GetImageFromArray(phantom.array)
-    lps = ras_to_lps(phantom.ijk_to_ras)
-    image.SetSpacing(phantom.spacing.tolist())
-    image.SetDirection((lps[:3, :3] / phantom.spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, folder / "ct.nii.gz")
+    write_volume(folder / "ct.nii.gz", phantom)
     made = prepare_model(
         read_volume(folder / "ct.nii.gz"), CAMERA, sod=SOD, pose_range=PoseRange((9, 9, 9), (15, 15, 15)), bank_size=256
     )
@@ -207,6 +201,18 @@ def test_frames_of_a_run_start_from_the_last_one(model, folder, points, tmp_path
     assert [results[f"frame{i}"]["winner"] for i in range(3)] == ["bank", "last frame", "last frame"]
 
 
+def test_what_is_known_beforehand_holds_for_every_frame_of_a_run(model, folder, tmp_path):
+    steps = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8)]
+    files = [expose(model, tmp_path / f"frame{i}.dcm", pose) for i, pose in enumerate(steps)]
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((120, 128), 255, np.uint8)), tmp_path / "mask.png")
+    locked = transform_points(invert(steps[0]), model.view.isocenter)[2] + 7
+    known = ["--depth", locked, 0, "--surroundings", "--mask", tmp_path / "mask.png"]
+    results = register(folder, tmp_path / "out", *files, "--series", *known)
+    for result in results.values():
+        assert transform_points(invert(result["pose"]), model.view.isocenter)[2] == pytest.approx(locked, abs=0.5)
+        assert "not calibrated" in result["trust"]["reason"]
+
+
 MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40,60"])
 
 
@@ -214,7 +220,6 @@ MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40
     ("arguments", "reason"),
     [
         (["--series", "--relative", "{f}/cameras.json"], "use one of them"),
-        (["--series", "--mask", "{f}/mask.png", "--surroundings"], "--series cannot be used with --mask and --surroundings"),
         (["--landmarks", "{f}/few.csv"], "register that one by itself"),
         (["--start", "{f}/pose.json"], "the pose of one X-ray"),
         (["--start", "{f}/pose.json", "--series", "--preset", "AP"], "leave out --preset"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ pytest.importorskip("h5py")
 
 import h5py
 
+from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation import dataset_cases
 from XVRegistrationLib.evaluation.dataset_cases import DatasetCase, Search, evaluate_cases
 from XVRegistrationLib.evaluation.deepfluoro import SEARCH, deepfluoro_cases
 from XVRegistrationLib.evaluation.ljubljana import ljubljana_cases
@@ -20,7 +23,6 @@ from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.cameras_of_others import (
     camera_from_matrices,
     cropped,
-    opencv_matrices,
     parse_mayacam,
     turned,
 )
@@ -70,7 +72,9 @@ def test_our_camera_survives_a_journey_through_opencv(mirrored: bool) -> None:
     camera = Intrinsics(1100.0, (0.3, 0.35), (301.2, 188.7), (640, 400), mirrored)
     pose = random_rigid(rng, (5.0, -700.0, 30.0))
     seen = transform_points(pose, (0.0, 0.0, 700.0))
-    k, e = opencv_matrices(camera, pose)
+    k, e = camera.matrix, invert(pose)
+    if mirrored:  # OpenCV knows no mirrored images: its x axis runs the other way
+        k = np.array([[-1.0, 0, camera.size[0] - 1], [0, 1, 0], [0, 0, 1]]) @ k
     points = transform_points(pose, rng.uniform(-50, 50, (20, 3)) + np.array([0, 0, 700]))
     assert np.abs(pixels_of(k, e, points) - project(points, pose, camera)).max() < 1e-9
     again, pose_again = camera_from_matrices(k, e, camera.size, seen, camera.spacing[0])
@@ -284,8 +288,8 @@ def test_cases_are_registered_without_their_reference_and_the_table_goes_on(
     ]
     search = Search(700.0, PoseRange((10.0, 10.0, 10.0), (15.0, 15.0, 15.0)), 256)
     done: list[str] = []
-    evaluate_cases(cases[:2], search, tmp_path / "out", progress=done.append)
-    summary = evaluate_cases(cases, search, tmp_path / "out", go_on=True, progress=done.append)
+    evaluate_cases(cases[:2], search, tmp_path / "out", "these", progress=done.append)
+    summary = evaluate_cases(cases, search, tmp_path / "out", "these", progress=done.append)
     assert done == ["good", "wrong", "blank"]
     rows = {row.name: row for row in read_rows(tmp_path / "out" / "results.csv")}
     assert rows["good"].mtre_mm < 1
@@ -294,12 +298,40 @@ def test_cases_are_registered_without_their_reference_and_the_table_goes_on(
     assert rows["blank"].reason
     assert summary.cases == 3
     assert (tmp_path / "out" / "summary.json").is_file()
+    # Rows of other data, or of another search, are none of these.
+    evaluate_cases(cases[2:], search, tmp_path / "out", "others", progress=done.append)
+    evaluate_cases(cases[2:], dataclasses.replace(search, sod=710.0), tmp_path / "out", "others", progress=done.append)
+    evaluate_cases(cases[2:], dataclasses.replace(search, sod=710.0), tmp_path / "out", "others", progress=done.append)
+    assert done[3:] == ["blank", "blank"]
+    assert [row.name for row in read_rows(tmp_path / "out" / "results.csv")] == ["blank"]
+
+
+def test_the_command_goes_on_with_a_data_set_unless_it_is_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ljubljana(tmp_path / "ljubljana.h5")
+    done: list[str] = []
+
+    def register(model: object, xray: Xray, sources: object) -> NoReturn:
+        done.append(xray.name)
+        raise InputError("Nothing was tried.")
+
+    monkeypatch.setattr(dataset_cases, "build_bank", lambda *_: None)
+    monkeypatch.setattr(dataset_cases, "register_xray", register)
+    command = ["evaluate", "--ljubljana", str(tmp_path), "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    both = ["subject01-ap"] * 2 + ["subject01-lat"] * 2  # each from two nominal views
+    assert done == both
+    assert main(command) == 0
+    assert done == both
+    assert main([*command, "--fresh"]) == 0
+    assert done == both * 2
 
 
 def test_an_evaluation_without_cases_is_refused(tmp_path: Path) -> None:
     none: list[DatasetCase] = []
     with pytest.raises(InputError, match="no case"):
-        evaluate_cases(none, SEARCH, tmp_path / "out")
+        evaluate_cases(none, SEARCH, tmp_path / "out", "none")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        evaluate_cases(none, SEARCH, tmp_path / "file")
+        evaluate_cases(none, SEARCH, tmp_path / "file", "none")

@@ -202,6 +202,16 @@ def test_a_given_start_is_refined_and_competes_by_name(engine, prepared, image, 
     assert found.winner == "current"
     assert {s.kind for s in found.starts} == {"current", "preset"}
     assert point_distance(found.pose, true_pose, phantom.center[None]) < 1.0
+    angles = true_pose.copy()
+    angles[:3, 3] += 25.0 * true_pose[:3, 0]
+    stated = ask_to_register(
+        engine, prepared[0], image, camera, sources=[], starts={"header": angles.tolist()}, by_angles=["header"]
+    )
+    found = Registration.from_dict(engine.wait(stated, PATIENCE).fields)
+    header, onto = found.starts
+    assert (header.kind, onto.kind) == ("header", "header, shifted")
+    np.testing.assert_allclose(header.pose, angles, atol=1e-9)
+    assert point_distance(onto.pose, true_pose, phantom.center[None]) < 12.5
     broken = ask_to_register(engine, prepared[0], image, camera, sources=[], starts={"current": (2 * near).tolist()})
     with pytest.raises(InputError, match="start 'current' is not a rigid"):
         engine.wait(broken, PATIENCE)

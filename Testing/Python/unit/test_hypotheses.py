@@ -35,6 +35,7 @@ from XVRegistrationLib.registration.hypotheses import (
     propose,
     shifted,
     similarities,
+    with_shifted,
 )
 from XVRegistrationLib.registration.model import PatientModel
 from XVRegistrationLib.rendering.grid import density_grid
@@ -214,6 +215,18 @@ def test_a_hypothesis_is_shifted_in_its_images_plane_to_where_the_xray_shows_the
         offset = (invert(truth) @ found.poses[index])[:3, 3]
         assert (np.abs(offset[:2]) <= 1.01 * footprint).all()
         assert offset[2] == pytest.approx(0, abs=1e-9)
+
+
+def test_only_starts_by_angles_have_a_shifted_copy(model):
+    truth = model.view.pose @ translation([20.0, -12.0, 0.0])
+    xray = line_integrals(model, truth)
+    found = with_shifted(model, xray, {"header": model.view.pose, "mine": truth}, ["header", "absent"])
+    assert list(found) == ["header", "header, shifted", "mine"]
+    np.testing.assert_array_equal(found["header"], model.view.pose)
+    far, near = (np.linalg.norm((invert(truth) @ found[name])[:2, 3]) for name in ("header", "header, shifted"))
+    assert near < far / 2
+    with pytest.raises(InputError, match="start 'mine'"):
+        with_shifted(model, xray, {"mine": 2 * np.eye(4)}, [])
 
 
 def test_each_source_proposes_its_share_the_starts_given_first(model):

@@ -14,12 +14,11 @@ from unittest import mock
 import numpy as np
 import psutil
 import pytest
-import SimpleITK as sitk
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.conventions import ras_to_lps
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
 from XVRegistrationLib.jobs.train_patient import start_patient
@@ -87,12 +86,7 @@ def _weights(model: Path, volume) -> list[torch.Tensor]:
 
 
 def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, phantom, tmp_path):
-    image = sitk.GetImageFromArray(phantom.array)
-    lps = ras_to_lps(phantom.ijk_to_ras)
-    image.SetSpacing(phantom.spacing.tolist())
-    image.SetDirection((lps[:3, :3] / phantom.spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, tmp_path / "ct.nii.gz")
+    write_volume(tmp_path / "ct.nii.gz", phantom)
     command = [sys.executable, "-m", "XVRegistrationLib.cli.main", "train", "ct.nii.gz", "-o", "model"]
     subprocess.run(
         [*command, "--resume", "--background", "--minutes", "0.04"],

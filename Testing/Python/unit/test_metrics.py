@@ -16,7 +16,6 @@ from XVRegistrationLib.evaluation.metrics import (
     mpd,
     mrpd,
     mtre,
-    pose_error,
     wilson_interval,
     xvr_mtre,
 )
@@ -54,14 +53,6 @@ def test_a_shift_across_is_magnified_on_the_detector_and_one_in_depth_hardly_see
     assert mpd(moved(translation((3, 4, 0))), TRUE, intrinsics, [point]) == pytest.approx(10.0)
     assert mpd(moved(translation((0, 0, 20))), TRUE, intrinsics, [point]) == pytest.approx(0.0, abs=1e-9)
     assert mpd(moved(translation((0, 0, -600))), TRUE, intrinsics, [point]) == float("inf")
-
-
-def test_a_pose_error_is_split_into_rotation_in_plane_and_depth() -> None:
-    motion = increment([3, 4, -7, 0, np.radians(2), 0], invert(TRUE)[:3] @ [*POINTS.mean(axis=0), 1])
-    error = pose_error(moved(motion), TRUE, POINTS)
-    assert error.rotation_deg == pytest.approx(2.0)
-    assert error.in_plane_mm == pytest.approx(5.0)
-    assert error.depth_mm == pytest.approx(-7.0)
 
 
 def test_farthest_points_of_a_box_begin_with_opposite_corners() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,9 @@ pytest.importorskip("nanodrr")
 
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation import run_folder
 from XVRegistrationLib.evaluation.curves import write_curves
-from XVRegistrationLib.evaluation.measures import CaseRow, inside_ellipses, read_rows, write_rows
+from XVRegistrationLib.evaluation.measures import CaseRow, ellipse_radii, read_rows, write_rows
 from XVRegistrationLib.evaluation.patients import structure_points
 from XVRegistrationLib.evaluation.protocol import (
     SHIPPED,
@@ -25,6 +27,7 @@ from XVRegistrationLib.evaluation.protocol import (
     with_volume,
 )
 from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
+from XVRegistrationLib.evaluation.run_folder import code_fingerprint
 from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
 from XVRegistrationLib.evaluation.simulation import ExposureRange, draw_detector
 from XVRegistrationLib.evaluation.summary import summarize_rows, table
@@ -33,6 +36,7 @@ from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import LabelMap, read_volume, write_volume
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.resources import PACKAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,6 +181,28 @@ def test_a_changed_protocol_or_volume_never_meets_the_xrays_of_another(protocol:
     assert len({mark, *others}) == 7
 
 
+def test_xrays_are_made_anew_by_changed_code_that_makes_them(
+    protocol: Protocol, phantom: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, code = xrays_fingerprint(protocol, phantom), code_fingerprint()
+    copy = tmp_path / "library"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("Resources", "__pycache__"))
+    monkeypatch.setattr(run_folder, "PACKAGE", copy)
+    assert (xrays_fingerprint(protocol, phantom), code_fingerprint()) == (mark, code)
+
+    def change(name: str) -> None:
+        (copy / name).write_text((copy / name).read_text() + "# changed\n")
+
+    change("registration/register.py")
+    assert xrays_fingerprint(protocol, phantom) == mark
+    assert code_fingerprint() != code
+    seen = {mark}
+    for name in ("simulation", "vessels", "patients", "protocol_xrays"):
+        change(f"evaluation/{name}.py")
+        seen.add(xrays_fingerprint(protocol, phantom))
+    assert len(seen) == 5
+
+
 def test_poses_see_as_much_of_the_body_as_the_protocol_asks(
     protocol: Protocol, phantom: Volume, tmp_path: Path
 ) -> None:
@@ -319,8 +345,8 @@ def test_a_share_of_95_percent_of_gaussian_errors_lies_in_their_ellipses() -> No
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     offsets = np.stack([c * local[:, 0] - s * local[:, 1], s * local[:, 0] + c * local[:, 1]], axis=1)
     axes = np.broadcast_to(np.sqrt(5.991) * sigma, offsets.shape)  # chi-squared, two degrees of freedom
-    assert inside_ellipses(offsets, axes, angle).mean() == pytest.approx(0.95, abs=0.006)
-    assert inside_ellipses(offsets, axes, angle + 90).mean() < 0.7
+    assert (ellipse_radii(offsets, axes, angle) <= 1).mean() == pytest.approx(0.95, abs=0.006)
+    assert (ellipse_radii(offsets, axes, angle + 90) <= 1).mean() < 0.7
 
 
 def test_the_summary_counts_what_is_wrong_and_believed() -> None:

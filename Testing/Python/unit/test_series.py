@@ -8,11 +8,13 @@ import pytest
 from Testing.Python.unit.exposures import expose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.geometry.rigid import increment, point_distance
+from XVRegistrationLib.geometry.rigid import increment, invert, point_distance, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.model import prepare_model
-from XVRegistrationLib.registration.series import LAST, register_series
+from XVRegistrationLib.registration.objective import DepthPrior
+from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.series import FROM_FRAME_TO_FRAME, LAST, register_series
 
 CAMERA = Intrinsics(1020.0, (4.0, 4.4), (49.0, 44.0), (96, 90))
 
@@ -51,7 +53,7 @@ def test_frames_are_followed_over_a_jump_and_a_frame_without_content(model, pose
     for i in (0, 1, 3, 4, 5):
         assert found[i].verdict != "failed"
         assert point_distance(found[i].pose, poses[i], points) < 2.0, i
-    assert found[2].verdict != "converged"
+    assert found[2].verdict == "failed"
     assert found[0].winner == "bank"
     assert [found[i].winner for i in (1, 3, 5)] == [LAST] * 3  # what failed was not started from
 
@@ -63,6 +65,34 @@ def test_a_blank_frame_costs_only_itself(model, frames, poses, points):
     assert len(found) == 3
     assert found[1].verdict == "failed"
     assert point_distance(found[2].pose, poses[1], points) < 2.0
+
+
+def test_a_frame_that_is_started_anew_counts_both_tries(model, points):
+    """From one end of the bank's range to the other: too far to be followed."""
+    ends = np.array([[18, -18, -18, 0.2, -0.2, 0.2], [-18, 18, 18, -0.2, 0.2, -0.2]])
+    truth = increment(ends, model.view.isocenter) @ model.view.pose
+    frames = [expose(model.pyramid.finest, t, CAMERA, i, gamma=1.0) for i, t in enumerate(truth)]
+    followed, jumped = register_series(model, frames)
+    from_last = register_xray(model, frames[1], (), {LAST: followed.pose}, scatter=FROM_FRAME_TO_FRAME)
+    anew = register_xray(model, frames[1])
+    assert from_last.verdict == "failed"
+    assert jumped.winner == anew.winner == "bank"
+    assert point_distance(jumped.pose, truth[1], points) < 2.0
+    assert jumped.renders == from_last.renders + anew.renders
+
+
+def test_what_is_known_of_frames_holds_for_each(model, frames, poses, points):
+    depths = [transform_points(invert(t), model.view.isocenter)[2] for t in poses[:2]]
+    locked = DepthPrior(float(np.mean(depths)) + 8, 0.0)
+    for frame in register_series(model, frames[:2], depth=locked, surroundings=True):
+        assert transform_points(invert(frame.pose), model.view.isocenter)[2] == pytest.approx(locked.depth_mm, abs=0.5)
+        assert "not calibrated" in frame.trust.reason
+    nothing = np.zeros(CAMERA.size[::-1], dtype=bool)
+    _, masked = register_series(model, frames[:2], masks=[None, nothing])
+    assert masked.verdict == "failed"
+    assert "The mask of frame 1" in masked.trust.reason
+    with pytest.raises(InputError, match="1 masks for 2 frames"):
+        register_series(model, frames[:2], masks=[None])
 
 
 def test_a_start_serves_the_first_frame_and_an_exception_ends_the_run(model, frames, poses, points):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation import wrist as wrist_evaluation
+from XVRegistrationLib.evaluation.measures import read_rows
+from XVRegistrationLib.evaluation.wrist import evaluate_wrist
 from XVRegistrationLib.evaluation.wrist_data import read_wrist
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import invert, rigid, rotation_from_vector, transform_points
+from XVRegistrationLib.registration.model import prepare_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,3 +119,48 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "xr_calib_wrist_cam02.txt").unlink()
     with pytest.raises(InputError, match=r"holds no xr_calib_\*cam02\.txt"):
         read_wrist(tmp_path)
+
+
+def test_an_evaluation_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are kept while starts and data are the same; registrations are only counted here."""
+    data, output, done = tmp_path / "data", tmp_path / "out", []
+    data.mkdir()
+    Folder(data)
+
+    def register(*_: object, **__: object) -> NoReturn:
+        done.append(1)
+        raise InputError("Nothing was tried.")
+
+    monkeypatch.setattr(wrist_evaluation, "register_views", register)
+    monkeypatch.setattr(wrist_evaluation, "register_xray", register)
+    bank_of_two = functools.partial(prepare_model, bank_size=2)
+    monkeypatch.setattr(wrist_evaluation, "prepare_model", bank_of_two)
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def end(way: str, at: int, starts: int) -> None:
+        if (way, at) == (wrist_evaluation.FIRST, 1):
+            raise Stop
+
+    with pytest.raises(Stop):
+        evaluate_wrist(data, output, starts=2, progress=end)
+    assert len(done) == 3
+    ways = evaluate_wrist(data, output, starts=2)
+    assert len(done) == 6
+    assert {way: s.cases for way, s in ways.items()} == {
+        wrist_evaluation.TWO_VIEWS: 2,
+        wrist_evaluation.FIRST: 2,
+        wrist_evaluation.SECOND: 2,
+    }
+    assert [row.name for row in read_rows(output / "camera-1" / "results.csv")] == ["camera 1 00", "camera 1 01"]
+    evaluate_wrist(data, output, starts=2)
+    assert len(done) == 6
+    evaluate_wrist(data, output, starts=2, fresh=True)
+    assert len(done) == 12
+    evaluate_wrist(data, output, starts=1)  # other starts: they are drawn together
+    assert len(done) == 15
+    reference = data / "reference_pose.json"
+    reference.write_text(reference.read_text() + "\n")
+    evaluate_wrist(data, output, starts=1)
+    assert len(done) == 18
