@@ -16,16 +16,15 @@ from XVRegistrationLib.evaluation.measures import ellipse_radii, seen_at_both
 from XVRegistrationLib.evaluation.rates import Rate
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
+from XVRegistrationLib.registration.verdict import BEYOND, probability_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.registration.result import Registration
 
-CUT_OFF = 3.0
-"""Standard deviations beyond which evidence says no more, as in registration/verdict.py."""
 MOST_WRONG = 0.005
 """Of the X-rays called converged, the largest share that may be wrong."""
 SURELY_WRONG = 0.8
@@ -54,7 +53,7 @@ def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike) -> di
 
     values, bad = _checked(evidence, names, wrong)
     mean, sd = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-9)
-    standard = np.clip((values - mean) / sd, -CUT_OFF, CUT_OFF)
+    standard = np.clip((values - mean) / sd, -BEYOND, BEYOND)
     design = np.column_stack([np.ones(len(values)), standard])
     sign = np.where(bad, 1.0, -1.0)
     prior = np.array([0.0] + [1.0] * len(names))
@@ -75,17 +74,6 @@ def fit_table(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike) -> di
     return {"bias": float(found.x[0]), "weights": weights}
 
 
-def probabilities(table: Mapping[str, Any], evidence: ArrayLike, names: Sequence[str]) -> NDArray[np.float64]:
-    """Probabilities (N,) that poses with evidence (N, E) are wrong, as registration/verdict.py computes them."""
-    values = np.asarray(evidence, dtype=np.float64)
-    total = np.full(len(values), float(table["bias"]))
-    for i, name in enumerate(names):
-        w = table["weights"][name]
-        total += w["weight"] * np.clip((values[:, i] - w["mean"]) / w["sd"], -CUT_OFF, CUT_OFF)
-    result: NDArray[np.float64] = 1 / (1 + np.exp(-total))
-    return result
-
-
 def left_out(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64]:
     """Probabilities (N,), those of each group by a fit to all other groups. InputError for a single group."""
     values, bad = _checked(evidence, names, wrong)
@@ -96,7 +84,7 @@ def left_out(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups
     for group in sorted(set(groups)):
         inside = of == group
         table = fit_table(values[~inside], names, bad[~inside])
-        result[inside] = probabilities(table, values[inside], names)
+        result[inside] = probability_of(table, dict(zip(names, values[inside].T, strict=True)))
     return result
 
 

@@ -60,10 +60,10 @@ def register_xray(
     """
     about = scatter or (STRUCTURE_SCATTER if surroundings else SCATTER)
     first = _attempt(model, xray, sources, starts, progress, mask, surroundings, depth, about)
-    if surroundings or first.verdict == "converged" or "bank" not in sources or set(sources) == set(ALL_SOURCES):
+    untried = [source for source in ALL_SOURCES if source not in sources]
+    if surroundings or first.verdict == "converged" or "bank" not in sources or not untried:
         return first
-    given = {_AGAIN: first.pose, **(starts or {})}
-    second = _attempt(model, xray, ALL_SOURCES, given, progress, mask, surroundings, depth, about)
+    second = _attempt(model, xray, untried, {_AGAIN: first.pose}, progress, mask, surroundings, depth, about)
     return _better(first, second)
 
 

@@ -45,7 +45,7 @@ class Stage:
     stop_at_mm: float = 0.0
     """... or moves it by less than this."""
     damping: float = 1e-2
-    """Marquardt's first; small where the start is near, so that narrow valleys, of depth and scatter, are walked along."""
+    """Marquardt's first; small where the start is near enough for Gauss-Newton's own steps."""
 
 
 _FINISH = (
@@ -53,14 +53,14 @@ _FINISH = (
     Stage(256, Similarity((12,), robust=0.3), 3, 1, True, 2.0, 6.0, stop_at_gain=0.0, stop_at_mm=0.1, damping=1e-6),
 )
 STAGES = (
-    Stage(48, Similarity((0,)), 6, 3, margin_mm=30.0, stop_at_gain=1e-2, damping=1e-3),
-    Stage(64, Similarity((0, 16)), 10, 1, margin_mm=20.0, damping=1e-4),
+    Stage(48, Similarity((0,)), 6, 3, margin_mm=30.0, stop_at_gain=1e-2, stop_at_mm=1.0, damping=1e-5),
+    Stage(64, Similarity((0, 16)), 10, 1, margin_mm=20.0, stop_at_mm=0.5, damping=1e-5),
     *_FINISH,
 )
 """From coarse to fine, for a few hypotheses."""
 MANY_STAGES = (
     Stage(32, Similarity((0,)), 5, 8, margin_mm=40.0, stop_at_gain=1e-2, damping=1e-3),
-    Stage(64, Similarity((0, 16)), 10, 2, margin_mm=20.0, damping=1e-4),
+    Stage(64, Similarity((0, 16)), 10, 2, margin_mm=20.0, stop_at_mm=0.5, damping=1e-5),
     *_FINISH,
 )
 """For dozens of hypotheses."""

@@ -14,12 +14,15 @@ from XVRegistrationLib.registration.uncertainty import camera_covariance, weakes
 from XVRegistrationLib.resources import resource
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.registration.stages import Finished
 
 _REACH_MM = 50.0  # from the pivot: where the spread and the movement of a pose are looked at
-_BEYOND = 3.0  # standardised evidence is cut off here: far outside of what was calibrated, more says no more
+BEYOND = 3.0
+"""Standardised evidence is cut off here: far outside of what was calibrated, more says no more."""
 
 
 def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64], structure: int = 0) -> dict[str, float]:
@@ -48,8 +51,7 @@ def trust_in(
     Nothing is calibrated for X-rays that show more than the volume (`surroundings`): there it is "check" at best.
     """
     table = calibration()
-    parts = {name: _contribution(table, name, value) for name, value in evidence.items() if name in table["weights"]}
-    probability = float(1 / (1 + np.exp(-(table["bias"] + sum(parts.values())))))
+    probability = float(probability_of(table, evidence))
     if surroundings:
         return Trust("check", probability, _NOT_CALIBRATED, weakest_freedom(spread, pose))
     verdict: Verdict = "check"
@@ -57,7 +59,7 @@ def trust_in(
         verdict = "converged"
     elif probability >= table["failed_above"]:
         verdict = "failed"
-    worst = max(parts, key=lambda name: parts[name])
+    worst = max(table["weights"], key=lambda name: float(contribution(table, name, evidence[name])))
     return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(spread, pose))
 
 
@@ -68,10 +70,19 @@ def calibration() -> dict[str, Any]:
     return table
 
 
-def _contribution(table: dict[str, Any], name: str, value: float) -> float:
+def probability_of(table: Mapping[str, Any], evidence: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+    """Probability that a pose is wrong, of the shape that each piece of `evidence` has: a logistic model's, by its `table`."""
+    total = table["bias"] + sum(contribution(table, name, evidence[name]) for name in table["weights"])
+    probability: NDArray[np.float64] = 1 / (1 + np.exp(-np.asarray(total, dtype=np.float64)))
+    return probability
+
+
+def contribution(table: Mapping[str, Any], name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """What evidence of one kind adds to the logit: its weight times its standardised value, within `BEYOND`."""
     w = table["weights"][name]
-    standard = np.clip((value - w["mean"]) / w["sd"], -_BEYOND, _BEYOND)
-    return float(w["weight"] * standard)
+    standard = np.clip((np.asarray(value, dtype=np.float64) - w["mean"]) / w["sd"], -BEYOND, BEYOND)
+    added: NDArray[np.float64] = w["weight"] * standard
+    return added
 
 
 _NOT_CALIBRATED = "Look at the overlay: verdicts are not calibrated for X-rays that show more than the volume."

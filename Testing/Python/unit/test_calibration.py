@@ -14,16 +14,20 @@ from XVRegistrationLib.evaluation.verdict_fit import (
     inflation_factor,
     left_out,
     point_radii,
-    probabilities,
 )
 from XVRegistrationLib.geometry.camera import Intrinsics, pixel_to_camera
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.registration.result import Registration, Spread
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
-from XVRegistrationLib.registration.verdict import calibration, trust_in
+from XVRegistrationLib.registration.verdict import calibration, probability_of, trust_in
 
 NAMES = ("cost", "spread", "noise")
+
+
+def probabilities(table, values, names):
+    """Of poses with evidence (N, E), in the order of its names."""
+    return probability_of(table, dict(zip(names, values.T, strict=True)))
 
 
 def drawn(n: int = 20_000, seed: int = 0):
@@ -84,14 +88,16 @@ def test_evidence_that_parts_right_from_wrong_gives_finite_weights():
     assert p[-1] > 0.9
 
 
-def test_verdicts_compute_the_same_probability():
+def test_verdicts_state_the_probability_of_the_table():
     table = calibration()
     names = list(table["weights"])
     rng = np.random.default_rng(3)
     values = np.array([[w["mean"] + 5 * w["sd"] * rng.normal() for w in table["weights"].values()] for _ in range(20)])
     spread = Spread(np.zeros(3), np.eye(6), np.zeros((6, 6)))
     said = [trust_in(dict(zip(names, row, strict=True)), spread, np.eye(4)).probability for row in values]
-    np.testing.assert_allclose(probabilities(table, values, names), said, rtol=1e-9)
+    weights = np.array([[w["mean"], w["sd"], w["weight"]] for w in table["weights"].values()]).T
+    total = table["bias"] + (((values - weights[0]) / weights[1]).clip(-3, 3) * weights[2]).sum(axis=1)
+    np.testing.assert_allclose(said, 1 / (1 + np.exp(-total)), rtol=1e-9)
 
 
 def test_no_pose_is_predicted_by_a_fit_that_saw_its_group():
