@@ -29,6 +29,8 @@ MOST_WRONG = 0.005
 """Of the X-rays called converged, the largest share that may be wrong."""
 SURELY_WRONG = 0.8
 """Of those called failed, the least share that is wrong."""
+MOST_DOUBT, LEAST_DOUBT = 0.3, 0.7
+"""Whatever the calibration's X-rays allow: what is more probably wrong than this is not called converged, and what is less, not failed."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ def left_out(evidence: ArrayLike, names: Sequence[str], wrong: ArrayLike, groups
 def choose_thresholds(probability: ArrayLike, wrong: ArrayLike) -> Thresholds:
     """Thresholds for probabilities (N,) of poses of which some are wrong.
 
-    `converged_below` is the largest of the probabilities up to which at most 0.5 % are wrong (0 where there is none),
-    `failed_above` the smallest above it from which more than 80 % are (1 where there is none).
+    `converged_below` is the largest of the probabilities, and of 0.3, up to which at most 0.5 % are wrong (0 where there is
+    none), `failed_above` the smallest from 0.7 on from which more than 80 % are (1 where there is none).
     """
     p, bad = np.asarray(probability, dtype=np.float64), np.asarray(wrong, dtype=bool)
     levels = np.unique(p)
-    accepted = [float(t) for t in levels if bad[p <= t].mean() <= MOST_WRONG]
+    accepted = [float(t) for t in levels if t <= MOST_DOUBT and bad[p <= t].mean() <= MOST_WRONG]
     below = max(accepted, default=0.0)
-    refused = [float(t) for t in levels if t > below and bad[p >= t].mean() > SURELY_WRONG]
+    refused = [float(t) for t in levels if t >= LEAST_DOUBT and bad[p >= t].mean() > SURELY_WRONG]
     above = min(refused, default=1.0)
     converged = p <= below
     return Thresholds(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import point_distance
+from XVRegistrationLib.registration.covariance import INFLATION
 from XVRegistrationLib.registration.result import Spread, Trust, Verdict
 from XVRegistrationLib.registration.uncertainty import camera_covariance, weakest_freedom
 from XVRegistrationLib.resources import resource
@@ -35,7 +36,7 @@ def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64], st
     return {
         "cost": float(np.log(max(found.cost, 1e-6))),
         "coarse cost": float(np.log(max(coarse_cost, 1e-6))),
-        "spread": float(np.log(in_plane)),
+        "spread": float(np.log(in_plane / INFLATION)),
         "unsettled": float(np.log(point_distance(found.trace[-2][0][structure], pose, corners) + 1e-2))
         if len(found.trace) > 1
         else 0.0,

@@ -7,6 +7,8 @@ import pytest
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.verdict_fit import (
+    LEAST_DOUBT,
+    MOST_DOUBT,
     MOST_WRONG,
     SURELY_WRONG,
     choose_thresholds,
@@ -123,12 +125,17 @@ def test_thresholds_are_the_widest_that_keep_their_promise():
     assert wrong[converged].mean() <= MOST_WRONG
     assert wrong[failed].mean() > SURELY_WRONG
     assert found.converged_below < found.failed_above
-    assert all(wrong[p <= t].mean() > MOST_WRONG for t in p if t > found.converged_below)
-    between = [t for t in p if found.converged_below < t < found.failed_above]
-    assert all(wrong[p >= t].mean() <= SURELY_WRONG for t in between)
+    assert all(wrong[p <= t].mean() > MOST_WRONG for t in p if found.converged_below < t <= MOST_DOUBT)
+    assert all(wrong[p >= t].mean() <= SURELY_WRONG for t in p if LEAST_DOUBT <= t < found.failed_above)
     assert found.wrong_of_converged.successes == wrong[converged].sum()
     assert found.wrong_of_converged.high > found.wrong_of_converged.rate
     assert found.converged_of_right.rate == pytest.approx(converged[~wrong].mean())
+
+
+def test_what_is_in_doubt_is_neither_converged_nor_failed_however_well_the_calibration_tells_it():
+    p = np.array([0.1, 0.2, 0.4, 0.45, 0.55, 0.6, 0.8, 0.9])
+    found = choose_thresholds(p, p > 0.5)
+    assert (found.converged_below, found.failed_above) == (0.2, 0.8)
 
 
 def test_where_nothing_can_be_told_nothing_is_called_converged_or_failed():
