@@ -11,6 +11,8 @@ import torch.nn.functional as functional
 if TYPE_CHECKING:
     from XVRegistrationLib.geometry.camera import Intrinsics
 
+_LEAST_WEIGHT = 1e-3  # of a pixel: less of it that counts is none
+
 
 def resample(image: torch.Tensor, source: Intrinsics, target: Intrinsics) -> tuple[torch.Tensor, torch.Tensor]:
     """`image` (H, W) of camera `source` seen by camera `target`: (H', W') float32, and which pixels it covers (H', W') bool.
@@ -57,6 +59,20 @@ def cover_as(images: torch.Tensor, camera: Intrinsics, detector: Intrinsics) -> 
         nearest = np.clip(np.arange(camera.size[axis]), covered[0], covered[-1])
         images = images.index_select(dimension, torch.from_numpy(nearest).to(images.device))
     return images
+
+
+def resample_counted(
+    image: torch.Tensor, weight: torch.Tensor, source: Intrinsics, target: Intrinsics
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `resample`, of the pixels alone that count by `weight` (H, W), 0..1: image (H', W'), and how much of each pixel counts.
+
+    Pixels of which hardly any counts are zero in both.
+    """
+    mean, _ = resample(image * weight, source, target)
+    part, covered = resample(weight, source, target)
+    part = torch.where(covered, part.clamp(0, 1), 0.0)
+    some = part > _LEAST_WEIGHT
+    return torch.where(some, mean / part.clamp_min(_LEAST_WEIGHT), 0.0), torch.where(some, part, 0.0)
 
 
 def _positions(target: Intrinsics, source: Intrinsics, axis: int) -> np.ndarray:

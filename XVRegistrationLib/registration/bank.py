@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
 from XVRegistrationLib.registration.similarity import sobel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 BANK_SIZE = 4096
 BANK_PIXELS = 32
 _BATCH = 256
+_COUNTED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +73,41 @@ def bank_poses(view: NominalView, pose_range: PoseRange, size: int) -> NDArray[n
     return view.absolute(motion)
 
 
-def bank_features(images: torch.Tensor) -> torch.Tensor:
-    """Unit vectors (N, F) of images (N, H, W): centred image and Sobel gradients, each of equal norm."""
+def bank_features(images: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Unit vectors (N, F) of images (N, H, W): centred image and Sobel gradients, each of equal norm.
+
+    `weight` (H, W) says which pixels count; all without it.
+    """
     centred = images.flatten(1) - images.flatten(1).mean(dim=1, keepdim=True)
-    gradient = sobel(images).flatten(1)
-    halves = [part / part.norm(dim=1, keepdim=True).clamp_min(1e-12) for part in (centred, gradient)]
-    return torch.cat(halves, dim=1) / np.sqrt(2)
+    features = _of_equal_norm(centred, sobel(images).flatten(1))
+    return features if weight is None else counted(features, weight)
 
 
-def best_of_bank(bank: Bank, xray: torch.Tensor, count: int) -> NDArray[np.float64]:
-    """The `count` poses (count, 4, 4) of the bank whose renders are most similar to an X-ray (H, W) in the bank's camera."""
-    similarity = bank.features @ bank_features(xray[None])[0]
+def counted(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Features (N, F) of images of which only the pixels with a `weight` (H, W) above one half count."""
+    good = (weight > 0.5).to(features.dtype)
+    image, gradient = features[:, : good.numel()], features[:, good.numel() :]
+    share = good.flatten()
+    centred = (image - (image @ share)[:, None] / share.sum().clamp_min(1.0)) * share
+    # A gradient counts where all nine pixels that it is made of do.
+    inner = -functional.max_pool2d(-good[None], 3, stride=1).flatten()
+    return _of_equal_norm(centred, gradient * torch.cat([inner, inner]))
+
+
+def _of_equal_norm(*parts: torch.Tensor) -> torch.Tensor:
+    """Parts (N, F1), (N, F2) side by side, scaled so that each has the same norm and all together one."""
+    scaled = [part / part.norm(dim=1, keepdim=True).clamp_min(1e-12) for part in parts]
+    return torch.cat(scaled, dim=1) / np.sqrt(len(parts))
+
+
+def best_of_bank(bank: Bank, xray: torch.Tensor, count: int, weight: torch.Tensor | None = None) -> NDArray[np.float64]:
+    """The `count` poses (count, 4, 4) of the bank whose renders are most similar to an X-ray (H, W) in the bank's camera.
+
+    `weight` (H, W) says which pixels count; all without it.
+    """
+    seen = bank_features(xray[None], weight)[0]
+    if weight is None:
+        similarity = bank.features @ seen
+    else:
+        similarity = torch.cat([counted(part, weight) @ seen for part in bank.features.split(_COUNTED_AT_ONCE)])
     return bank.poses[similarity.topk(min(count, len(bank.poses))).indices.numpy()]

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
 from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts
 from XVRegistrationLib.registration.result import Spread
 from XVRegistrationLib.registration.similarity import normal_equations, patch_equations
+from XVRegistrationLib.registration.uncertainty import camera_covariance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,9 @@ what makes 95 % of the points fall into their ellipses (Testing/Benchmarks/calib
 FLOOR_MM, FLOOR_RAD = 0.01, np.radians(0.005)
 """What no registration is better than."""
 
+# A pose that the images say nothing about lies within about a metre and a radian: open, not exact.
+_ANYWHERE = (1e3, 1e3, 1e3, 1.0, 1.0, 1.0)
+_REACH_MM = 50.0
 _PARTS = 8  # along the image's shorter side
 
 
@@ -46,6 +50,27 @@ class Look:
     """(P, P) covariance of all parameters as the images tell it."""
     scale: NDArray[np.float64]
     """(P, P) what an unknown error of scale adds."""
+    own_alone: NDArray[np.float64]
+    """(V, P, P) covariances of all parameters as each view would tell it without the others."""
+    step_alone: NDArray[np.float64]
+    """(V, P) the Newton step that each view would take without the others: where it would rather have the pose."""
+
+
+def in_plane_alone(found: Finished, look: Look, pivots: NDArray[np.float64], structure: int = 0) -> NDArray[np.float64]:
+    """(V, 2) what each view would say without the others about points at 50 mm from a structure's pivot, in its own plane, mm:
+    their standard deviation, and how far away it would rather have them."""
+    place = slice(6 * structure, 6 * structure + 6)
+    pivot = pivots[structure]
+    around = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
+    said = []
+    for view, own, step in zip(found.views, look.own_alone, look.step_alone, strict=True):
+        pose = found.estimates.poses[0, structure] @ view.offset
+        covariance = camera_covariance(own[place, place], pivot, pose, around)[:, :2, :2]
+        moved = invert(increment(step[place], pivot) @ pose)
+        shift = transform_points(moved, around) - transform_points(invert(pose), around)
+        sd = np.sqrt(np.maximum(np.trace(covariance, axis1=1, axis2=2), 0.0).mean())
+        said.append([sd, np.linalg.norm(shift[:, :2], axis=1).mean()])
+    return np.array(said)
 
 
 def spread_of(
@@ -75,6 +100,7 @@ def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
     size = 6 * structures + 6 * n
     hessian, gradient, meat = np.zeros((size, size)), np.zeros((1, size)), np.zeros((size, size))
     answers, alike, cost = [], 0.0, 0.0
+    by_view: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = []
     for v, view in enumerate(views):
         images, jacobians = found.shown[v].images, found.shown[v].jacobians
         whole = normal_equations(images, jacobians, view.xray, view.similarity, view.weight, curvature=True)
@@ -87,27 +113,44 @@ def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
         curvature = np.zeros((size, size))
         curvature[np.ix_(place, place)] = whole.hessian[0].numpy() / n
         hessian += curvature
-        gradient[0, place] += whole.gradient[0].numpy() / n
+        pull = np.zeros(size)
+        pull[place] = whole.gradient[0].numpy() / n
+        gradient[0] += pull
         pulls = np.zeros((parts.gradient.shape[1], size))
         pulls[:, place] = parts.gradient[0].numpy() / n
         pulls -= pulls.mean(axis=0)
         meat += pulls.T @ pulls
+        by_view.append((curvature, pull, pulls.T @ pulls))
         answers.append(curvature @ _closer(estimates, view, pivots, size))
+    # What is known beforehand counts as one independent part of the images each.
+    unit = max(cost / n, 1e-6) / independent_parts(views)
+    known = np.zeros(size)
+    known[: 6 * structures] = np.tile(unit / np.array(_ANYWHERE) ** 2, structures)
     if free.geometry:
-        # What is stated of the geometry counts as one independent part of the images each.
-        unit = cost / n / independent_parts(views)
-        known = np.zeros(size)
         known[6 * structures + 3 * n :] = np.tile(unit / GEOMETRY_SD**2, n)
-        hessian += np.diag(known)
-        meat += np.diag(unit * known)
+    hessian += np.diag(known)
+    meat += np.diag(unit * known)
     # A parameter that its limit holds is known as far as the pose is concerned.
     chosen = np.flatnonzero(free.mask(structures, n) & ~held(estimates, gradient)[0])
-    inverse = np.zeros((size, size))
+    inverse = _inverse(hessian, chosen)
+    moved = inverse @ np.array(answers).T
+    alone = [(_inverse(c + np.diag(known), chosen), g, m + np.diag(unit * known)) for c, g, m in by_view]
+    return Look(
+        alike / n,
+        inverse @ meat @ inverse,
+        SCALE_SD**2 * moved @ moved.T,
+        np.array([i @ m @ i for i, _, m in alone]),
+        np.array([-i @ g for i, g, _ in alone]),
+    )
+
+
+def _inverse(hessian: NDArray[np.float64], chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(P, P) the inverse of a Hessian's `chosen` rows and columns at their places, zero elsewhere."""
+    inverse = np.zeros_like(hessian)
     block = hessian[np.ix_(chosen, chosen)]
     ridge = 1e-9 * np.diag(np.maximum(np.diag(block), 1e-12))
     inverse[np.ix_(chosen, chosen)] = np.linalg.pinv(block + ridge, hermitian=True)
-    moved = inverse @ np.array(answers).T
-    return Look(alike / n, inverse @ meat @ inverse, SCALE_SD**2 * moved @ moved.T)
+    return inverse
 
 
 def _closer(estimates: Estimates, view: View, pivots: NDArray[np.float64], size: int) -> NDArray[np.float64]:

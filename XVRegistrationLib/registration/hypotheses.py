@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.counterparts import look_alike, mirror_symmetric, opposite
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
 from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.imaging.resample import resample, resample_counted
+from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.registration.bank import bank_features, best_of_bank
+from XVRegistrationLib.registration.objective import depth_of
 from XVRegistrationLib.registration.similarity import sobel
 from XVRegistrationLib.rendering.render import render
 
@@ -78,9 +81,11 @@ def propose(
     sources: Collection[str] = SOURCES,
     starts: Mapping[str, ArrayLike] | None = None,
     scatter: Scatter = SCATTER,
+    weight: torch.Tensor | None = None,
 ) -> Hypotheses:
     """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
 
+    `weight` (H, W) says which of its pixels count, for all but the network, which looks at the whole image; all without it.
     Raises InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
     """
     found = _given(sources, starts or {})
@@ -90,21 +95,30 @@ def propose(
         camera = network_camera(model.intrinsics, model.network.settings.pixels)
         seen, _ = resample(image, xray.intrinsics, camera)
         found += Hypotheses(predict(model.network, model.view, seen[None]), ["network"])
-    seen, _ = resample(image, xray.intrinsics, model.bank.intrinsics)
+    seen, good = _by_the_bank(model, image, xray, weight)
     if "bank" in sources:
         more = int(np.clip(len(model.bank.poses) // 8192, 1, 4))
-        poses = best_of_bank(model.bank, seen, BANK_STARTS * more)
+        poses = best_of_bank(model.bank, seen, BANK_STARTS * more, good)
         found += Hypotheses(poses, ["bank"] * len(poses))
     if "presets" in sources:
-        views = shifted(model, seen, presets(model.view.isocenter, model.view.sod))
-        found += most_similar(model, seen, views, PRESET_STARTS)
+        views = shifted(model, seen, presets(model.view.isocenter, model.view.sod), good)
+        found += most_similar(model, seen, views, PRESET_STARTS, good)
     if not len(found):
         if set(sources) == {"opposites"}:
             raise InputError("There is nothing to take the opposites of; give a start, or another source with them.")
         raise InputError("This model has no network yet; register with its bank, or train it.")
     if "opposites" in sources:
-        found += most_similar(model, seen, opposites(found.poses, model.view.isocenter), COUNTERPARTS)
+        found += most_similar(model, seen, opposites(found.poses, model.view.isocenter), COUNTERPARTS, good)
     return found
+
+
+def _by_the_bank(
+    model: PatientModel, image: torch.Tensor, xray: Xray, weight: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Line integrals and weight (H, W), if there is one, as the bank's camera sees them."""
+    if weight is None:
+        return resample(image, xray.intrinsics, model.bank.intrinsics)[0], None
+    return resample_counted(image, weight, xray.intrinsics, model.bank.intrinsics)
 
 
 def presets(isocenter: ArrayLike, sod: float, names: Collection[str] = tuple(PRESETS)) -> Hypotheses:
@@ -143,21 +157,32 @@ def scattered(about: Hypotheses, pivot: ArrayLike, scatter: Scatter = SCATTER) -
     )
 
 
-def most_similar(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, most: int) -> Hypotheses:
-    """The `most` hypotheses, best first, whose renders are most like an X-ray `seen` (H, W) by the bank's camera."""
-    similarity = similarities(model, seen, hypotheses.poses)
+def most_similar(
+    model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, most: int, weight: torch.Tensor | None = None
+) -> Hypotheses:
+    """The `most` hypotheses, best first, whose renders are most like an X-ray `seen` (H, W) by the bank's camera.
+
+    `weight` (H, W) says which pixels count; all without it.
+    """
+    similarity = similarities(model, seen, hypotheses.poses, weight)
     order = np.argsort(-similarity, kind="stable")[:most]
     return Hypotheses(hypotheses.poses[order], [hypotheses.kinds[i] for i in order])
 
 
-def shifted(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses) -> Hypotheses:
+def shifted(
+    model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, weight: torch.Tensor | None = None
+) -> Hypotheses:
     """Each hypothesis moved in its image's plane to where its render falls best on an X-ray `seen` (H, W) by the bank's camera.
 
-    That is the peak of the cross-correlation of the Sobel gradients, in whole pixels.
+    That is the peak of the cross-correlation of the Sobel gradients, in whole pixels; of those of the X-ray where all
+    pixels count by `weight` (H, W).
     """
     camera = model.bank.intrinsics
     size = [2 * n for n in seen.shape]
-    spectrum = torch.fft.rfft2(sobel(seen[None]), s=size)
+    gradients = sobel(seen[None])
+    if weight is not None:
+        gradients = gradients * -functional.max_pool2d(-(weight > 0.5).to(seen.dtype)[None, None], 3, stride=1)
+    spectrum = torch.fft.rfft2(gradients, s=size)
     others = torch.fft.rfft2(sobel(_renders(model, hypotheses.poses)), s=size)
     score = torch.fft.irfft2((spectrum * others.conj()).sum(dim=1), s=size)
     peak = score.flatten(1).argmax(dim=1).numpy()
@@ -165,15 +190,18 @@ def shifted(model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses) -> 
     rows, columns = ((k + n // 2) % n - n // 2 for k, n in zip(np.unravel_index(peak, size), size, strict=True))
     if camera.mirrored:
         columns = -columns
-    at_isocenter = model.view.sod / camera.sdd
-    move = np.stack([columns * camera.spacing[0], rows * camera.spacing[1], 0 * rows], axis=1) * at_isocenter
+    depth, _ = depth_of(hypotheses.poses, np.asarray(model.view.isocenter, dtype=np.float64))
+    on_detector = np.stack([columns * camera.spacing[0], rows * camera.spacing[1], 0 * rows], axis=1)
+    move = on_detector * (depth / camera.sdd)[:, None]
     return Hypotheses(hypotheses.poses @ translation(-move), hypotheses.kinds)
 
 
 def shifted_onto(model: PatientModel, xray: Xray, hypotheses: Hypotheses) -> Hypotheses:
     """Each hypothesis moved in its image's plane to where it falls best on an X-ray, as `shifted` does."""
-    seen, _ = resample(torch.from_numpy(line_integral(xray)), xray.intrinsics, model.bank.intrinsics)
-    return shifted(model, seen, hypotheses)
+    good = usable(xray)
+    weight = None if good is None else torch.from_numpy(good.astype(np.float32))
+    seen, weight = _by_the_bank(model, torch.from_numpy(line_integral(xray)), xray, weight)
+    return shifted(model, seen, hypotheses, weight)
 
 
 def with_shifted(
@@ -192,10 +220,15 @@ def with_shifted(
     return found
 
 
-def similarities(model: PatientModel, seen: torch.Tensor, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Similarities (B,) of poses (B, 4, 4) to an X-ray `seen` (H, W) by the bank's camera, on the bank's own scale."""
-    features = bank_features(_renders(model, poses))
-    score: NDArray[np.float64] = (features @ bank_features(seen[None])[0]).double().numpy()
+def similarities(
+    model: PatientModel, seen: torch.Tensor, poses: NDArray[np.float64], weight: torch.Tensor | None = None
+) -> NDArray[np.float64]:
+    """Similarities (B,) of poses (B, 4, 4) to an X-ray `seen` (H, W) by the bank's camera, on the bank's own scale.
+
+    `weight` (H, W) says which pixels count; all without it.
+    """
+    features = bank_features(_renders(model, poses), weight)
+    score: NDArray[np.float64] = (features @ bank_features(seen[None], weight)[0]).double().numpy()
     return score
 
 

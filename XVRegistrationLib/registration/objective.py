@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.geometry.rigid import increment, invert, translation
-from XVRegistrationLib.imaging.resample import resample
+from XVRegistrationLib.imaging.resample import resample, resample_counted
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import NormalEquations, Similarity, normal_equations
 from XVRegistrationLib.rendering.render import render_with_jacobian
@@ -35,7 +35,6 @@ _RESPONSE_WEIGHT = 1e-5
 _FINE_ENOUGH_MM = 1.5  # voxels, up to which larger ones than a pixel's footprint cost hardly any accuracy
 GEOMETRY_SD = np.array([10.0, 2.0, 2.0])
 """How far the distance source-detector and the principal point, mm, may be from what is stated, where they are estimated."""
-_LEAST_WEIGHT = 1e-3  # of a pixel: less of it that counts is none
 _LOCKED_MM = 1e-2  # a depth that is locked may still move by about this
 
 
@@ -104,16 +103,18 @@ class Estimates:
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """What B hypotheses look like in one view."""
+    """What B hypotheses look like in one view, and how unlike it."""
 
     images: torch.Tensor
     """(B, H, W) through the detector's response."""
     jacobians: torch.Tensor
     """(B, P, H, W) by the view's own parameters, in their order."""
+    cost: torch.Tensor
+    """(B,) 1 - similarity in this view alone, float64."""
 
     def only(self, b: int) -> Rendered:
         """The b-th alone, of the same memory."""
-        return Rendered(self.images[b : b + 1], self.jacobians[b : b + 1])
+        return Rendered(self.images[b : b + 1], self.jacobians[b : b + 1], self.cost[b : b + 1])
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,7 @@ def view_of(
         image, _ = resample(xray, intrinsics, camera)
     else:
         # What does not count must not reach what does through the averaging either.
-        mean, _ = resample(xray * weight, intrinsics, camera)
-        weight = resample(weight, intrinsics, camera)[0].clamp(0, 1)
-        image = torch.where(weight > _LEAST_WEIGHT, mean / weight.clamp_min(_LEAST_WEIGHT), 0.0)
-        weight = torch.where(weight > _LEAST_WEIGHT, weight, 0.0)
+        image, weight = resample_counted(xray, weight, intrinsics, camera)
     footprint = min(camera.spacing) * depth / camera.sdd
     voxel = max(footprint, min(footprint * coarsening, _FINE_ENOUGH_MM))
     grids = tuple(p.matched_to(voxel) for p in pyramids)
@@ -192,8 +190,12 @@ def evaluate(
     prior: DepthPrior | None = None,
 ) -> tuple[NormalEquations, list[Rendered]]:
     """Normal equations of all parameters (B, P), the mean over the views and what is known beforehand; and what each view shows."""
-    shown = [rendered(estimates, v, view, pivots, free) for v, view in enumerate(views)]
-    parts = [_of_view(estimates, v, view, shown[v], free) for v, view in enumerate(views)]
+    shown, parts = [], []
+    for v, view in enumerate(views):
+        images, jacobians = rendered(estimates, v, view, pivots, free)
+        part = normal_equations(images, jacobians, view.xray, view.similarity, view.weight)
+        shown.append(Rendered(images, jacobians, part.cost))
+        parts.append(_among_all(part, estimates, v, free))
     cost = torch.stack([p.cost for p in parts]).mean(dim=0)
     gradient = torch.stack([p.gradient for p in parts]).mean(dim=0)
     hessian = torch.stack([p.hessian for p in parts]).mean(dim=0)
@@ -259,10 +261,9 @@ def independent_parts(views: Sequence[View]) -> float:
     return max(1.0, sum(view.xray.numel() for view in views) / 256)
 
 
-def _of_view(estimates: Estimates, v: int, view: View, shown: Rendered, free: Free) -> NormalEquations:
+def _among_all(part: NormalEquations, estimates: Estimates, v: int, free: Free) -> NormalEquations:
+    """A view's equations of its own parameters, poses, response and geometry, at the place of each among all."""
     batch, structures = estimates.poses.shape[:2]
-    part = normal_equations(shown.images, shown.jacobians, view.xray, view.similarity, view.weight)
-    # The parameters that this view has: poses, its response, its geometry; spread to the place of each among all.
     n = estimates.response.shape[1]
     place = np.arange(6 * structures)
     if free.response:
@@ -277,8 +278,10 @@ def _of_view(estimates: Estimates, v: int, view: View, shown: Rendered, free: Fr
     return NormalEquations(part.cost, gradient, hessian)
 
 
-def rendered(estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free) -> Rendered:
-    """What the hypotheses look like in a view."""
+def rendered(
+    estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, H, W) of a view and their derivatives by its own parameters, in their order."""
     images, columns = None, []
     for s, grid in enumerate(view.grids):
         poses = estimates.poses[:, s] @ view.offset
@@ -299,7 +302,7 @@ def rendered(estimates: Estimates, v: int, view: View, pivots: NDArray[np.float6
         if free.geometry:
             kept += range(poses_first, poses_first + 3)
         jacobians = jacobians[:, kept]
-    return Rendered(images, jacobians)
+    return images, jacobians
 
 
 def _render(

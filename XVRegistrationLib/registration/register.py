@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from XVRegistrationLib.registration.hypotheses import (
-    ALL_SOURCES,
     SCATTER,
     SOURCES,
     STRUCTURE_SCATTER,
     Scatter,
     propose,
 )
-from XVRegistrationLib.registration.objective import Estimates
+from XVRegistrationLib.registration.objective import Estimates, depth_of
 from XVRegistrationLib.registration.search import registrations, search, sight
+from XVRegistrationLib.registration.verdict import SURROUNDED, trust_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.objective import DepthPrior
     from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.registration.search import Sight
 
 
 _AGAIN = "first attempt"
+_RIVALS = ("presets", "opposites")  # what else may explain an X-ray of which the bank's best pose is in doubt
+_LEAST_RANGE_MM = 30.0
 
 
 def register_xray(
@@ -55,32 +59,40 @@ def register_xray(
     called before each render with stages done, stages in all and the highest similarity of the present stage; an
     exception from it ends the registration.
 
-    Where the outcome is doubtful, the usual views and the opposites of what was found are tried too. Raises InputError for
-    an X-ray without content, a mask of another size, or starts from which nothing is seen.
+    Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried too, unless
+    the X-ray shows more than the volume. A depth far outside of what the model was made for makes the verdict "check". Raises
+    InputError for an X-ray without content, a mask of another size, or starts from which nothing is seen.
     """
-    about = scatter or (STRUCTURE_SCATTER if surroundings else SCATTER)
-    first = _attempt(model, xray, sources, starts, progress, mask, surroundings, depth, about)
-    untried = [source for source in ALL_SOURCES if source not in sources]
-    if surroundings or first.verdict == "converged" or "bank" not in sources or not untried:
-        return first
-    second = _attempt(model, xray, untried, {_AGAIN: first.pose}, progress, mask, surroundings, depth, about)
-    return _better(first, second)
+    seen = sight(xray, mask=mask)
+    attempt = partial(
+        _attempt,
+        model,
+        seen,
+        progress=progress,
+        surroundings=surroundings,
+        depth=depth,
+        scatter=scatter or (STRUCTURE_SCATTER if surroundings else SCATTER),
+    )
+    found = attempt(sources, starts)
+    untried = [source for source in _RIVALS if source not in sources]
+    if not surroundings and found.verdict != "converged" and "bank" in sources and untried:
+        found = _better(found, attempt(untried, {_AGAIN: found.pose}))
+    return _in_range(found, model)
 
 
 def _attempt(
     model: PatientModel,
-    xray: Xray,
+    seen: Sight,
     sources: Collection[str],
     starts: Mapping[str, ArrayLike] | None,
+    *,
     progress: Callable[[int, int, float], None] | None,
-    mask: NDArray[np.bool_] | None,
     surroundings: bool,
     depth: DepthPrior | None,
     scatter: Scatter,
 ) -> Registration:
     began = time.perf_counter()
-    seen = sight(xray, mask=mask)
-    hypotheses = propose(model, seen.image, xray, sources, starts, scatter)
+    hypotheses = propose(model, seen.image, seen.xray, sources, starts, scatter, seen.weight)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
     found = search(
         [model.pyramid],
@@ -91,12 +103,41 @@ def _attempt(
         prior=depth,
         progress=progress,
     )
-    return registrations(found, hypotheses, [seen], pivots, began, prior=depth, surroundings=surroundings)[0]
+    uncalibrated = SURROUNDED if surroundings else ""
+    return registrations(found, hypotheses, [seen], pivots, began, prior=depth, uncalibrated=uncalibrated)[0]
 
 
 def _better(first: Registration, second: Registration) -> Registration:
-    """The one of higher similarity, with what both of them took."""
-    chosen = first
-    if second.similarity > first.similarity:
-        chosen = dataclasses.replace(second, winner=first.winner) if second.winner == _AGAIN else second
-    return dataclasses.replace(chosen, seconds=first.seconds + second.seconds, renders=first.renders + second.renders)
+    """The one of higher similarity, with all that both of them tried and took.
+
+    Where the second attempt came back to the first's pose, what rivalled that pose in the first still does.
+    """
+    chosen = second if second.similarity > first.similarity else first
+    if second.winner == _AGAIN:
+        evidence = {**chosen.evidence, "rivalry": max(first.evidence["rivalry"], second.evidence["rivalry"])}
+        chosen = dataclasses.replace(chosen, winner=first.winner, evidence=evidence)
+        if chosen.spread is not None and chosen.verdict != "failed":
+            chosen = dataclasses.replace(chosen, trust=trust_in(evidence, chosen.spread, chosen.pose))
+    return dataclasses.replace(
+        chosen,
+        starts=first.starts + tuple(start for start in second.starts if start.kind != _AGAIN),
+        seconds=first.seconds + second.seconds,
+        renders=first.renders + second.renders,
+    )
+
+
+def _in_range(found: Registration, model: PatientModel) -> Registration:
+    """To be checked where the depth is far from all that the model was made for: a scale that is stated wrong looks like that."""
+    depth, _ = depth_of(found.pose[None], np.array(model.view.isocenter, dtype=np.float64))
+    off = abs(float(depth[0]) - model.view.sod)
+    if (
+        found.trust is None
+        or found.verdict != "converged"
+        or off <= 2 * max(model.pose_range.translation[2], _LEAST_RANGE_MM)
+    ):
+        return found
+    reason = (
+        f"The volume would be {depth[0]:.0f} mm from the source, where {model.view.sod:.0f} mm are expected: check the X-ray's "
+        "distance between source and detector and its pixel spacing."
+    )
+    return dataclasses.replace(found, trust=dataclasses.replace(found.trust, verdict="check", reason=reason))

@@ -51,9 +51,9 @@ class Start:
     kind: str
     """Where it came from: "network", "bank", or the name that a given start has."""
     pose: NDArray[np.float64]
-    """(4, 4) camera -> RAS."""
+    """(4, 4) camera -> RAS, as proposed: the first of its kind."""
     cost: float
-    """1 - similarity after the coarse refinement; the lowest goes on."""
+    """The lowest 1 - similarity of all hypotheses of its kind, after the coarse refinement."""
 
 
 @dataclass(frozen=True, eq=False)

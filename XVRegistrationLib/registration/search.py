@@ -14,7 +14,7 @@ import torch
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.usable import usable
-from XVRegistrationLib.registration.covariance import look_at, spread_of
+from XVRegistrationLib.registration.covariance import in_plane_alone, look_at, spread_of
 from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, depth_of, view_of
 from XVRegistrationLib.registration.response import NAMES
 from XVRegistrationLib.registration.result import Registration, Start
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.hypotheses import Hypotheses
-    from XVRegistrationLib.registration.objective import DepthPrior
+    from XVRegistrationLib.registration.objective import DepthPrior, Rendered
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
 _CROP_BELOW = 0.7  # of the detector's area; above, a part of it saves nothing
 _LOOKED_FOR_AT = 4.0  # voxels, mm, that are enough to find where a volume falls
+_LEAST_PIXELS = 32
 _MOST_SHADOWS = 16  # hypotheses whose shadows are looked for
 
 
@@ -55,8 +56,13 @@ class Sight:
 def sight(xray: Xray, offset: NDArray[np.float64] | None = None, mask: NDArray[np.bool_] | None = None) -> Sight:
     """An X-ray made ready; `mask` (H, W) says which pixels count, beside those that are collimated or saturated.
 
-    Raises InputError for an image without content and for a mask that leaves nothing.
+    Raises InputError for an image without content, or too small to tell anything, and for a mask that leaves nothing.
     """
+    width, height = xray.intrinsics.size
+    if min(width, height) < _LEAST_PIXELS:
+        raise InputError(
+            f"The X-ray {xray.name} has {width} x {height} pixels; a registration needs {_LEAST_PIXELS} x {_LEAST_PIXELS} at least."
+        )
     good = usable(xray, mask)
     image = torch.from_numpy(line_integral(xray))
     weight = None if good is None else torch.from_numpy(good.astype(np.float32))
@@ -99,16 +105,23 @@ def registrations(
     began: float,
     structure: int = 0,
     prior: DepthPrior | None = None,
-    surroundings: bool = False,
+    uncalibrated: str = "",
 ) -> tuple[Registration, ...]:
-    """What a search found, for each X-ray."""
+    """What a search found, for each X-ray; `uncalibrated` as in `verdict.trust_in`."""
     lowest: dict[str, float] = {}
     for kind, cost in zip(hypotheses.kinds, found.first_costs, strict=True):
         lowest[kind] = min(lowest.get(kind, np.inf), float(cost))
     first_of = {kind: hypotheses.poses[hypotheses.kinds.index(kind)] for kind in lowest}
     look = look_at(found, pivots)
     spread = spread_of(look, pivots, structure, found.estimates.poses[0, structure], prior)
-    evidence = evidence_of(found, spread, pivots, structure)
+    alone = in_plane_alone(found, look, pivots, structure)
+    evidence = evidence_of(found, float(alone[:, 0].max()), pivots, structure)
+    disagree = float(alone[:, 1].max()) if len(sights) > 1 else 0.0
+    unseen = [
+        s.xray.name
+        for s, view, shown in zip(sights, found.views, found.shown, strict=True)
+        if not _sees(view, shown, structure)
+    ]
     results = []
     for v, s in enumerate(sights):
         pose = found.estimates.poses[0, structure] @ s.offset
@@ -124,12 +137,20 @@ def registrations(
                 versions=versions(),
                 renders=found.renders,
                 spread=spread,
-                trust=trust_in(evidence, spread, pose, surroundings),
+                trust=trust_in(
+                    evidence, spread, pose, unseen=unseen, disagreement_mm=disagree, uncalibrated=uncalibrated
+                ),
                 evidence=evidence,
                 response=dict(zip(NAMES, found.estimates.response[0, v].tolist(), strict=True)),
             )
         )
     return tuple(results)
+
+
+def _sees(view: View, shown: Rendered, structure: int) -> bool:
+    """Whether any pixel that counts changes with the structure's pose."""
+    changes = shown.jacobians[0, 6 * structure : 6 * structure + 6].abs().amax(dim=0)
+    return bool((changes if view.weight is None else changes * view.weight).any())
 
 
 def _say(progress: Callable[[int, int, float], None], stages: int, stage: int, cost: float) -> None:

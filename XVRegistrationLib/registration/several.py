@@ -13,6 +13,7 @@ from XVRegistrationLib.geometry.rigid import check_rigid, invert
 from XVRegistrationLib.registration.hypotheses import SCATTER, SOURCES, STRUCTURE_SCATTER, Hypotheses, Scatter, propose
 from XVRegistrationLib.registration.objective import Estimates
 from XVRegistrationLib.registration.search import Sight, registrations, search, sight
+from XVRegistrationLib.registration.verdict import SURROUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -85,7 +86,9 @@ def register_views(
         progress=progress,
     )
     return JointRegistration(
-        registrations(found, hypotheses, sights, pivots, began, prior=depth, surroundings=surroundings)
+        registrations(
+            found, hypotheses, sights, pivots, began, prior=depth, uncalibrated=SURROUNDED if surroundings else ""
+        )
     )
 
 
@@ -97,11 +100,12 @@ def _hypotheses(
     scatter: Scatter,
 ) -> Hypotheses:
     """Poses of the first camera, from what each X-ray proposes for its own."""
-    found = propose(model, sights[0].image, sights[0].xray, sources, starts, scatter)
+    first = sights[0]
+    found = propose(model, first.image, first.xray, sources, starts, scatter, first.weight)
     if not sources:
         return found
     for s in sights[1:]:
-        own = propose(model, s.image, s.xray, sources)
+        own = propose(model, s.image, s.xray, sources, weight=s.weight)
         found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
     return found
 

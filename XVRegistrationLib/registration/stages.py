@@ -119,7 +119,7 @@ class Finished:
     lead: float
     """By which share the cost of the next best, another pose, was higher at the last stage with several; inf without one."""
     trace: tuple[tuple[NDArray[np.float64], float], ...]
-    """Poses (S, 4, 4) and cost of the best at the end of each stage."""
+    """Poses (S, 4, 4) of the best at the end of each stage, and its cost in the view that it explains least."""
     renders: int
     views: Sequence[View]
     """Those of the last stage."""
@@ -173,7 +173,8 @@ def run_stages(
         if len(estimates) > 1:
             best, *others = done.cost[distinct(done.estimates, done.cost, pivots, 2)]
             lead = (others[0] - best) / max(best, 1e-9) if others else np.inf
-        trace.append((done.estimates.poses[kept[0]], float(done.cost[kept[0]])))
+        worst = max(float(view.cost[0]) for view in done.shown[kept[0]])
+        trace.append((done.estimates.poses[kept[0]], worst))
         estimates, cost, origin, shown = done.estimates[kept], done.cost[kept], origin[kept], done.shown[kept[0]]
     return Finished(
         estimates,

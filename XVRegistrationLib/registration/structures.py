@@ -77,7 +77,8 @@ def register_structures(
     """Each structure's own poses in X-rays by cameras in known relation (`register_views`): name -> one for each X-ray.
 
     `starts` gives a pose of the first camera for each structure by name; the pose of the whole volume is a good one.
-    All are refined together, so that what lies over each other is told apart. Raises InputError for a structure without
+    All are refined together, so that what lies over each other is told apart. Nothing is calibrated for structures by
+    themselves: each pose is to be checked, or has failed where nothing of the structure is on an X-ray. Raises InputError for a structure without
     a start.
     """
     if not structures:
@@ -101,7 +102,13 @@ def register_structures(
     )
     return {
         s.name: registrations(
-            found, Hypotheses(poses[k : k + 1], ["given"]), sights, pivots, began, k, None, surroundings
+            found,
+            Hypotheses(poses[k : k + 1], ["given"]),
+            sights,
+            pivots,
+            began,
+            k,
+            uncalibrated="structures by themselves",
         )
         for k, s in enumerate(structures)
     }

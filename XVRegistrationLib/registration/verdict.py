@@ -9,34 +9,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import point_distance
-from XVRegistrationLib.registration.covariance import INFLATION
 from XVRegistrationLib.registration.result import Spread, Trust, Verdict
-from XVRegistrationLib.registration.uncertainty import camera_covariance, weakest_freedom
+from XVRegistrationLib.registration.uncertainty import weakest_freedom
 from XVRegistrationLib.resources import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.registration.stages import Finished
 
+WRONG_MM = 2.0
+"""mTRE above which a pose is called wrong."""
+_LEAST_SD_MM = 0.01
 _REACH_MM = 50.0  # from the pivot: where the spread and the movement of a pose are looked at
+SURROUNDED = "X-rays that show more than the volume"
+"""What nothing is calibrated for yet."""
 BEYOND = 3.0
 """Standardised evidence is cut off here: far outside of what was calibrated, more says no more."""
 
 
-def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64], structure: int = 0) -> dict[str, float]:
-    """What speaks for and against a pose, by name; every value is larger the more doubtful it is."""
+def evidence_of(
+    found: Finished, in_plane_sd: float, pivots: NDArray[np.float64], structure: int = 0
+) -> dict[str, float]:
+    """What speaks for and against a pose, by name; every value is larger the more doubtful it is.
+
+    `in_plane_sd` is the standard deviation in its plane that the view which says least would have without the others, mm
+    (`covariance.in_plane_alone`); cost and coarse cost are those of the view that is explained least.
+    """
     pose, pivot = found.estimates.poses[0, structure], pivots[structure]
     corners = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
-    in_camera = camera_covariance(spread.covariance, spread.pivot, pose, corners)
-    in_plane = float(np.sqrt(np.maximum(np.trace(in_camera[:, :2, :2], axis1=1, axis2=2), 0.0).mean()))
+    _, cost = found.trace[-1]
     _, coarse_cost = found.trace[max(0, len(found.trace) - 3)]
     return {
-        "cost": float(np.log(max(found.cost, 1e-6))),
+        "cost": float(np.log(max(cost, 1e-6))),
         "coarse cost": float(np.log(max(coarse_cost, 1e-6))),
-        "spread": float(np.log(in_plane / INFLATION)),
+        "spread": float(np.log(np.hypot(in_plane_sd, _LEAST_SD_MM))),
         "unsettled": float(np.log(point_distance(found.trace[-2][0][structure], pose, corners) + 1e-2))
         if len(found.trace) > 1
         else 0.0,
@@ -45,16 +54,31 @@ def evidence_of(found: Finished, spread: Spread, pivots: NDArray[np.float64], st
 
 
 def trust_in(
-    evidence: dict[str, float], spread: Spread, pose: NDArray[np.float64], surroundings: bool = False
+    evidence: Mapping[str, float],
+    spread: Spread,
+    pose: NDArray[np.float64],
+    *,
+    unseen: Sequence[str] = (),
+    disagreement_mm: float = 0.0,
+    uncalibrated: str = "",
 ) -> Trust:
     """The verdict on a pose, with the reason and the weakest degree of freedom.
 
-    Nothing is calibrated for X-rays that show more than the volume (`surroundings`): there it is "check" at best.
+    `unseen` names X-rays on which nothing falls at the pose: it has failed, whatever the others say. `uncalibrated` says for
+    what kind of registration nothing is calibrated, where that is so: it is to be checked, however it looks. So is one of several
+    views of which one would move it by more than 2 mm in its plane (`disagreement_mm`) if it were alone.
     """
+    if unseen:
+        reason = f"Do not use this pose: nothing of what is registered falls on {' and '.join(unseen)} there."
+        return Trust("failed", 1.0, reason, weakest_freedom(spread, pose))
     table = calibration()
     probability = float(probability_of(table, evidence))
-    if surroundings:
-        return Trust("check", probability, _NOT_CALIBRATED, weakest_freedom(spread, pose))
+    if uncalibrated:
+        reason = f"Look at the overlay: verdicts are not calibrated for {uncalibrated}."
+        return Trust("check", probability, reason, weakest_freedom(spread, pose))
+    if disagreement_mm > WRONG_MM and probability < table["failed_above"]:
+        reason = f"The views disagree: one of them alone would move it by {disagreement_mm:.1f} mm in its plane. Check their relation."
+        return Trust("check", probability, reason, weakest_freedom(spread, pose))
     verdict: Verdict = "check"
     if probability <= table["converged_below"]:
         verdict = "converged"
@@ -86,7 +110,6 @@ def contribution(table: Mapping[str, Any], name: str, value: ArrayLike) -> NDArr
     return added
 
 
-_NOT_CALIBRATED = "Look at the overlay: verdicts are not calibrated for X-rays that show more than the volume."
 _REASONS = {
     "cost": "the X-ray and its render are less alike than those of good registrations",
     "coarse cost": "the X-ray and its render are less alike, even seen coarsely, than those of good registrations",

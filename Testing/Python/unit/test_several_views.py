@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.exposures import expose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.geometry.rigid import increment, point_distance, rigid, rotation_from_vector
+from XVRegistrationLib.geometry.rigid import increment, point_distance, rigid, rotation_from_vector, translation
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, View, depth_of, evaluate
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.several import register_views
 from XVRegistrationLib.registration.similarity import Similarity
+from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 
 CAMERA = Intrinsics(1020.0, (4.0, 4.4), (49.0, 44.0), (96, 90))
@@ -202,6 +205,33 @@ def test_a_view_that_is_covered_does_not_spoil_the_other(model, xrays, relation,
     covered = [xrays[0], dataclasses.replace(xrays[1], pixels=pixels)]
     found = register_views(model, covered, relation, (), {"start": start}, masks=[None, mask])
     assert point_distance(found.views[0].pose, pose, points) < 1.0
+
+
+def test_a_view_on_which_nothing_falls_has_failed_whatever_the_other_says(model, xrays, relation, pose, start):
+    turned = relation[1] @ np.diag([-1.0, 1.0, -1.0, 1.0])  # the second camera looks the other way
+    found = register_views(model, xrays, [np.eye(4), turned], (), {"given": start})
+    assert found.trust.verdict == "failed"
+    assert xrays[1].name in found.trust.reason
+
+
+def test_the_xray_of_another_patient_as_second_view_is_doubted_however_well_the_first_fits(
+    model, phantom, xrays, relation, pose, start
+):
+    other = Volume(phantom_hu(seed=4)[:, ::-1].copy(), phantom.ijk_to_ras, "somebody else")
+    strange = expose(density_grid(other), pose @ relation[1], SIDE, 1, name="side")
+    right, wrong = (
+        register_views(model, [xrays[0], second], relation, (), {"given": start}).trust
+        for second in (xrays[1], strange)
+    )
+    assert right.probability < 0.02
+    assert wrong.probability > 10 * right.probability
+
+
+def test_views_that_disagree_about_the_pose_are_to_be_checked(model, xrays, relation, start):
+    shifted = translation([0.0, 20.0, 0.0]) @ relation[1]
+    found = register_views(model, xrays, [np.eye(4), shifted], (), {"given": start})
+    assert found.trust.verdict in ("check", "failed")
+    assert found.trust.verdict == "failed" or "relation" in found.trust.reason
 
 
 def test_what_is_wrong_with_the_relations_is_a_sentence(model, xrays, relation, start):

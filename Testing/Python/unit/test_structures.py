@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import increment, invert, point_distance
+from XVRegistrationLib.geometry.rigid import increment, invert, point_distance, translation
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.imaging.xray import Xray
@@ -73,3 +73,13 @@ def test_what_cannot_be_registered_is_refused(phantom, halves, camera, pose):
     xray = Xray("x", np.random.default_rng(0).random(camera.size[::-1]).astype(np.float32), camera)
     with pytest.raises(InputError, match="no start"):
         register_structures(parts, [xray], {})
+
+
+def test_a_structure_that_is_not_on_the_xray_has_failed_and_the_others_are_to_be_checked(phantom, halves, camera, pose):
+    parts = structures_of(phantom, halves, [1, 2], rest=False)
+    image = sum(render(s.pyramid.finest, pose[None], camera, 1.0)[0] for s in parts)
+    starts = {"upper": pose, "lower": pose @ translation([900.0, 0.0, 0.0])}
+    found = register_structures(parts, [Xray("front", image.numpy(), camera, "attenuation")], starts)
+    assert found["lower"][0].verdict == "failed"
+    assert "front" in found["lower"][0].trust.reason
+    assert found["upper"][0].verdict == "check"

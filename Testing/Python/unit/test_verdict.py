@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.exposures import expose
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.geometry.rigid import point_distance
+from XVRegistrationLib.geometry.rigid import point_distance, translation
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.hypotheses import propose
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.result import VERDICTS, Spread
+from XVRegistrationLib.registration.search import sight
 from XVRegistrationLib.registration.verdict import calibration, trust_in
 from XVRegistrationLib.rendering.grid import density_grid
 
@@ -84,7 +89,7 @@ def test_evidence_that_was_never_seen_is_no_number_but_bounded():
 
 def test_where_nothing_is_calibrated_a_pose_is_to_be_checked():
     for z in (-3.0, 0.0, 3.0):
-        trust = trust_in(evidence(z), SPREAD, np.eye(4), surroundings=True)
+        trust = trust_in(evidence(z), SPREAD, np.eye(4), uncalibrated="a test")
         assert trust.verdict == "check"
         assert "not calibrated" in trust.reason
 
@@ -121,3 +126,88 @@ def test_a_mirrored_xray_does_not_converge(model):
     xray = expose(model.pyramid.finest, pose, CAMERA, 5, gamma=1.0)
     flipped = Xray("flipped", np.ascontiguousarray(xray.pixels[:, ::-1]), CAMERA)
     assert register_xray(model, flipped).verdict != "converged"
+
+
+def of_one_patient(model, seed=100):
+    pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(seed))[0]
+    return pose, expose(model.pyramid.finest, pose, CAMERA, 0, gamma=1.0)
+
+
+def test_a_pose_at_which_nothing_is_seen_has_failed_and_is_stated_to_be_anywhere(model):
+    pose, xray = of_one_patient(model)
+    looking_away = pose @ np.diag([-1.0, 1.0, -1.0, 1.0])
+    behind_the_detector = pose @ translation([0.0, 0.0, -3000.0])
+    for start in (looking_away, behind_the_detector):
+        found = register_xray(model, xray, (), {"given": start})
+        assert found.verdict == "failed"
+        assert xray.name in found.trust.reason
+        assert np.sqrt(np.diag(found.spread.covariance)[:3]).min() > 100
+
+
+def test_where_only_air_counts_no_pose_converges(model):
+    _, xray = of_one_patient(model)
+    corner = np.zeros(xray.pixels.shape, dtype=bool)
+    corner[:16, :20] = True
+    assert register_xray(model, xray, mask=corner).verdict == "failed"
+
+
+def test_a_scale_that_is_stated_wrong_is_to_be_checked_because_of_the_depth(model):
+    _, xray = of_one_patient(model)
+    larger = dataclasses.replace(CAMERA, spacing=(3.6, 3.96))
+    found = register_xray(model, dataclasses.replace(xray, intrinsics=larger))
+    assert found.verdict in ("check", "failed")
+    if found.verdict == "check":
+        assert "pixel spacing" in found.trust.reason
+
+
+def test_a_second_attempt_asks_no_source_that_was_left_out(model):
+    """A network that cannot predict is not asked, doubtful as the X-ray is."""
+    blind = dataclasses.replace(model, network=object())
+    pixels = np.random.default_rng(0).normal(30000, 3000, CAMERA.size[::-1]).clip(1, 65535).astype(np.uint16)
+    found = register_xray(blind, Xray("noise", pixels, CAMERA), ("bank",))
+    kinds = {start.kind for start in found.starts}
+    assert "network" not in kinds
+    assert "bank" in kinds
+    assert len(kinds) > 1
+
+
+def test_a_second_attempt_that_comes_back_keeps_the_doubt_of_the_first(model, monkeypatch):
+    _, xray = of_one_patient(model)
+    first = register_xray(model, xray)
+    doubtful = dataclasses.replace(
+        first,
+        evidence={**first.evidence, "rivalry": 4.6},
+        trust=dataclasses.replace(first.trust, verdict="check", probability=0.5),
+    )
+    again = dataclasses.replace(first, similarity=first.similarity + 1e-6, winner="first attempt")
+    attempts = iter([doubtful, again])
+    monkeypatch.setattr("XVRegistrationLib.registration.register._attempt", lambda *args, **kwargs: next(attempts))
+    found = register_xray(model, xray)
+    assert found.evidence["rivalry"] == 4.6
+    assert found.trust.probability > again.trust.probability
+    assert found.winner == first.winner
+    assert found.seconds == doubtful.seconds + again.seconds
+
+
+def test_a_small_picture_is_refused(model):
+    tiny = Intrinsics(1020.0, (20.0, 20.0), (8.0, 8.0), (16, 16))
+    with pytest.raises(InputError, match="16 x 16 pixels"):
+        register_xray(model, Xray("tiny", np.full((16, 16), 9, np.uint16), tiny))
+
+
+def test_the_bank_looks_only_at_what_the_blades_leave(model, points):
+    """Poses proposed for a field of a quarter of the image are as near as those for what a mask says of the same pixels."""
+    nearest = {"blades": [], "no weight": []}
+    for seed in range(6):
+        pose = draw_poses(model.view, RANGE, 1, np.random.default_rng(500 + seed))[0]
+        xray = expose(model.pyramid.finest, pose, CAMERA, seed, gamma=1.0)
+        field = np.zeros(xray.pixels.shape, dtype=bool)
+        field[30:90, 32:96] = True
+        dark = np.random.default_rng(seed).integers(0, 30, field.shape) + int(0.004 * xray.pixels.max())
+        shut = Xray("shut", np.where(field, xray.pixels, dark).astype(np.uint16), CAMERA)
+        seen = sight(shut)
+        assert seen.weight is not None
+        for name, weight in (("blades", seen.weight), ("no weight", None)):
+            proposed = propose(model, seen.image, shut, ("bank",), weight=weight)
+            nearest[name].append(point_distance(proposed.poses, pose, points).min())
+    assert np.median(nearest["blades"]) < 0.7 * np.median(nearest["no weight"])
