@@ -98,7 +98,9 @@ def _hypotheses(
 ) -> Hypotheses:
     """Poses of the first camera, from what each X-ray proposes for its own."""
     found = propose(model, sights[0].image, sights[0].xray, sources, starts, scatter)
-    if not sources:
+    # The starts, and so their opposites, are the first camera's alone.
+    proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
+    if proposing.isdisjoint(sources):
         return found
     for s in sights[1:]:
         own = propose(model, s.image, s.xray, sources)
