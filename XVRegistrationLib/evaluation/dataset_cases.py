@@ -100,7 +100,7 @@ def write_summary(output: Path, rows: list[CaseRow]) -> Summary:
 
 
 def _register(case: DatasetCase, models: _Models) -> CaseRow:
-    """The row of a case: the most similar of the registrations from each of its nominal views."""
+    """The row of a case: the most similar of the registrations from each of its nominal views, and what all of them took."""
     found, reason = [], ""
     for view in case.views:
         model = models.of(case, view)
@@ -111,7 +111,13 @@ def _register(case: DatasetCase, models: _Models) -> CaseRow:
     if not found:
         return refused(case.name, reason)
     result, model = max(found, key=lambda pair: pair[0].similarity)
-    return dataclasses.replace(measure(result, case.xray, case.reference_pose, case.points, model), name=case.name)
+    row = measure(result, case.xray, case.reference_pose, case.points, model)
+    return dataclasses.replace(
+        row,
+        name=case.name,
+        seconds=sum(r.seconds for r, _ in found),
+        renders=float(sum(r.renders for r, _ in found)),
+    )
 
 
 class _Models:

@@ -115,5 +115,5 @@ def _row(
 def _model(wrist: Wrist, camera: int) -> PatientModel:
     """The model of the bone for one of the cameras; its bank is not used."""
     return prepare_model(
-        wrist.volume, wrist.xrays[camera].intrinsics, sod=wrist.distances[camera], pose_range=PoseRange()
+        wrist.volume, wrist.xrays[camera].intrinsics, sod=wrist.distances[camera], pose_range=PoseRange(), bank_size=1
     )

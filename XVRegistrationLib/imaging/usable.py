@@ -25,24 +25,34 @@ def usable(xray: Xray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool
     """(H, W) pixels that count, of those in `mask` (H, W) if given; None where all do.
 
     Collimated is what lies behind straight blades or around a round field; saturated what holds the very highest value
-    where many pixels do. Raises InputError for a mask of another size, or one that leaves nothing.
+    where many pixels do. Raises InputError for a mask of another size, and for one that leaves nothing, by itself or
+    together with what was found.
     """
     pixels = np.asarray(xray.pixels)
-    good = ~_collimated(xray) & ~_saturated(xray)
+    open_ = good = ~_collimated(xray) & ~_saturated(xray)
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(
                 f"The mask of {xray.name} has {mask.shape[1]} x {mask.shape[0]} pixels, the X-ray {pixels.shape[1]} x "
                 f"{pixels.shape[0]}."
             )
-        good &= mask.astype(bool)
+        good = open_ & mask.astype(bool)
     if good.mean() < _LEAST_LEFT:
         if mask is not None:
-            raise InputError(
-                f"The mask of {xray.name} leaves less than {_LEAST_LEFT:.0%} of its pixels: draw it larger."
-            )
+            raise InputError(_nothing_left(xray.name, mask.astype(bool), open_))
         return None  # an image that looks like nothing but blades is compared as it is
     return None if good.all() else good
+
+
+def _nothing_left(name: str, mask: NDArray[np.bool_], open_: NDArray[np.bool_]) -> str:
+    """Why a mask and what was found leave nothing: it is too small, or what it holds looks like no picture."""
+    if mask.mean() < _LEAST_LEFT:
+        return f"The mask of {name} leaves less than {_LEAST_LEFT:.0%} of its pixels: draw it larger."
+    if open_.mean() < _LEAST_LEFT:
+        advice = "register it without a mask if it is a picture nonetheless."
+    else:
+        advice = "draw the mask where the picture is neither."
+    return f"Nearly everything within the mask of {name} looks collimated or saturated: {advice}"
 
 
 def _collimated(xray: Xray) -> NDArray[np.bool_]:
@@ -65,7 +75,9 @@ def _collimated(xray: Xray) -> NDArray[np.bool_]:
         # Where another blade lies, this one's edge is not lit.
         along = (dark_columns, dark_rows)[side % 2]
         turned = np.rot90(pixels, side)
-        rows = _blade(turned[:, ~(along if side in (0, 1) else along[::-1])][:, ::k], bright)
+        lit = turned[:, ~(along if side in (0, 1) else along[::-1])]
+        # Where all count as dark (a small field, a burned-in marker), nothing tells an edge.
+        rows = _blade(lit[:, ::k], bright) if lit.size else 0
         if rows:
             np.rot90(covered, side)[:rows] = True
     return covered | _outside_circle(pixels, bright)

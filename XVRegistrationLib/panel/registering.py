@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _HEADER = "header"
 """The start that the C-arm's angles state."""
+_PRESET = "preset"
+"""The nominal view, of which the angles are known as well but not how the patient lies on the table."""
 
 
 @dataclass(eq=False)
@@ -245,7 +247,7 @@ class Registering:
             scale=read_scale(node),
             sources=sources,
             starts=starts,
-            by_angles=[_HEADER],
+            by_angles=[_HEADER, _PRESET],
         )
         self._context.changed.emit("xrays")
 
@@ -260,7 +262,7 @@ class Registering:
         header = self._xrays.header_pose(task.node) if p.useHeader else None
         starts = {} if header is None else {_HEADER: header.tolist()}
         if p.usePreset:
-            starts["preset"] = self._patient.nominal_pose.tolist()
+            starts[_PRESET] = self._patient.nominal_pose.tolist()
         if p.useCurrent:
             starts["current"] = pose_from_node(nodes.pose).tolist()
         return sources, starts

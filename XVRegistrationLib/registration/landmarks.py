@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TOLERANCE_MM = 5.0
 """A pair belongs to a pose if its landmark falls so near to its mark, mm on the detector (about 3 mm in the patient)."""
+CLOSE_MM = 1.5
+"""Four pairs that are left of five belong to a pose if they are this near to it in the root mean square, mm on the detector."""
 _LEAST = 4
 _MOST_TRIPLES = 400
 _CANDIDATES = 8  # refined; planar landmarks alone have two good ones
@@ -50,19 +52,22 @@ class LandmarkPose:
     def remark(self) -> str:
         """What a user should know about the pairs; empty where there is nothing to say."""
         wrong = np.flatnonzero(~self.inliers) + 1
+        remarks = []
         if wrong.size:
-            return f"Left out as wrong: pair {', '.join(map(str, wrong))} of {len(self.inliers)}."
-        if len(self.inliers) == _LEAST:
-            return "Four pairs fit, but with four a wrong one cannot be told; mark a fifth landmark."
-        return ""
+            remarks.append(f"Left out as wrong: pair {', '.join(map(str, wrong))} of {len(self.inliers)}.")
+        if self.inliers.sum() == _LEAST:
+            another = "another" if wrong.size else "a fifth"
+            remarks.append(f"Four pairs fit, but with four a wrong one cannot be told; mark {another} landmark.")
+        return " ".join(remarks)
 
 
 def pose_from_landmarks(points: ArrayLike, pixels: ArrayLike, intrinsics: Intrinsics) -> LandmarkPose:
     """The pose from which points (N, 3), RAS mm, are seen at stored pixels (N, 2), with N >= 4 and all in front of the source.
 
     One wrong pair is found among 5 or 6, (N - 3) // 2 among more; among 4 none can be told from the right ones, and a wrong
-    one is noticed only if no pose explains all four. Raises InputError for fewer pairs, landmarks on a line, and pairs that
-    no pose explains.
+    one is noticed only if no pose explains all four. Four pairs that remain of five are as good as those: a second wrong one
+    is noticed only if they do not fit closely. Raises InputError for fewer pairs, landmarks on a line, pairs that no pose
+    explains, and those that only a pose with landmarks behind the detector does.
     """
     x, seen = _checked(points, pixels, intrinsics)
     fits = [_refined(pose, x, seen, intrinsics.sdd) for pose in _candidates(x, seen, intrinsics.sdd)]
@@ -71,6 +76,17 @@ def pose_from_landmarks(points: ArrayLike, pixels: ArrayLike, intrinsics: Intrin
     good = [fit for fit in fits if fit.inliers.sum() >= needed and not _on_a_line(x[fit.inliers])]
     if not good:
         raise InputError(_unexplained(fits, needed, len(x)))
+    good = [fit for fit in good if (_in_camera(fit.pose, x[fit.inliers])[:, 2] < intrinsics.sdd).all()]
+    if not good:
+        raise InputError(
+            "The landmarks would lie behind the detector: check the X-ray's source-detector distance and pixel spacing."
+        )
+    best = good[0].inliers
+    if best.sum() == _LEAST < len(x) and _rms(good[0], x, seen, intrinsics.sdd) > CLOSE_MM:
+        raise InputError(
+            f"Pair {np.flatnonzero(~best)[0] + 1} of {len(x)} fits no pose, and the other four not closely enough to be trusted "
+            "without it: two marks may be exchanged. Check that each mark is the same landmark as its point, or mark another."
+        )
     distinct = _distinct([fit.pose for fit in good if fit.inliers.sum() >= good[0].inliers.sum()], x)
     residual = (_projected(distinct[0], x, intrinsics.sdd) - seen) / np.array(intrinsics.spacing)
     return LandmarkPose(
@@ -190,6 +206,12 @@ def _projected(poses: NDArray[np.float64], x: NDArray[np.float64], sdd: float) -
     """Places (..., N, 2) on the detector, camera mm; a point at or behind the source is taken 1 mm in front of it."""
     q = _in_camera(poses, x)
     return sdd * q[..., :2] / np.maximum(q[..., 2:], 1.0)
+
+
+def _rms(fit: _Fit, x: NDArray[np.float64], seen: NDArray[np.float64], sdd: float) -> float:
+    """How far the pairs that a pose rests on are from it in the root mean square, mm on the detector."""
+    miss = _projected(fit.pose, x[fit.inliers], sdd) - seen[fit.inliers]
+    return float(np.sqrt((miss**2).sum(axis=1).mean()))
 
 
 def _unexplained(fits: list[_Fit], needed: int, count: int) -> str:

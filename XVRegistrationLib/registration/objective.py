@@ -7,12 +7,14 @@ response for each view; and three of the geometry for each view (distance source
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import increment, invert, translation
 from XVRegistrationLib.imaging.resample import resample, resample_counted
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
@@ -150,6 +152,13 @@ class DepthPrior:
     depth_mm: float
     sd_mm: float
     """Standard deviation; 0 locks the depth."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.depth_mm) and math.isfinite(self.sd_mm) and self.depth_mm > 0 and self.sd_mm >= 0):
+            raise InputError(
+                "A known depth is a positive distance and a standard deviation of 0 or more, both in mm, not "
+                f"{self.depth_mm:g} and {self.sd_mm:g}."
+            )
 
 
 def view_of(

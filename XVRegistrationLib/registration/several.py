@@ -102,7 +102,9 @@ def _hypotheses(
     """Poses of the first camera, from what each X-ray proposes for its own."""
     first = sights[0]
     found = propose(model, first.image, first.xray, sources, starts, scatter, first.weight)
-    if not sources:
+    # The starts, and so their opposites, are the first camera's alone.
+    proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
+    if proposing.isdisjoint(sources):
         return found
     for s in sights[1:]:
         own = propose(model, s.image, s.xray, sources, weight=s.weight)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,24 +47,33 @@ class Structure:
 def structures_of(volume: Volume, labels: LabelMap, values: Sequence[int], rest: bool = True) -> tuple[Structure, ...]:
     """The structures with these label values, by the names of `labels`, and with `rest` everything else as one more, last.
 
-    Their sum is the volume. Raises InputError for labels in another geometry than the volume's, and for a value without voxels.
+    Their sum is the volume; a rest of nothing but air is left out. Raises InputError for labels in another geometry than the
+    volume's, for a value without voxels, and for structures of one name.
     """
     if labels.array.shape != volume.array.shape or not np.allclose(labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-3):
         raise InputError(f"The labels do not lie in the geometry of {volume.name}; resample them to it first.")
+    names = [labels.names.get(value, str(value)) for value in values]
+    _check_names([*names, REST] if rest else names)
     density = linear_attenuation(volume.array) if volume.units == "HU" else np.asarray(volume.array, dtype=np.float32)
     found = []
-    for value in values:
+    for value, name in zip(values, names, strict=True):
         inside = labels.array == value
-        name = labels.names.get(value, str(value))
         if not inside.any():
             raise InputError(f"The structure {name} has no voxels in the labels.")
         grid = grid_from_density(np.where(inside, density, 0), volume.ijk_to_ras, name)
         centre = transform_points(volume.ijk_to_ras, np.argwhere(inside)[:, ::-1].mean(axis=0))
         found.append(Structure(name, Pyramid(grid), centre))
     if rest:
-        grid = grid_from_density(np.where(np.isin(labels.array, values), 0, density), volume.ijk_to_ras, REST)
-        found.append(Structure(REST, Pyramid(grid), np.asarray(volume.center, dtype=np.float64)))
+        with suppress(InputError):  # nothing denser than air is left
+            grid = grid_from_density(np.where(np.isin(labels.array, values), 0, density), volume.ijk_to_ras, REST)
+            found.append(Structure(REST, Pyramid(grid), np.asarray(volume.center, dtype=np.float64)))
     return tuple(found)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise InputError(f"Structures are told apart by their names; more than one is called {' or '.join(twice)}.")
 
 
 def register_structures(
@@ -78,11 +89,12 @@ def register_structures(
 
     `starts` gives a pose of the first camera for each structure by name; the pose of the whole volume is a good one.
     All are refined together, so that what lies over each other is told apart. Nothing is calibrated for structures by
-    themselves: each pose is to be checked, or has failed where nothing of the structure is on an X-ray. Raises InputError for a structure without
-    a start.
+    themselves: each pose is to be checked, or has failed where nothing of the structure is on an X-ray. Raises InputError
+    for a structure without a start, and for structures of one name.
     """
     if not structures:
         raise InputError("No structure to register: choose one at least.")
+    _check_names([s.name for s in structures])
     for s in structures:
         if s.name not in starts:
             raise InputError(f"The structure {s.name} has no start; the pose of the whole volume is a good one.")

@@ -12,6 +12,7 @@ import slicer.util
 from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.rigid import invert
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.volumes import add_segmentation
@@ -195,6 +196,26 @@ def test_an_xray_with_angles_starts_at_the_pose_that_its_header_states(session, 
     session.register()
     session.wait(TIMEOUT)
     assert [s["kind"] for s in read_registration(node)["starts"]] == ["header", "header, shifted"]
+
+
+def test_the_nominal_view_is_tried_where_the_patient_lies_as_well(session, files):
+    """12 px beside where the nominal view shows him, which are 41 mm at his depth."""
+    choose(session)
+    node = add(session, files[:1])[0]
+    pixels = np.roll(slicer.util.arrayFromVolume(node), (0, 12), (1, 2))
+    slicer.util.updateVolumeFromArray(node, pixels)
+    session.parameters.useBank = session.parameters.useNetwork = session.parameters.useHeader = False
+    session.parameters.usePreset = True
+    session.register()
+    session.wait(TIMEOUT)
+    found = read_registration(node)
+    kinds = [s["kind"] for s in found["starts"]]
+    assert kinds == ["preset", "preset, shifted"]
+    plain, shifted = (invert(np.array(s["pose"])) for s in found["starts"])
+    moved = (shifted - plain)[:3, 3]
+    # He lay 10 mm to the other side before; a pixel of the bank is 8 mm.
+    assert moved[0] == pytest.approx(41 - 10, abs=8)
+    assert abs(moved[2]) < 1e-6
 
 
 def test_registering_is_cancelled_and_the_pose_stays(session, files):

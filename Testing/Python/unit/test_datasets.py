@@ -29,6 +29,7 @@ from XVRegistrationLib.geometry.cameras_of_others import (
 from XVRegistrationLib.geometry.rigid import increment, invert, rigid, rotation_from_vector, transform_points
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, relative_motion
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.result import Registration
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.registration.model import PatientModel
 
 
 def pixels_of(k: NDArray[np.float64], e: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -304,6 +306,31 @@ def test_cases_are_registered_without_their_reference_and_the_table_goes_on(
     evaluate_cases(cases[2:], dataclasses.replace(search, sod=710.0), tmp_path / "out", "others", progress=done.append)
     assert done[3:] == ["blank", "blank"]
     assert [row.name for row in read_rows(tmp_path / "out" / "results.csv")] == ["blank"]
+
+
+def test_a_case_takes_what_all_its_views_took(
+    phantom: Volume, camera: Intrinsics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most similar view is the answer, but the others were tried as well; one of them refuses."""
+    seen = np.random.default_rng(8).random(camera.size[::-1])
+
+    def register(model: PatientModel, xray: Xray, sources: object) -> Registration:
+        if model.view.name == "LLAT":
+            raise InputError("It is not from the side.")
+        similarity, seconds, renders = {"AP": (0.6, 2.0, 30), "PA": (0.9, 3.0, 50), "RLAT": (0.5, 5.0, 70)}[
+            model.view.name
+        ]
+        return Registration(xray.name, model.view.pose, camera, similarity, seconds, renders=renders)
+
+    monkeypatch.setattr(dataset_cases, "build_bank", lambda *_: None)
+    monkeypatch.setattr(dataset_cases, "register_xray", register)
+    pose = NominalView("PA", tuple(phantom.center), 700.0).pose
+    points = phantom.center + 20 * np.eye(3)
+    case = DatasetCase("one", phantom, Xray("one", seen, camera), pose, points, ("AP", "PA", "LLAT", "RLAT"))
+    evaluate_cases([case], Search(700.0, PoseRange()), tmp_path / "out", "this")
+    (row,) = read_rows(tmp_path / "out" / "results.csv")
+    assert row.mtre_mm < 1e-6
+    assert (row.similarity, row.seconds, row.renders) == (0.9, 10.0, 150.0)
 
 
 def test_the_command_goes_on_with_a_data_set_unless_it_is_to_begin_anew(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -11,7 +13,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.p3p import three_point_poses
 from XVRegistrationLib.geometry.rigid import increment, invert, point_distance, transform_points
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
-from XVRegistrationLib.registration.landmarks import TOLERANCE_MM, pose_from_landmarks
+from XVRegistrationLib.registration.landmarks import CLOSE_MM, TOLERANCE_MM, pose_from_landmarks
 
 CAMERA = Intrinsics(1020.0, (0.5, 0.6), (300.0, 280.0), (640, 600))
 MIRRORED = Intrinsics(1020.0, (0.5, 0.6), (300.0, 280.0), (640, 600), True)
@@ -128,12 +130,62 @@ def test_landmarks_in_a_plane_offer_their_second_pose_which_fits_too():
     assert offered >= 5
 
 
-def test_all_landmarks_lie_in_front_of_the_source():
+def test_a_pose_that_puts_a_landmark_behind_the_source_is_none():
+    """Five pairs are right; the sixth landmark is where that pose has its source behind it, and no pose but that explains the others."""
     for seed in range(10):
-        pose, points = scene(400 + seed, 7)
-        found = pose_from_landmarks(points, project(points, pose, CAMERA), CAMERA)
-        for one in (found.pose, *found.others):
-            assert (transform_points(invert(one), points)[:, 2] > 0).all()
+        pose, points = scene(400 + seed, 6)
+        pixels = project(points, pose, CAMERA)
+        points[5] = pose[:3, 3] - 40 * pose[:3, 2]
+        with pytest.raises(InputError, match="No pose explains"):
+            pose_from_landmarks(points, pixels, CAMERA)
+
+
+def test_landmarks_behind_the_detector_are_refused_with_what_may_be_stated_wrong():
+    """Pixels stated half as large put the patient at twice the distance."""
+    half = dataclasses.replace(CAMERA, spacing=(0.25, 0.3))
+    for seed in range(5):
+        pose, points = scene(700 + seed, 6)
+        with pytest.raises(
+            InputError, match=r"behind the detector: check .* source-detector distance and pixel spacing"
+        ):
+            pose_from_landmarks(points, project(points, pose, CAMERA), half)
+
+
+@pytest.mark.parametrize(("count", "accepted"), [(5, 16), (6, 6)])
+def test_two_exchanged_marks_never_give_a_wrong_pose_without_a_warning(count, accepted):
+    """Of 80 each; a wrong pose of five pairs says that four tell nothing, and that they fit closely."""
+    wrong = 0
+    for seed in range(80):
+        pose, points = scene(600 + seed, count)
+        points = points.mean(axis=0) + (points - points.mean(axis=0)) * (0.5 if seed % 2 else 1.0)
+        pixels = project(points, pose, CAMERA) + np.random.default_rng(seed).normal(size=(count, 2))
+        pixels[[0, 1]] = pixels[[1, 0]]
+        try:
+            found = pose_from_landmarks(points, pixels, CAMERA)
+        except InputError:
+            continue
+        if point_distance(found.pose, pose, points) < 15:
+            continue
+        wrong += 1
+        assert "Left out" in found.remark, seed
+        if count == 5:
+            assert "with four a wrong one cannot be told; mark another landmark" in found.remark
+            miss = (project(points, found.pose, CAMERA) - pixels)[found.inliers] * CAMERA.spacing
+            assert np.sqrt((miss**2).sum(axis=1).mean()) <= CLOSE_MM
+    assert wrong <= accepted
+
+
+def test_right_pairs_are_not_refused_because_one_of_five_is_wrong():
+    """Which one it is cannot always be told."""
+    named = 0
+    for seed in range(20):
+        pose, points = scene(800 + seed, 5)
+        pixels = project(points, pose, CAMERA) + np.random.default_rng(seed).normal(size=(5, 2))
+        pixels[2] += [60, -50]
+        found = pose_from_landmarks(points, pixels, CAMERA)
+        named += "pair 3 of 5" in found.remark
+        assert found.inliers.all() or "mark another" in found.remark
+    assert named >= 18
 
 
 @pytest.mark.parametrize("count", [4, 6, 8])

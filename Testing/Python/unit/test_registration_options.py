@@ -79,3 +79,11 @@ def test_a_structure_is_found_although_something_dense_lies_over_it(model, camer
     found = register_xray(model, xray, (), {"current": start}, surroundings=True)
     assert in_plane_error(found.pose, pose, points) < 1.0
     assert point_distance(found.pose, pose, points) < 4.0
+
+
+@pytest.mark.parametrize(
+    ("depth", "sd"), [(0.0, 1.0), (-700.0, 1.0), (np.nan, 1.0), (np.inf, 1.0), (700.0, -1.0), (700.0, np.nan)]
+)
+def test_a_known_depth_that_is_none_is_a_sentence(depth, sd):
+    with pytest.raises(InputError, match="known depth is a positive distance"):
+        DepthPrior(depth, sd)

@@ -12,6 +12,7 @@ from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.exposures import expose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.counterparts import opposite
 from XVRegistrationLib.geometry.rigid import increment, point_distance, rigid, rotation_from_vector, translation
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.intensity import line_integral
@@ -118,6 +119,18 @@ def test_hypotheses_come_from_every_view(model, xrays, relation, pose, points):
     found = register_views(model, xrays[::-1], turned, ("bank",))
     assert point_distance(found.views[1].pose, pose, points) < 1.0
     assert {s.kind for s in found.views[0].starts} == {"bank"}
+
+
+def test_opposites_are_those_of_the_first_cameras_starts(model, xrays, relation, pose, start, points):
+    """Alone or with a network that is not there, the other X-rays have nothing to propose."""
+    away = opposite(start, model.view.isocenter)
+    for sources in (("opposites",), ("network", "opposites")):
+        found = register_views(model, xrays, relation, sources, {"away": away})
+        assert {s.kind for s in found.views[0].starts} == {"away", "opposite", "mirrored", "opposite mirrored"}
+        assert found.views[0].winner == "opposite"
+        assert point_distance(found.views[0].pose, pose, points) < 0.5
+    with pytest.raises(InputError, match="nothing to take the opposites of"):
+        register_views(model, xrays, relation, ("opposites",))
 
 
 def test_the_joint_optimum_is_that_of_a_brute_force_search(model, pose, relation):

@@ -83,3 +83,25 @@ def test_a_structure_that_is_not_on_the_xray_has_failed_and_the_others_are_to_be
     assert found["lower"][0].verdict == "failed"
     assert "front" in found["lower"][0].trust.reason
     assert found["upper"][0].verdict == "check"
+
+
+def test_structures_of_one_name_are_refused(phantom, halves, camera, pose):
+    both = LabelMap(halves.array, halves.ijk_to_ras, {1: "vertebra", 2: "vertebra"})
+    with pytest.raises(InputError, match="more than one is called vertebra"):
+        structures_of(phantom, both, [1, 2])
+    rest = LabelMap(halves.array, halves.ijk_to_ras, {1: REST})
+    with pytest.raises(InputError, match=f"more than one is called {REST}"):
+        structures_of(phantom, rest, [1])
+    assert [s.name for s in structures_of(phantom, rest, [1], rest=False)] == [REST]
+    twice = structures_of(phantom, both, [1], rest=False) + structures_of(phantom, both, [2], rest=False)
+    xray = Xray("x", np.random.default_rng(0).random(camera.size[::-1]).astype(np.float32), camera)
+    with pytest.raises(InputError, match="more than one is called vertebra"):
+        register_structures(twice, [xray], {"vertebra": pose})
+
+
+def test_a_rest_of_nothing_is_left_out(phantom):
+    upper = np.arange(phantom.array.shape[0])[:, None, None] > phantom.array.shape[0] // 2
+    labels = np.broadcast_to(np.where(upper, 1, 2), phantom.array.shape).astype(np.uint16)
+    everything = LabelMap(labels, phantom.ijk_to_ras, {1: "upper", 2: "lower"})
+    assert [s.name for s in structures_of(phantom, everything, [1, 2])] == ["upper", "lower"]
+    assert [s.name for s in structures_of(phantom, everything, [1])] == ["upper", REST]

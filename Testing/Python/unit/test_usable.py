@@ -129,3 +129,25 @@ def test_a_mask_of_another_size_or_of_nothing_is_a_sentence():
     nothing[:3, :3] = True
     with pytest.raises(InputError, match="draw it larger"):
         usable(xray(exposure()), nothing)
+
+
+def test_a_picture_of_which_all_rows_and_columns_count_as_dark_has_no_blade():
+    """A field of 40 px on a large detector; a dim picture with a burned-in marker."""
+    field = np.full((1024, 1024), 20, np.uint16)
+    field[492:532, 492:532] = 3000
+    dim = np.random.default_rng(0).integers(800, 1638, (200, 240)).astype(np.uint16)
+    dim[5:25, 5:35] = 65535
+    for picture in (field, dim):
+        good = usable(xray(picture))
+        assert good is None or good[picture < picture.max()].all()
+
+
+def test_where_the_blades_leave_nothing_the_mask_is_not_blamed():
+    narrow = behind_blades(exposure(dense=1.0), top=71, bottom=71, left=40, right=40)
+    assert usable(xray(narrow)) is None  # as without a mask it looks like nothing but blades
+    with pytest.raises(InputError, match="looks collimated or saturated: register it without a mask"):
+        usable(xray(narrow), np.ones(SIZE, dtype=bool))
+    beside = np.zeros(SIZE, dtype=bool)
+    beside[:25] = True
+    with pytest.raises(InputError, match="looks collimated or saturated: draw the mask where"):
+        usable(xray(behind_blades(exposure(dense=2.0), top=30)), beside)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,12 +16,13 @@ from XVRegistrationLib.evaluation.wrist import evaluate_wrist
 from XVRegistrationLib.evaluation.wrist_data import read_wrist
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import invert, rigid, rotation_from_vector, transform_points
-from XVRegistrationLib.registration.model import prepare_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from XVRegistrationLib.registration.model import PatientModel
 
 SIZE = (120, 100)
 SPACING = np.array([0.39625, 0.39625, 0.625])
@@ -123,18 +123,17 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
 
 def test_an_evaluation_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are kept while starts and data are the same; registrations are only counted here."""
-    data, output, done = tmp_path / "data", tmp_path / "out", []
+    data, output = tmp_path / "data", tmp_path / "out"
+    done: list[int] = []
     data.mkdir()
     Folder(data)
 
-    def register(*_: object, **__: object) -> NoReturn:
-        done.append(1)
+    def register(model: PatientModel, *_: object, **__: object) -> NoReturn:
+        done.append(len(model.bank.poses))
         raise InputError("Nothing was tried.")
 
     monkeypatch.setattr(wrist_evaluation, "register_views", register)
     monkeypatch.setattr(wrist_evaluation, "register_xray", register)
-    bank_of_two = functools.partial(prepare_model, bank_size=2)
-    monkeypatch.setattr(wrist_evaluation, "prepare_model", bank_of_two)
 
     class Stop(Exception):  # noqa: N818
         pass
@@ -145,7 +144,7 @@ def test_an_evaluation_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: p
 
     with pytest.raises(Stop):
         evaluate_wrist(data, output, starts=2, progress=end)
-    assert len(done) == 3
+    assert done == [1, 1, 1]  # no more is rendered for a bank that nobody asks
     ways = evaluate_wrist(data, output, starts=2)
     assert len(done) == 6
     assert {way: s.cases for way, s in ways.items()} == {
