@@ -86,10 +86,14 @@ def spread_of(
     covariance += np.diag([FLOOR_MM**2] * 3 + [FLOOR_RAD**2] * 3)
     scale = look.scale[place, place]
     if prior is not None and pose is not None:
-        # What is known of the depth is a measurement of it beside the image's, which an error of scale spoils.
+        # What is known of the depth is a measurement of it beside the image's: Kalman's update, in Joseph's form, of both
+        # what the image leaves open and what an error of scale adds.
         along = np.concatenate([-pose[:3, 2], np.zeros(3)])
-        gain = scale @ along / (along @ (scale + covariance) @ along + prior.sd_mm**2)
-        scale = scale - np.outer(gain, along @ scale)
+        total = covariance + scale
+        gain = total @ along / (along @ total @ along + prior.sd_mm**2)
+        left = np.eye(6) - np.outer(gain, along)
+        covariance = left @ covariance @ left.T + prior.sd_mm**2 * np.outer(gain, gain)
+        scale = left @ scale @ left.T
     return Spread(np.array(pivots[structure], dtype=np.float64), covariance, scale)
 
 

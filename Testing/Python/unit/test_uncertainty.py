@@ -13,7 +13,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import increment, invert, rigid, rotation_from_vector, transform_points
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.registration.covariance import FLOOR_MM, SCALE_SD, look_at, spread_of
-from XVRegistrationLib.registration.objective import Estimates, View
+from XVRegistrationLib.registration.objective import DepthPrior, Estimates, View
 from XVRegistrationLib.registration.result import Registration, Spread
 from XVRegistrationLib.registration.similarity import Similarity
 from XVRegistrationLib.registration.stages import Finished, Stage, run_stages
@@ -227,3 +227,16 @@ def test_more_noise_leaves_more_open(phantom, pose):
         look = look_at(found_from(phantom, ideal + sd * noise, camera, pose), phantom.center[None])
         stated.append(np.trace(spread_of(look, phantom.center[None]).covariance[:3, :3]))
     assert stated[0] < stated[1] < stated[2]
+
+
+@pytest.mark.parametrize("sd", [0.0, 1.0, 5.0, 1e4])
+def test_a_known_depth_leaves_less_open_than_the_image_or_it_alone(phantom, pose, sd):
+    ideal = render(density_grid(phantom), pose[None], CAMERAS["plain"], 2.0)[0]
+    found, pivots = found_from(phantom, ideal, CAMERAS["plain"], pose), phantom.center[None]
+    at, look = found.estimates.poses[0, 0], look_at(found, pivots)
+    along = np.concatenate([-at[:3, 2], np.zeros(3)])
+    before = spread_of(look, pivots)
+    after = spread_of(look, pivots, 0, at, DepthPrior(700.0, sd))
+    image, known = (along @ (s.covariance + s.scale) @ along for s in (before, after))
+    assert known == pytest.approx(image * sd**2 / (image + sd**2), rel=1e-6, abs=1e-12)
+    assert np.linalg.eigvalsh(before.covariance + before.scale - after.covariance - after.scale).min() > -1e-9
