@@ -292,8 +292,8 @@ def test_a_second_camera_shows_what_a_camera_at_the_pose_that_its_offset_says_do
     camera, offset = CAMERAS[name], beside(pose, phantom.center, np.array([0.1, 1.2, -0.2]))
     views = [view_from(grid, pose, camera), view_from(grid, pose, camera, offset)]
     at = increment([3.0, -2.0, 5.0, 0.05, -0.02, 0.03], phantom.center) @ pose
-    shown = rendered(Estimates.at(at[None], 2), 1, views[1], phantom.center[None], Free()).images[0]
+    shown = rendered(Estimates.at(at[None], 2), 1, views[1], phantom.center[None], Free())[0][0]
     expected = render(grid, (at @ offset)[None], camera, STEP)[0]
     np.testing.assert_allclose(shown, expected, atol=1e-4 * float(expected.max()))
-    first = rendered(Estimates.at(at[None], 2), 0, views[0], phantom.center[None], Free()).images[0]
+    first = rendered(Estimates.at(at[None], 2), 0, views[0], phantom.center[None], Free())[0][0]
     assert float((first - expected).abs().max()) > 0.1 * float(expected.max())
