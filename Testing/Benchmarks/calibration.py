@@ -45,6 +45,7 @@ from XVRegistrationLib.evaluation.verdict_fit import (
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.registration.covariance import INFLATION
 from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.verdict import WRONG_MM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.evaluation.protocol_xrays import TrueXray
     from XVRegistrationLib.registration.model import PatientModel
 
-WRONG_MM = 2.0
 _FOLDS = 5
 _SEED_OF_STARTS = 2
 _console = Console(width=130, highlight=False)
