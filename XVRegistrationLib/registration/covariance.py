@@ -18,7 +18,7 @@ from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
 from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts
 from XVRegistrationLib.registration.result import Spread
 from XVRegistrationLib.registration.similarity import normal_equations, patch_equations
-from XVRegistrationLib.registration.uncertainty import camera_covariance
+from XVRegistrationLib.registration.uncertainty import around, camera_covariance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,6 @@ FLOOR_MM, FLOOR_RAD = 0.01, np.radians(0.005)
 
 # A pose that the images say nothing about lies within about a metre and a radian: open, not exact.
 _ANYWHERE = (1e3, 1e3, 1e3, 1.0, 1.0, 1.0)
-_REACH_MM = 50.0
 _PARTS = 8  # along the image's shorter side
 
 
@@ -61,13 +60,13 @@ def in_plane_alone(found: Finished, look: Look, pivots: NDArray[np.float64], str
     their standard deviation, and how far away it would rather have them."""
     place = slice(6 * structure, 6 * structure + 6)
     pivot = pivots[structure]
-    around = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
+    points = around(pivot)
     said = []
     for view, own, step in zip(found.views, look.own_alone, look.step_alone, strict=True):
         pose = found.estimates.poses[0, structure] @ view.offset
-        covariance = camera_covariance(own[place, place], pivot, pose, around)[:, :2, :2]
+        covariance = camera_covariance(own[place, place], pivot, pose, points)[:, :2, :2]
         moved = invert(increment(step[place], pivot) @ pose)
-        shift = transform_points(moved, around) - transform_points(invert(pose), around)
+        shift = transform_points(moved, points) - transform_points(invert(pose), points)
         sd = np.sqrt(np.maximum(np.trace(covariance, axis1=1, axis2=2), 0.0).mean())
         said.append([sd, np.linalg.norm(shift[:, :2], axis=1).mean()])
     return np.array(said)
@@ -112,7 +111,7 @@ def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
         alike += 1 - float(normal_equations(images, jacobians[:, :0], view.xray, plain, view.weight).cost[0])
         side = max(8, (min(view.xray.shape) - 2) // _PARTS)
         parts = patch_equations(images, jacobians, view.xray, view.similarity, side, view.weight)
-        place = _place(structures, n, v, free.response, free.geometry)
+        place = free.own(structures, n, v)
         cost += float(whole.cost[0])
         curvature = np.zeros((size, size))
         curvature[np.ix_(place, place)] = whole.hessian[0].numpy() / n
@@ -164,13 +163,3 @@ def _closer(estimates: Estimates, view: View, pivots: NDArray[np.float64], size:
         depth = transform_points(invert(pose), pivots[s])[2]
         step[6 * s : 6 * s + 3] = -depth * pose[:3, 2]
     return step
-
-
-def _place(structures: int, views: int, v: int, response: bool, geometry: bool) -> NDArray[np.intp]:
-    """Where a view's own parameters lie among all."""
-    parts = [np.arange(6 * structures)]
-    if response:
-        parts.append(6 * structures + 3 * v + np.arange(3))
-    if geometry:
-        parts.append(6 * structures + 3 * views + 3 * v + np.arange(3))
-    return np.concatenate(parts)

@@ -132,6 +132,15 @@ class Free:
             [np.full(6 * structures, True), np.full(3 * views, self.response), np.full(3 * views, self.geometry)]
         )
 
+    def own(self, structures: int, views: int, v: int) -> NDArray[np.intp]:
+        """Where a view's own parameters, the poses and those of it that may change, lie among all."""
+        parts = [np.arange(6 * structures)]
+        if self.response:
+            parts.append(6 * structures + 3 * v + np.arange(3))
+        if self.geometry:
+            parts.append(6 * structures + 3 * views + 3 * v + np.arange(3))
+        return np.concatenate(parts)
+
 
 def held(estimates: Estimates, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which parameters (B, P) lie at a limit that the gradient (B, P) of the cost would push them beyond."""
@@ -271,15 +280,10 @@ def independent_parts(views: Sequence[View]) -> float:
 
 
 def _among_all(part: NormalEquations, estimates: Estimates, v: int, free: Free) -> NormalEquations:
-    """A view's equations of its own parameters, poses, response and geometry, at the place of each among all."""
+    """A view's equations of its own parameters at the place of each among all."""
     batch, structures = estimates.poses.shape[:2]
     n = estimates.response.shape[1]
-    place = np.arange(6 * structures)
-    if free.response:
-        place = np.concatenate([place, 6 * structures + 3 * v + np.arange(3)])
-    if free.geometry:
-        place = np.concatenate([place, 6 * structures + 3 * n + 3 * v + np.arange(3)])
-    where = torch.from_numpy(place)
+    where = torch.from_numpy(free.own(structures, n, v))
     gradient = torch.zeros(batch, 6 * structures + 6 * n, dtype=torch.float64)
     hessian = torch.zeros(batch, gradient.shape[1], gradient.shape[1], dtype=torch.float64)
     gradient[:, where] = part.gradient

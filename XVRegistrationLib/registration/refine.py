@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, Rendered, View, evaluate, held
+from XVRegistrationLib.registration.uncertainty import REACH_MM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 POSES_ALONE = Free()
 _LEAST_DAMPING, _MOST_DAMPING = 1e-8, 1e3
-_REACH_MM = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +90,10 @@ def refine(
 
 
 def _movement(step: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far (B,) in mm steps (B, 6 S) move points at `_REACH_MM` from the pivots, at most."""
+    """How far (B,) in mm steps (B, 6 S) move points at `REACH_MM` from the pivots, at most."""
     xi = step.reshape(len(step), -1, 6)
     moved: NDArray[np.float64] = (
-        np.linalg.norm(xi[..., :3], axis=-1) + _REACH_MM * np.linalg.norm(xi[..., 3:], axis=-1)
+        np.linalg.norm(xi[..., :3], axis=-1) + REACH_MM * np.linalg.norm(xi[..., 3:], axis=-1)
     ).max(axis=1)
     return moved
 

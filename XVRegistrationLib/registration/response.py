@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from XVRegistrationLib.imaging.blur import gaussian_blur
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -89,12 +91,5 @@ def _smooth(images: torch.Tensor, camera: Intrinsics) -> torch.Tensor:
     dx, dy = camera.spacing
     rows, columns = (max(2, round(count * d / _COARSE_MM)) for count, d in ((height, dy), (width, dx)))
     blocks = functional.interpolate(images[:, None], size=(rows, columns), mode="area")
-    for axis, extent in ((2, height * dy / rows), (3, width * dx / columns)):
-        sigma = _SCATTER_MM / extent
-        reach = max(1, int(np.ceil(2.5 * sigma)))
-        taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=images.dtype) / sigma) ** 2)
-        taps = (taps / taps.sum()).to(images.device)
-        kernel = taps.reshape(1, 1, -1, 1) if axis == 2 else taps.reshape(1, 1, 1, -1)
-        pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
-        blocks = functional.conv2d(functional.pad(blocks, pad, mode="replicate"), kernel)
+    blocks = gaussian_blur(blocks, (_SCATTER_MM * rows / (height * dy), _SCATTER_MM * columns / (width * dx)))
     return functional.interpolate(blocks, size=(height, width), mode="bilinear", align_corners=False)[:, 0]

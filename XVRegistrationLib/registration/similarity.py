@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as functional
 
+from XVRegistrationLib.imaging.blur import gaussian_blur
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -146,20 +148,9 @@ def _channels(
 def _smooth_part(stack: torch.Tensor, sigma: float, weight: torch.Tensor | None) -> torch.Tensor:
     """What a Gaussian of `sigma` px leaves of (B, N, H, W), of the pixels that count alone."""
     if weight is None:
-        return _blurred(stack, sigma)
+        return gaussian_blur(stack, (sigma, sigma))
     cover = (weight if weight.ndim == 3 else weight[None])[:, None].to(stack.dtype)
-    return _blurred(stack * cover, sigma) / _blurred(cover, sigma).clamp_min(1e-6)
-
-
-def _blurred(stack: torch.Tensor, sigma: float) -> torch.Tensor:
-    """(B, N, H, W) under a Gaussian of `sigma` px, the border repeated."""
-    reach = int(2.5 * sigma) + 1
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=stack.dtype, device=stack.device) / sigma) ** 2)
-    taps = taps / taps.sum()
-    flat = stack.reshape(-1, 1, *stack.shape[2:])
-    flat = functional.conv2d(functional.pad(flat, (reach, reach, 0, 0), mode="replicate"), taps.reshape(1, 1, 1, -1))
-    flat = functional.conv2d(functional.pad(flat, (0, 0, reach, reach), mode="replicate"), taps.reshape(1, 1, -1, 1))
-    return flat.reshape(stack.shape)
+    return gaussian_blur(stack * cover, (sigma, sigma)) / gaussian_blur(cover, (sigma, sigma)).clamp_min(1e-6)
 
 
 def _term(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _TWO_AXES_95 = np.sqrt(5.991)  # chi-squared of two degrees of freedom
 _ONE_AXIS_95 = 1.96
+REACH_MM = 50.0
+"""From the pivot: where it is looked at how far a pose moves, and how sure it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,14 @@ def camera_covariance(
     return of_points
 
 
-def weakest_freedom(spread: Spread, pose: NDArray[np.float64], reach_mm: float = 50.0) -> str:
-    """The camera's degree of freedom that moves a point `reach_mm` from the pivot most, with its 95 % half width, in words."""
+def around(pivot: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (6, 3) at `REACH_MM` from a pivot (3,), RAS mm, along the axes."""
+    points: NDArray[np.float64] = pivot + REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
+    return points
+
+
+def weakest_freedom(spread: Spread, pose: NDArray[np.float64]) -> str:
+    """The camera's degree of freedom that moves a point at `REACH_MM` from the pivot most, with its 95 % half width, in words."""
     turn = np.kron(np.eye(2), pose[:3, :3].T)
     sd = np.sqrt(np.maximum(np.diag(turn @ (spread.covariance + spread.scale) @ turn.T), 0.0))
     names = (
@@ -107,7 +115,7 @@ def weakest_freedom(spread: Spread, pose: NDArray[np.float64], reach_mm: float =
         "the turn about its vertical",
         "the spin in the image's plane",
     )
-    worst = int(np.argmax(sd * np.array([1, 1, 1, reach_mm, reach_mm, reach_mm])))
+    worst = int(np.argmax(sd * np.array([1, 1, 1, REACH_MM, REACH_MM, REACH_MM])))
     half = _ONE_AXIS_95 * (sd[worst] if worst < 3 else np.degrees(sd[worst]))
     return f"{names[worst]}: +-{half:.1f} {'mm' if worst < 3 else 'degrees'} (95 %)"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from XVRegistrationLib.geometry.rigid import point_distance
 from XVRegistrationLib.registration.result import Spread, Trust, Verdict
-from XVRegistrationLib.registration.uncertainty import weakest_freedom
+from XVRegistrationLib.registration.uncertainty import around, weakest_freedom
 from XVRegistrationLib.resources import resource
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 WRONG_MM = 2.0
 """mTRE above which a pose is called wrong."""
 _LEAST_SD_MM = 0.01
-_REACH_MM = 50.0  # from the pivot: where the spread and the movement of a pose are looked at
 SURROUNDED = "X-rays that show more than the volume"
 """What nothing is calibrated for yet."""
 BEYOND = 3.0
@@ -39,14 +38,13 @@ def evidence_of(
     (`covariance.in_plane_alone`); cost and coarse cost are those of the view that is explained least.
     """
     pose, pivot = found.estimates.poses[0, structure], pivots[structure]
-    corners = pivot + _REACH_MM * np.concatenate([np.eye(3), -np.eye(3)])
     _, cost = found.trace[-1]
     _, coarse_cost = found.trace[max(0, len(found.trace) - 3)]
     return {
         "cost": float(np.log(max(cost, 1e-6))),
         "coarse cost": float(np.log(max(coarse_cost, 1e-6))),
         "spread": float(np.log(np.hypot(in_plane_sd, _LEAST_SD_MM))),
-        "unsettled": float(np.log(point_distance(found.trace[-2][0][structure], pose, corners) + 1e-2))
+        "unsettled": float(np.log(point_distance(found.trace[-2][0][structure], pose, around(pivot)) + 1e-2))
         if len(found.trace) > 1
         else 0.0,
         "rivalry": float(-np.log(np.clip(found.lead, 1e-2, 10.0))),

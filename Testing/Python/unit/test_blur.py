@@ -1,0 +1,22 @@
+"""The blur against scipy's, which shares no code with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from XVRegistrationLib.imaging.blur import gaussian_blur
+
+
+def test_it_is_scipys_gaussian_with_the_border_repeated():
+    images = np.random.default_rng(0).normal(size=(2, 3, 30, 41))
+    for sigma in ((4.0, 4.0), (1.3, 5.5)):
+        ours = gaussian_blur(torch.from_numpy(images), sigma).numpy()
+        reach = tuple(int(2.5 * s) + 1 for s in sigma)
+        expected = gaussian_filter(images, sigma, axes=(2, 3), mode="nearest", radius=reach)
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_an_even_image_stays_as_it_is():
+    torch.testing.assert_close(gaussian_blur(torch.full((1, 1, 8, 9), 3.0), (2.0, 7.0)), torch.full((1, 1, 8, 9), 3.0))
