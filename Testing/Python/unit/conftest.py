@@ -45,6 +45,14 @@ def phantom() -> Volume:
 
 
 @pytest.fixture(scope="session")
+def points(phantom: Volume) -> np.ndarray:
+    """(6, 3) about the phantom's centre: where poses are compared."""
+    from XVRegistrationLib.registration.uncertainty import around
+
+    return around(phantom.center)
+
+
+@pytest.fixture(scope="session")
 def camera() -> Intrinsics:
     """A camera that sees the phantom whole, with unequal spacings and an off-centre principal point."""
     return Intrinsics(1020.0, (3.0, 3.3), (66.0, 60.0), (128, 120))

@@ -25,11 +25,6 @@ def model(phantom):
 
 
 @pytest.fixture(scope="module")
-def points(phantom):
-    return phantom.center + 50 * np.concatenate([np.eye(3), -np.eye(3)])
-
-
-@pytest.fixture(scope="module")
 def poses(model):
     """Four poses of a slow movement, then two at another place altogether."""
     xi = np.array([[2.0 * i, -1.0 * i, 1.0 * i, 0.01 * i, 0.01 * i, -0.01 * i] for i in range(6)])

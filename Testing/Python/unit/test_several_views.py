@@ -36,11 +36,6 @@ def model(phantom):
 
 
 @pytest.fixture(scope="module")
-def points(phantom):
-    return phantom.center + 50 * np.concatenate([np.eye(3), -np.eye(3)])
-
-
-@pytest.fixture(scope="module")
 def pose(model):
     return increment([4.0, -6.0, 3.0, 0.06, -0.05, 0.04], model.view.isocenter) @ model.view.pose
 

@@ -33,11 +33,6 @@ def model(phantom):
     return prepare_model(phantom, CAMERA, pose_range=RANGE, bank_size=1024)
 
 
-@pytest.fixture(scope="module")
-def points(phantom):
-    return phantom.center + 50 * np.concatenate([np.eye(3), -np.eye(3)])
-
-
 def evidence(z: float, **other: float) -> dict[str, float]:
     """Evidence that lies `z` standard deviations on the doubtful side, but for those given."""
     weights = calibration()["weights"]
