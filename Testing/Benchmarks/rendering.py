@@ -24,7 +24,7 @@ from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.rendering import oracle
 from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
 from XVRegistrationLib.rendering.rays import rays_of
-from XVRegistrationLib.rendering.render import default_step, render, render_with_jacobian
+from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def run(data: Path, output: Path) -> None:
         names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
     }
     table = Table(
-        title=f"200x200 DRR of the chest CT (512x512x133), {torch.get_num_threads()} threads, step {default_step(grid):.2f} mm"
+        title=f"200x200 DRR of the chest CT (512x512x133), {torch.get_num_threads()} threads, step {sample_distance(grid):.2f} mm"
     )
     for column in ("method", "ms (median)", "times faster", "error"):
         table.add_column(column, justify="left" if column == "method" else "right")

@@ -135,13 +135,13 @@ def _image_measures(result: Registration, xray: Xray, model: PatientModel) -> di
 
     from XVRegistrationLib.imaging.intensity import line_integral
     from XVRegistrationLib.imaging.resample import resample
-    from XVRegistrationLib.rendering.render import default_step, render
+    from XVRegistrationLib.rendering.render import render, sample_distance
 
     camera = xray.intrinsics.fitted(_COMPARED_AT)
     seen, _ = resample(torch.from_numpy(line_integral(xray)), xray.intrinsics, camera)
-    footprint = min(camera.spacing) * model.view.sod / camera.sdd
+    footprint = camera.footprint(model.view.sod)
     grid = model.pyramid.matched_to(footprint)
-    image = render(grid, result.pose[None], camera, max(footprint / 2, default_step(grid)))[0].cpu()
+    image = render(grid, result.pose[None], camera, sample_distance(grid, footprint / 2))[0].cpu()
     return asdict(image_similarity(seen.numpy(), image.numpy()))
 
 

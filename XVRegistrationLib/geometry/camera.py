@@ -62,6 +62,10 @@ class Intrinsics:
         """Width and height of the detector, mm."""
         return self.size[0] * self.spacing[0], self.size[1] * self.spacing[1]
 
+    def footprint(self, depth: float) -> float:
+        """Size of a pixel's shorter side projected back to `depth` mm before the source (1 mm if it is behind), mm."""
+        return min(self.spacing) * max(depth, 1.0) / self.sdd
+
     def resized(self, size: tuple[int, int]) -> Intrinsics:
         """The same detector area cut into `size` (width, height) pixels."""
         fx, fy = size[0] / self.size[0], size[1] / self.size[1]

@@ -52,7 +52,7 @@ def build_bank(
     """Bank of `size` renders (a power of two) at Sobol points of the pose range, seen by `intrinsics` at 32 px."""
     camera = intrinsics.fitted(BANK_PIXELS)
     poses = bank_poses(view, pose_range, size)
-    footprint = min(camera.spacing) * view.sod / camera.sdd
+    footprint = camera.footprint(view.sod)
     coarse = matched_to(grid, footprint)
     features = []
     for first in range(0, size, _BATCH):

@@ -22,6 +22,7 @@ from XVRegistrationLib.imaging.resample import resample
 from XVRegistrationLib.registration.correlation import ncc, psss_presented, xvr_presented, xvr_similarity
 from XVRegistrationLib.registration.result import Registration, Start
 from XVRegistrationLib.rendering.differentiable import differentiable_render
+from XVRegistrationLib.rendering.render import sample_distance
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -177,9 +178,9 @@ class _Goal:
 def _goal(model: PatientModel, image: torch.Tensor, intrinsics: Intrinsics, pixels: int) -> _Goal:
     camera = intrinsics.fitted(pixels)
     seen, _ = resample(image, intrinsics, camera)
-    footprint = min(camera.spacing) * model.view.sod / camera.sdd
+    footprint = camera.footprint(model.view.sod)
     grid = model.pyramid.matched_to(footprint)
-    return _Goal(seen, camera, grid, max(footprint / 2, float(grid.spacing.min())), model.view.isocenter)
+    return _Goal(seen, camera, grid, sample_distance(grid, footprint / 2), model.view.isocenter)
 
 
 def ascend(

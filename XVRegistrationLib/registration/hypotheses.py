@@ -235,7 +235,7 @@ def similarities(
 def _renders(model: PatientModel, poses: NDArray[np.float64]) -> torch.Tensor:
     """Renders (B, H, W) as the bank's own."""
     camera = model.bank.intrinsics
-    footprint = min(camera.spacing) * model.view.sod / camera.sdd
+    footprint = camera.footprint(model.view.sod)
     return render(model.pyramid.matched_to(footprint), poses, camera, footprint / 2).cpu()
 
 

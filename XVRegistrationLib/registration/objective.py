@@ -19,7 +19,7 @@ from XVRegistrationLib.geometry.rigid import increment, invert, translation
 from XVRegistrationLib.imaging.resample import resample, resample_counted
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import NormalEquations, Similarity, normal_equations
-from XVRegistrationLib.rendering.render import render_with_jacobian
+from XVRegistrationLib.rendering.render import render_with_jacobian, sample_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,11 +192,10 @@ def view_of(
     else:
         # What does not count must not reach what does through the averaging either.
         image, weight = resample_counted(xray, weight, intrinsics, camera)
-    footprint = min(camera.spacing) * depth / camera.sdd
+    footprint = camera.footprint(depth)
     voxel = max(footprint, min(footprint * coarsening, _FINE_ENOUGH_MM))
     grids = tuple(p.matched_to(voxel) for p in pyramids)
-    finest = min(float(g.spacing.min()) for g in grids)
-    step = max(footprint / 2, finest)
+    step = min(sample_distance(g, footprint / 2) for g in grids)
     return View(image, camera, grids, step, similarity, weight, np.eye(4) if offset is None else offset)
 
 

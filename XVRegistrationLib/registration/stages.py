@@ -101,8 +101,18 @@ def stages_for(hypotheses: int, surroundings: bool = False, views: int = 1) -> t
     return MANY_STAGES if hypotheses <= DOZENS else SCATTERED_STAGES
 
 
-# Two hypotheses that mean the same: the second would only repeat the first.
-_SAME_MM, _SAME_RAD = 2.0, np.radians(1.0)
+@dataclass(frozen=True)
+class _Apart:
+    """How far apart two poses are that do not mean the same: by any of these."""
+
+    in_plane_mm: float
+    depth_mm: float
+    turn_rad: float
+
+
+_REPEATS = _Apart(2.0, 2.0, np.radians(1.0))  # nearer, a hypothesis would only repeat the other
+# Nearer, both are on their way to one pose: at the resolution where hypotheses compete that is about how precise they are.
+_RIVALS = _Apart(3.0, 20.0, np.radians(5.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +181,7 @@ def run_stages(
             first_costs = done.cost
         kept = distinct(done.estimates, done.cost, pivots, stage.keep)
         if len(estimates) > 1:
-            best, *others = done.cost[distinct(done.estimates, done.cost, pivots, 2)]
+            best, *others = done.cost[distinct(done.estimates, done.cost, pivots, 2, _RIVALS)]
             lead = (others[0] - best) / max(best, 1e-9) if others else np.inf
         worst = max(float(view.cost[0]) for view in done.shown[kept[0]])
         trace.append((done.estimates.poses[kept[0]], worst))
@@ -191,7 +201,11 @@ def run_stages(
 
 
 def distinct(
-    estimates: Estimates, cost: NDArray[np.float64], pivots: NDArray[np.float64], most: int
+    estimates: Estimates,
+    cost: NDArray[np.float64],
+    pivots: NDArray[np.float64],
+    most: int,
+    apart: _Apart = _REPEATS,
 ) -> NDArray[np.intp]:
     """Indices of the `most` hypotheses of lowest cost that do not mean the same pose of the first structure."""
     into_camera = invert(estimates.poses[:, 0])
@@ -203,6 +217,11 @@ def distinct(
             break
         if open_[i]:
             chosen.append(int(i))
+            shift = where - where[i]
             turn = rotation_angle(into_camera[:, :3, :3] @ into_camera[i, :3, :3].T)
-            open_ &= (np.linalg.norm(where - where[i], axis=1) >= _SAME_MM) | (turn >= _SAME_RAD)
+            open_ &= (
+                (np.linalg.norm(shift[:, :2], axis=1) >= apart.in_plane_mm)
+                | (np.abs(shift[:, 2]) >= apart.depth_mm)
+                | (turn >= apart.turn_rad)
+            )
     return np.array(chosen, dtype=np.intp)

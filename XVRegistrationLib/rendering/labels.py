@@ -9,7 +9,7 @@ import torch
 
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.rendering.grid import DensityGrid
-from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.rendering.shadow import part_of, shadow
 
 if TYPE_CHECKING:
@@ -107,4 +107,4 @@ class _Finer:
 def _footprint(grid: DensityGrid, pose: NDArray[np.float64], camera: Intrinsics) -> float:
     """Size of a pixel at the structure, mm, but no less than a voxel of it."""
     depth = float(transform_points(invert(pose), grid.center)[2])
-    return max(min(camera.spacing) * depth / camera.sdd, float(grid.spacing.min()))
+    return sample_distance(grid, camera.footprint(depth))

@@ -23,7 +23,7 @@ def render(grid: DensityGrid, poses: ArrayLike, intrinsics: Intrinsics, step: fl
 
     `step` is the sample distance in mm; by default the finest voxel spacing. Mirrored cameras give mirrored images.
     """
-    return _march()(grid, rays_of(grid, poses, intrinsics), step or default_step(grid), None)[0]
+    return _march()(grid, rays_of(grid, poses, intrinsics), step or sample_distance(grid), None)[0]
 
 
 def render_with_jacobian(
@@ -34,13 +34,13 @@ def render_with_jacobian(
     Derivatives are per mm (v) and per radian (w) of `geometry.rigid.increment(xi, pivot) @ pose`.
     """
     return _march()(
-        grid, rays_of(grid, poses, intrinsics), step or default_step(grid), np.asarray(pivot, dtype=np.float64)
+        grid, rays_of(grid, poses, intrinsics), step or sample_distance(grid), np.asarray(pivot, dtype=np.float64)
     )
 
 
-def default_step(grid: DensityGrid) -> float:
-    """Sample distance in mm that a grid is rendered with unless told otherwise: its finest voxel spacing."""
-    return float(grid.spacing.min())
+def sample_distance(grid: DensityGrid, at_least: float = 0.0) -> float:
+    """Distance in mm between the samples of a ray: `at_least`, or the grid's finest voxel spacing where that is longer."""
+    return max(at_least, float(grid.spacing.min()))
 
 
 @cache

@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import invert, transform_points
-from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.render import render, sample_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,8 +77,8 @@ def looking_at(
 
 def shown(grid: DensityGrid, poses: NDArray[np.float64], camera: Intrinsics, margin_mm: float) -> torch.Tensor:
     """(H, W) 1 where the grid is seen at any of the poses (B, 4, 4), or within a margin, mm at the grid, of that; else 0."""
-    footprint = min(camera.spacing) * max(_depth(grid, poses[0]), 1.0) / camera.sdd
-    images = render(grid, poses, camera, max(footprint, float(grid.spacing.min()))).cpu()
+    footprint = camera.footprint(_depth(grid, poses[0]))
+    images = render(grid, poses, camera, sample_distance(grid, footprint)).cpu()
     seen = (images > _SEEN).any(dim=0).float()[None, None]
     reach = int(np.ceil(margin_mm / footprint))
     # A square, along one axis after the other.

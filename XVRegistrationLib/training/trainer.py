@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.views import draw_poses
 from XVRegistrationLib.imaging.resample import cover_as
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.rendering.grid import matched_to
-from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.training.losses import geodesic_distance
 from XVRegistrationLib.training.randomize import randomized
 
@@ -112,9 +112,9 @@ def train(
     network = state.network
     device = next(network.parameters()).device
     camera = network_camera(task.intrinsics, network.settings.pixels)
-    footprint = min(camera.spacing) * task.view.sod / camera.sdd
+    footprint = camera.footprint(task.view.sod)
     grid = matched_to(task.grid, footprint * _COARSENESS).to(device)
-    step_length = max(footprint * _COARSENESS, float(grid.spacing.min()))
+    step_length = sample_distance(grid, footprint * _COARSENESS)
     # A resumed training goes on with new poses, not with those that it has seen.
     rng = np.random.default_rng([settings.seed, state.images])
     generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + state.images)
@@ -186,7 +186,7 @@ def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[
 def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tuple[torch.Tensor, NDArray[np.float64]]:
     """X-rays from a finer grid than the training's, with detectors of a fixed seed, and their poses."""
     poses = draw_poses(task.view, task.pose_range, _VALIDATION_SIZE, np.random.default_rng(1_234_567))
-    footprint = min(camera.spacing) * task.view.sod / camera.sdd
+    footprint = camera.footprint(task.view.sod)
     images = render(matched_to(task.grid, footprint / 2), poses, camera, footprint / 2)
     images = cover_as(images, camera, task.intrinsics)
     return randomized(images, torch.Generator().manual_seed(7)).to(device), poses

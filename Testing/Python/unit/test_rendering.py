@@ -17,7 +17,7 @@ from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid,
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
-from XVRegistrationLib.rendering.render import default_step, render, render_with_jacobian
+from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
 
 def oblique_frame(
@@ -68,7 +68,7 @@ def test_the_kernel_equals_its_float64_twin_in_value_and_derivatives(phantom, ca
     small = camera.resized((32, 30))
     pivot = np.array([1.0, 2.0, 3.0])
     for level in (grid, coarser(grid, (2, 2, 1))):
-        step = default_step(level) * 0.7
+        step = sample_distance(level) * 0.7
         image, jacobian = render_with_jacobian(level, poses, small, pivot, step)
         true_image, true_jacobian = oracle.march(level, rays_of(level, poses, small), step, pivot)
         np.testing.assert_allclose(image.numpy(), true_image.numpy(), atol=2e-5 * float(true_image.max()))
