@@ -45,7 +45,7 @@ from XVRegistrationLib.registration.correlation import xvr_presented, xvr_simila
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.objective import Estimates
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.registration.search import search, sight
+from XVRegistrationLib.registration.search import prepare_xray, search
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _methods(model: PatientModel, renderer: NanodrrRenderer) -> dict[str, Method
 def _ours(model: PatientModel, xray: Xray, start: NDArray[np.float64]) -> Found:
     """Our refinement from that start alone, without the hypotheses that a registration would put beside it."""
     pivots = np.array([model.view.isocenter], dtype=np.float64)
-    found = search([model.pyramid], [sight(xray)], pivots, Estimates.at(start[None]))
+    found = search([model.pyramid], [prepare_xray(xray)], pivots, Estimates.at(start[None]))
     return Found(found.estimates.poses[0, 0], found.renders)
 
 

@@ -88,7 +88,7 @@ def draw_registration(
 
 def _ellipses(result: Registration, points: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """Outlines (n, 2), stored px, of the targets' 95 % ellipses; none where the registration states no uncertainty."""
-    if result.spread is None or not len(points):
+    if result.uncertainty is None or not len(points):
         return []
     uncertainty = target_uncertainty(result, points)
     outlines = (ellipse_points(uncertainty, i) for i in range(len(points)))

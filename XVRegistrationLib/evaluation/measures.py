@@ -157,7 +157,7 @@ def coverage(result: Registration, true_pose: ArrayLike, points: ArrayLike) -> d
 
     Empty where the registration states no uncertainty, or no point is on the detector at both poses.
     """
-    if result.spread is None:
+    if result.uncertainty is None:
         return {}
     seen = seen_at_both(result, true_pose, points)
     if not len(seen):

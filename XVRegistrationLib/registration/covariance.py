@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
-from XVRegistrationLib.registration.objective import GEOMETRY_SD, held, independent_parts
-from XVRegistrationLib.registration.result import Spread
+from XVRegistrationLib.registration.objective import GEOMETRY_SD, active_bounds, independent_parts
+from XVRegistrationLib.registration.result import PoseUncertainty
 from XVRegistrationLib.registration.similarity import normal_equations, patch_equations
 from XVRegistrationLib.registration.uncertainty import around, camera_covariance
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.registration.objective import DepthPrior, Estimates, View
-    from XVRegistrationLib.registration.stages import Finished
+    from XVRegistrationLib.registration.stages import SearchResult
 
 SCALE_SD = 0.01
 """Relative standard deviation of the scale: of distances as a header states them, of the pixels and of the voxels."""
@@ -40,8 +40,8 @@ _PARTS = 8  # along the image's shorter side
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """A last look at what was found."""
+class Sandwich:
+    """The covariance of what was found, and what it is made of."""
 
     similarity: float
     """Mean normalised cross-correlation of image and gradients over the last stage's patches and views; 1 is perfect."""
@@ -55,14 +55,16 @@ class Look:
     """(V, P) the Newton step that each view would take without the others: where it would rather have the pose."""
 
 
-def in_plane_alone(found: Finished, look: Look, pivots: NDArray[np.float64], structure: int = 0) -> NDArray[np.float64]:
+def in_plane_alone(
+    found: SearchResult, sandwich: Sandwich, pivots: NDArray[np.float64], structure: int = 0
+) -> NDArray[np.float64]:
     """(V, 2) what each view would say without the others about points at 50 mm from a structure's pivot, in its own plane, mm:
     their standard deviation, and how far away it would rather have them."""
     place = slice(6 * structure, 6 * structure + 6)
     pivot = pivots[structure]
     points = around(pivot)
     said = []
-    for view, own, step in zip(found.views, look.own_alone, look.step_alone, strict=True):
+    for view, own, step in zip(found.views, sandwich.own_alone, sandwich.step_alone, strict=True):
         pose = found.estimates.poses[0, structure] @ view.offset
         covariance = camera_covariance(own[place, place], pivot, pose, points)[:, :2, :2]
         moved = invert(increment(step[place], pivot) @ pose)
@@ -72,18 +74,18 @@ def in_plane_alone(found: Finished, look: Look, pivots: NDArray[np.float64], str
     return np.array(said)
 
 
-def spread_of(
-    look: Look,
+def pose_uncertainty(
+    sandwich: Sandwich,
     pivots: NDArray[np.float64],
     structure: int = 0,
     pose: NDArray[np.float64] | None = None,
     prior: DepthPrior | None = None,
-) -> Spread:
+) -> PoseUncertainty:
     """The covariance of a structure's pose, about its pivot; a `prior` on depth for the camera at `pose` (4, 4) narrows it."""
     place = slice(6 * structure, 6 * structure + 6)
-    covariance = INFLATION**2 * look.own[place, place]
+    covariance = INFLATION**2 * sandwich.own[place, place]
     covariance += np.diag([FLOOR_MM**2] * 3 + [FLOOR_RAD**2] * 3)
-    scale = look.scale[place, place]
+    scale = sandwich.scale[place, place]
     if prior is not None and pose is not None:
         # What is known of the depth is a measurement of it beside the image's: Kalman's update, in Joseph's form, of both
         # what the image leaves open and what an error of scale adds.
@@ -93,10 +95,10 @@ def spread_of(
         left = np.eye(6) - np.outer(gain, along)
         covariance = left @ covariance @ left.T + prior.sd_mm**2 * np.outer(gain, gain)
         scale = left @ scale @ left.T
-    return Spread(np.array(pivots[structure], dtype=np.float64), covariance, scale)
+    return PoseUncertainty(np.array(pivots[structure], dtype=np.float64), covariance, scale)
 
 
-def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
+def sandwich_covariance(found: SearchResult, pivots: NDArray[np.float64]) -> Sandwich:
     """Similarity, sandwich and scale's covariance at the best hypothesis."""
     estimates, views, free = found.estimates, found.views, found.free
     structures, n = estimates.poses.shape[1], len(views)
@@ -134,11 +136,11 @@ def look_at(found: Finished, pivots: NDArray[np.float64]) -> Look:
     hessian += np.diag(known)
     meat += np.diag(unit * known)
     # A parameter that its limit holds is known as far as the pose is concerned.
-    chosen = np.flatnonzero(free.mask(structures, n) & ~held(estimates, gradient)[0])
+    chosen = np.flatnonzero(free.mask(structures, n) & ~active_bounds(estimates, gradient)[0])
     inverse = _inverse(hessian, chosen)
     moved = inverse @ np.array(answers).T
     alone = [(_inverse(c + np.diag(known), chosen), g, m + np.diag(unit * known)) for c, g, m in by_view]
-    return Look(
+    return Sandwich(
         alike / n,
         inverse @ meat @ inverse,
         SCALE_SD**2 * moved @ moved.T,

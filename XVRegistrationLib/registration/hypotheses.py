@@ -43,7 +43,7 @@ ALL_SOURCES = (*SOURCES, "presets", "opposites")
 
 
 @dataclass(frozen=True)
-class Scatter:
+class SearchRange:
     """Hypotheses about a start that is given alone, and so need not be near."""
 
     count: int
@@ -53,8 +53,8 @@ class Scatter:
     """Largest turn."""
 
 
-SCATTER = Scatter(256, 45.0, 22.0)
-STRUCTURE_SCATTER = Scatter(192, 20.0, 16.0)
+SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
+STRUCTURE_SEARCH_RANGE = SearchRange(192, 20.0, 16.0)
 """For a structure among others, where each is refined."""
 
 
@@ -80,7 +80,7 @@ def propose(
     xray: Xray,
     sources: Collection[str] = SOURCES,
     starts: Mapping[str, ArrayLike] | None = None,
-    scatter: Scatter = SCATTER,
+    search_range: SearchRange = SEARCH_RANGE,
     weight: torch.Tensor | None = None,
 ) -> Hypotheses:
     """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
@@ -90,7 +90,7 @@ def propose(
     """
     found = _given(sources, starts or {})
     if not sources:
-        found += scattered(found, model.view.isocenter, scatter)
+        found += scattered(found, model.view.isocenter, search_range)
     if "network" in sources and model.network is not None:
         camera = network_camera(model.intrinsics, model.network.settings.pixels)
         seen, _ = resample(image, xray.intrinsics, camera)
@@ -141,16 +141,16 @@ def opposites(poses: ArrayLike, isocenter: ArrayLike) -> Hypotheses:
     return Hypotheses(np.concatenate(list(parts.values())), [kind for kind in parts for _ in t])
 
 
-def scattered(about: Hypotheses, pivot: ArrayLike, scatter: Scatter = SCATTER) -> Hypotheses:
-    """Hypotheses at Sobol points about those given, turned about `pivot` (3,), RAS mm; `scatter.count` in all."""
+def scattered(about: Hypotheses, pivot: ArrayLike, search_range: SearchRange = SEARCH_RANGE) -> Hypotheses:
+    """Hypotheses at Sobol points about those given, turned about `pivot` (3,), RAS mm; `search_range.count` in all."""
     from scipy.stats import norm, qmc
 
-    each = max(1, scatter.count // max(len(about), 1))
+    each = max(1, search_range.count // max(len(about), 1))
     unit = qmc.Sobol(8, scramble=True, seed=0).random(int(2 ** np.ceil(np.log2(each))))[:each]
     # Evenly over two balls, of shifts and of rotation vectors.
     direction = norm.ppf(np.clip(unit[:, :6], 1e-9, 1 - 1e-9)).reshape(each, 2, 3)
     direction /= np.linalg.norm(direction, axis=2, keepdims=True)
-    radius = np.cbrt(unit[:, 6:]) * (scatter.mm, np.radians(scatter.degrees))
+    radius = np.cbrt(unit[:, 6:]) * (search_range.mm, np.radians(search_range.degrees))
     motions = increment((direction * radius[:, :, None]).reshape(each, 6), pivot)
     return Hypotheses(
         np.concatenate([motions @ pose for pose in about.poses]), [kind for kind in about.kinds for _ in range(each)]

@@ -120,7 +120,7 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Free:
+class FreeParameters:
     """Which parameters a refinement may change."""
 
     response: bool = False
@@ -142,7 +142,7 @@ class Free:
         return np.concatenate(parts)
 
 
-def held(estimates: Estimates, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
+def active_bounds(estimates: Estimates, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which parameters (B, P) lie at a limit that the gradient (B, P) of the cost would push them beyond."""
     structures, views = estimates.poses.shape[1], estimates.response.shape[1]
     low, high = np.array(LIMITS).T
@@ -203,7 +203,7 @@ def evaluate(
     estimates: Estimates,
     views: Sequence[View],
     pivots: NDArray[np.float64],
-    free: Free,
+    free: FreeParameters,
     prior: DepthPrior | None = None,
 ) -> tuple[NormalEquations, list[Rendered]]:
     """Normal equations of all parameters (B, P), the mean over the views and what is known beforehand; and what each view shows."""
@@ -278,7 +278,7 @@ def independent_parts(views: Sequence[View]) -> float:
     return max(1.0, sum(view.xray.numel() for view in views) / 256)
 
 
-def _among_all(part: NormalEquations, estimates: Estimates, v: int, free: Free) -> NormalEquations:
+def _among_all(part: NormalEquations, estimates: Estimates, v: int, free: FreeParameters) -> NormalEquations:
     """A view's equations of its own parameters at the place of each among all."""
     batch, structures = estimates.poses.shape[:2]
     n = estimates.response.shape[1]
@@ -291,7 +291,7 @@ def _among_all(part: NormalEquations, estimates: Estimates, v: int, free: Free) 
 
 
 def rendered(
-    estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: Free
+    estimates: Estimates, v: int, view: View, pivots: NDArray[np.float64], free: FreeParameters
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (B, H, W) of a view and their derivatives by its own parameters, in their order."""
     images, columns = None, []

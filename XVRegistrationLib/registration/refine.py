@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, Rendered, View, evaluate, held
+from XVRegistrationLib.registration.objective import (
+    DepthPrior,
+    Estimates,
+    FreeParameters,
+    Rendered,
+    View,
+    active_bounds,
+    evaluate,
+)
 from XVRegistrationLib.registration.uncertainty import REACH_MM
 
 if TYPE_CHECKING:
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-POSES_ALONE = Free()
+POSES_ALONE = FreeParameters()
 _LEAST_DAMPING, _MOST_DAMPING = 1e-8, 1e3
 
 
@@ -37,7 +45,7 @@ def refine(
     views: Sequence[View],
     pivots: NDArray[np.float64],
     iterations: int,
-    free: Free = POSES_ALONE,
+    free: FreeParameters = POSES_ALONE,
     prior: DepthPrior | None = None,
     progress: Callable[[float], None] | None = None,
     stop_at_gain: float = 1e-4,
@@ -67,7 +75,7 @@ def refine(
             break
         if progress is not None:
             progress(float(cost.min()))
-        free_now = chosen[None, :] & ~held(current[index], gradient[index])
+        free_now = chosen[None, :] & ~active_bounds(current[index], gradient[index])
         step = _solve(hessian[index], gradient[index], damped[index], free_now)
         proposed = current[index].moved(step, pivots)
         tried, images = evaluate(proposed, views, pivots, free, prior)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.registration.hypotheses import (
-    SCATTER,
+    SEARCH_RANGE,
     SOURCES,
-    STRUCTURE_SCATTER,
-    Scatter,
+    STRUCTURE_SEARCH_RANGE,
+    SearchRange,
     propose,
 )
 from XVRegistrationLib.registration.objective import Estimates, depth_of
-from XVRegistrationLib.registration.search import registrations, search, sight
+from XVRegistrationLib.registration.search import prepare_xray, registrations, search
 from XVRegistrationLib.registration.verdict import SURROUNDED, trust_in
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.objective import DepthPrior
     from XVRegistrationLib.registration.result import Registration
-    from XVRegistrationLib.registration.search import Sight
+    from XVRegistrationLib.registration.search import PreparedXray
 
 
 _AGAIN = "first attempt"
@@ -47,13 +47,13 @@ def register_xray(
     mask: NDArray[np.bool_] | None = None,
     surroundings: bool = False,
     depth: DepthPrior | None = None,
-    scatter: Scatter | None = None,
+    search_range: SearchRange | None = None,
 ) -> Registration:
     """The pose of an X-ray, found without any manual start, or from the starts given.
 
     `sources` says where hypotheses come from (of `hypotheses.ALL_SOURCES`); the network is left out where the model has
     none. `starts` are poses (4, 4), camera -> RAS, that compete with them, by a name for where they come from; without
-    `sources`, poses about them are tried as well, as far away as `scatter` says (by default 45 mm and 22 degrees; 20 mm
+    `sources`, poses about them are tried as well, as far away as `search_range` says (by default 45 mm and 22 degrees; 20 mm
     and 16 degrees with `surroundings`). `mask` (H, W) says which pixels count,
     `surroundings` that the X-ray shows more than the volume, `depth` what is known of the isocentre's depth. `progress` is
     called before each render with stages done, stages in all and the highest similarity of the present stage; an
@@ -63,7 +63,7 @@ def register_xray(
     the X-ray shows more than the volume. A depth far outside of what the model was made for makes the verdict "check". Raises
     InputError for an X-ray without content, a mask of another size, or starts from which nothing is seen.
     """
-    seen = sight(xray, mask=mask)
+    seen = prepare_xray(xray, mask=mask)
     attempt = partial(
         _attempt,
         model,
@@ -71,7 +71,7 @@ def register_xray(
         progress=progress,
         surroundings=surroundings,
         depth=depth,
-        scatter=scatter or (STRUCTURE_SCATTER if surroundings else SCATTER),
+        search_range=search_range or (STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE),
     )
     found = attempt(sources, starts)
     untried = [source for source in _RIVALS if source not in sources]
@@ -82,17 +82,17 @@ def register_xray(
 
 def _attempt(
     model: PatientModel,
-    seen: Sight,
+    seen: PreparedXray,
     sources: Collection[str],
     starts: Mapping[str, ArrayLike] | None,
     *,
     progress: Callable[[int, int, float], None] | None,
     surroundings: bool,
     depth: DepthPrior | None,
-    scatter: Scatter,
+    search_range: SearchRange,
 ) -> Registration:
     began = time.perf_counter()
-    hypotheses = propose(model, seen.image, seen.xray, sources, starts, scatter, seen.weight)
+    hypotheses = propose(model, seen.image, seen.xray, sources, starts, search_range, seen.weight)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
     found = search(
         [model.pyramid],
@@ -116,8 +116,8 @@ def _better(first: Registration, second: Registration) -> Registration:
     if second.winner == _AGAIN:
         evidence = {**chosen.evidence, "rivalry": max(first.evidence["rivalry"], second.evidence["rivalry"])}
         chosen = dataclasses.replace(chosen, winner=first.winner, evidence=evidence)
-        if chosen.spread is not None and chosen.verdict != "failed":
-            chosen = dataclasses.replace(chosen, trust=trust_in(evidence, chosen.spread, chosen.pose))
+        if chosen.uncertainty is not None and chosen.verdict != "failed":
+            chosen = dataclasses.replace(chosen, trust=trust_in(evidence, chosen.uncertainty, chosen.pose))
     return dataclasses.replace(
         chosen,
         starts=first.starts + tuple(start for start in second.starts if start.kind != _AGAIN),

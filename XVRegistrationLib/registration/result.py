@@ -33,7 +33,7 @@ class Trust:
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class PoseUncertainty:
     """What the image leaves open about a pose: true pose = increment(xi, pivot) @ pose, with xi ~ N(0, covariance)."""
 
     pivot: NDArray[np.float64]
@@ -75,7 +75,7 @@ class Registration:
     """Package -> version."""
     renders: int = 0
     """Images rendered for it."""
-    spread: Spread | None = None
+    uncertainty: PoseUncertainty | None = None
     trust: Trust | None = None
     evidence: dict[str, float] = field(default_factory=dict)
     """What the verdict rests on, by name."""
@@ -100,12 +100,12 @@ class Registration:
             "starts": [{"kind": s.kind, "pose": s.pose.tolist(), "cost": s.cost} for s in self.starts],
             "versions": self.versions,
             "renders": self.renders,
-            "spread": None
-            if self.spread is None
+            "uncertainty": None
+            if self.uncertainty is None
             else {
-                "pivot": self.spread.pivot.tolist(),
-                "covariance": self.spread.covariance.tolist(),
-                "scale": self.spread.scale.tolist(),
+                "pivot": self.uncertainty.pivot.tolist(),
+                "covariance": self.uncertainty.covariance.tolist(),
+                "scale": self.uncertainty.scale.tolist(),
             },
             "trust": None if self.trust is None else dataclasses.asdict(self.trust),
             "evidence": self.evidence,
@@ -125,14 +125,14 @@ class Registration:
             winner=str(d.get("winner", "")),
             versions=dict(d.get("versions", {})),
             renders=int(d.get("renders", 0)),
-            spread=_spread(d.get("spread")),
+            uncertainty=_uncertainty(d.get("uncertainty")),
             trust=None if d.get("trust") is None else Trust(**d["trust"]),
             evidence=dict(d.get("evidence", {})),
             response=dict(d.get("response", {})),
         )
 
 
-def _spread(d: dict[str, Any] | None) -> Spread | None:
+def _uncertainty(d: dict[str, Any] | None) -> PoseUncertainty | None:
     if d is None:
         return None
-    return Spread(*(np.array(d[name], dtype=np.float64) for name in ("pivot", "covariance", "scale")))
+    return PoseUncertainty(*(np.array(d[name], dtype=np.float64) for name in ("pivot", "covariance", "scale")))

@@ -14,13 +14,13 @@ import torch
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.usable import usable
-from XVRegistrationLib.registration.covariance import in_plane_alone, look_at, spread_of
+from XVRegistrationLib.registration.covariance import in_plane_alone, pose_uncertainty, sandwich_covariance
 from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, depth_of, view_of
 from XVRegistrationLib.registration.response import NAMES
 from XVRegistrationLib.registration.result import Registration, Start
-from XVRegistrationLib.registration.stages import Finished, Stage, run_stages, stages_for
+from XVRegistrationLib.registration.stages import SearchResult, Stage, run_stages, stages_for
 from XVRegistrationLib.registration.verdict import evidence_of, trust_in
-from XVRegistrationLib.rendering.shadow import looking_at, shown
+from XVRegistrationLib.rendering.projected_bounds import detector_part, projected_mask
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 _CROP_BELOW = 0.7  # of the detector's area; above, a part of it saves nothing
 _LOOKED_FOR_AT = 4.0  # voxels, mm, that are enough to find where a volume falls
 _LEAST_PIXELS = 32
-_MOST_SHADOWS = 16  # hypotheses whose shadows are looked for
+_MOST_PROJECTED = 16  # hypotheses whose bounds on the detector are looked for
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class PreparedXray:
     """One X-ray of a search."""
 
     xray: Xray
@@ -53,7 +53,9 @@ class Sight:
     """(4, 4) this camera -> the first X-ray's, mm."""
 
 
-def sight(xray: Xray, offset: NDArray[np.float64] | None = None, mask: NDArray[np.bool_] | None = None) -> Sight:
+def prepare_xray(
+    xray: Xray, offset: NDArray[np.float64] | None = None, mask: NDArray[np.bool_] | None = None
+) -> PreparedXray:
     """An X-ray made ready; `mask` (H, W) says which pixels count, beside those that are collimated or saturated.
 
     Raises InputError for an image without content, or too small to tell anything, and for a mask that leaves nothing.
@@ -66,12 +68,12 @@ def sight(xray: Xray, offset: NDArray[np.float64] | None = None, mask: NDArray[n
     good = usable(xray, mask)
     image = torch.from_numpy(line_integral(xray))
     weight = None if good is None else torch.from_numpy(good.astype(np.float32))
-    return Sight(xray, image, weight, np.eye(4) if offset is None else np.asarray(offset, dtype=np.float64))
+    return PreparedXray(xray, image, weight, np.eye(4) if offset is None else np.asarray(offset, dtype=np.float64))
 
 
 def search(
     pyramids: Sequence[Pyramid],
-    sights: Sequence[Sight],
+    prepared: Sequence[PreparedXray],
     pivots: NDArray[np.float64],
     start: Estimates,
     *,
@@ -80,7 +82,7 @@ def search(
     prior: DepthPrior | None = None,
     geometry: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
-) -> Finished:
+) -> SearchResult:
     """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
 
     With `surroundings` the X-rays show more than the volumes, and pixels away from these do not count. `progress` is called
@@ -88,19 +90,19 @@ def search(
     """
     if prior is not None and prior.sd_mm == 0:
         start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))
-    chosen = stages_for(len(start), surroundings, len(sights)) if stages is None else stages
+    chosen = stages_for(len(start), surroundings, len(prepared)) if stages is None else stages
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
-        return [_view(pyramids, s, pivots, stage, estimates, surroundings) for s in sights]
+        return [_view(pyramids, s, pivots, stage, estimates, surroundings) for s in prepared]
 
     said = None if progress is None else partial(_say, progress, len(chosen))
     return run_stages(start, views_at, pivots, chosen, prior, said, geometry)
 
 
 def registrations(
-    found: Finished,
+    found: SearchResult,
     hypotheses: Hypotheses,
-    sights: Sequence[Sight],
+    prepared: Sequence[PreparedXray],
     pivots: NDArray[np.float64],
     began: float,
     structure: int = 0,
@@ -112,33 +114,33 @@ def registrations(
     for kind, cost in zip(hypotheses.kinds, found.first_costs, strict=True):
         lowest[kind] = min(lowest.get(kind, np.inf), float(cost))
     first_of = {kind: hypotheses.poses[hypotheses.kinds.index(kind)] for kind in lowest}
-    look = look_at(found, pivots)
-    spread = spread_of(look, pivots, structure, found.estimates.poses[0, structure], prior)
-    alone = in_plane_alone(found, look, pivots, structure)
+    sandwich = sandwich_covariance(found, pivots)
+    uncertainty = pose_uncertainty(sandwich, pivots, structure, found.estimates.poses[0, structure], prior)
+    alone = in_plane_alone(found, sandwich, pivots, structure)
     evidence = evidence_of(found, float(alone[:, 0].max()), pivots, structure)
-    disagree = float(alone[:, 1].max()) if len(sights) > 1 else 0.0
+    disagree = float(alone[:, 1].max()) if len(prepared) > 1 else 0.0
     unseen = [
         s.xray.name
-        for s, view, shown in zip(sights, found.views, found.shown, strict=True)
+        for s, view, shown in zip(prepared, found.views, found.shown, strict=True)
         if not _sees(view, shown, structure)
     ]
     results = []
-    for v, s in enumerate(sights):
+    for v, s in enumerate(prepared):
         pose = found.estimates.poses[0, structure] @ s.offset
         results.append(
             Registration(
                 name=s.xray.name,
                 pose=pose,
                 intrinsics=changed(s.xray.intrinsics, found.estimates.geometry[0, v]),
-                similarity=look.similarity,
+                similarity=sandwich.similarity,
                 seconds=time.perf_counter() - began,
                 starts=tuple(Start(kind, first @ s.offset, lowest[kind]) for kind, first in first_of.items()),
                 winner=hypotheses.kinds[found.start],
                 versions=versions(),
                 renders=found.renders,
-                spread=spread,
+                uncertainty=uncertainty,
                 trust=trust_in(
-                    evidence, spread, pose, unseen=unseen, disagreement_mm=disagree, uncalibrated=uncalibrated
+                    evidence, uncertainty, pose, unseen=unseen, disagreement_mm=disagree, uncalibrated=uncalibrated
                 ),
                 evidence=evidence,
                 response=dict(zip(NAMES, found.estimates.response[0, v].tolist(), strict=True)),
@@ -159,7 +161,7 @@ def _say(progress: Callable[[int, int, float], None], stages: int, stage: int, c
 
 def _view(
     pyramids: Sequence[Pyramid],
-    s: Sight,
+    s: PreparedXray,
     pivots: NDArray[np.float64],
     stage: Stage,
     estimates: Estimates,
@@ -169,8 +171,14 @@ def _view(
     depth = float(np.median(np.maximum(depth_of(poses[:, 0], pivots[0])[0], 1.0)))
     coarse = [p.matched_to(_LOOKED_FOR_AT) for p in pyramids]
     # Many hypotheses are about the first of them, or anywhere: the margin is what covers those.
-    few = poses if len(poses) <= _MOST_SHADOWS else poses[:1] if surroundings else poses[:: len(poses) // _MOST_SHADOWS]
-    parts = [looking_at(grid, few[:, k], s.xray.intrinsics, stage.margin_mm) for k, grid in enumerate(coarse)]
+    few = (
+        poses
+        if len(poses) <= _MOST_PROJECTED
+        else poses[:1]
+        if surroundings
+        else poses[:: len(poses) // _MOST_PROJECTED]
+    )
+    parts = [detector_part(grid, few[:, k], s.xray.intrinsics, stage.margin_mm) for k, grid in enumerate(coarse)]
     if all(part is None for part in parts):
         raise InputError(
             f"Nothing of the volume falls on the X-ray {s.xray.name} at any start: give a start nearer to the pose, or "
@@ -191,7 +199,9 @@ def _view(
     )
     if not surroundings:
         return view
-    seen = torch.stack([shown(g, few[:, k], view.intrinsics, stage.near_mm) for k, g in enumerate(coarse)]).amax(dim=0)
+    seen = torch.stack(
+        [projected_mask(g, few[:, k], view.intrinsics, stage.near_mm) for k, g in enumerate(coarse)]
+    ).amax(dim=0)
     return dataclasses.replace(view, weight=seen if view.weight is None else seen * view.weight)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.registration.hypotheses import SOURCES, Scatter
+from XVRegistrationLib.registration.hypotheses import SOURCES, SearchRange
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.result import Registration, Trust
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LAST = "last frame"
 """Kind of the start that is the last good frame's pose."""
-FROM_FRAME_TO_FRAME = Scatter(12, 8.0, 4.0)
+FROM_FRAME_TO_FRAME = SearchRange(12, 8.0, 4.0)
 """How far the patient or the C-arm may move from one frame to the next; what moves farther is started anew."""
 
 
@@ -78,7 +78,7 @@ def _next(
     """A frame from the last one, and anew where that fails; with what both took."""
     if last is None:
         return register(sources, starts)
-    result = register((), {LAST: last.pose}, scatter=FROM_FRAME_TO_FRAME)
+    result = register((), {LAST: last.pose}, search_range=FROM_FRAME_TO_FRAME)
     if result.verdict != "failed":
         return result
     again = register(sources, starts)

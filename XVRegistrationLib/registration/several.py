@@ -10,9 +10,16 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import check_rigid, invert
-from XVRegistrationLib.registration.hypotheses import SCATTER, SOURCES, STRUCTURE_SCATTER, Hypotheses, Scatter, propose
+from XVRegistrationLib.registration.hypotheses import (
+    SEARCH_RANGE,
+    SOURCES,
+    STRUCTURE_SEARCH_RANGE,
+    Hypotheses,
+    SearchRange,
+    propose,
+)
 from XVRegistrationLib.registration.objective import Estimates
-from XVRegistrationLib.registration.search import Sight, registrations, search, sight
+from XVRegistrationLib.registration.search import PreparedXray, prepare_xray, registrations, search
 from XVRegistrationLib.registration.verdict import SURROUNDED
 
 if TYPE_CHECKING:
@@ -72,14 +79,14 @@ def register_views(
     marks = masks if masks is not None else [None] * len(xrays)
     if len(marks) != len(xrays):
         raise InputError(f"Each X-ray needs its mask, or None: got {len(marks)} masks for {len(xrays)} X-rays.")
-    sights = [sight(x, o, m) for x, o, m in zip(xrays, offsets, marks, strict=True)]
-    hypotheses = _hypotheses(model, sights, sources, starts, STRUCTURE_SCATTER if surroundings else SCATTER)
+    prepared = [prepare_xray(x, o, m) for x, o, m in zip(xrays, offsets, marks, strict=True)]
+    hypotheses = _hypotheses(model, prepared, sources, starts, STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
     found = search(
         [model.pyramid],
-        sights,
+        prepared,
         pivots,
-        Estimates.at(hypotheses.poses, len(sights)),
+        Estimates.at(hypotheses.poses, len(prepared)),
         surroundings=surroundings,
         prior=depth,
         geometry=geometry,
@@ -87,26 +94,26 @@ def register_views(
     )
     return JointRegistration(
         registrations(
-            found, hypotheses, sights, pivots, began, prior=depth, uncalibrated=SURROUNDED if surroundings else ""
+            found, hypotheses, prepared, pivots, began, prior=depth, uncalibrated=SURROUNDED if surroundings else ""
         )
     )
 
 
 def _hypotheses(
     model: PatientModel,
-    sights: Sequence[Sight],
+    prepared: Sequence[PreparedXray],
     sources: Collection[str],
     starts: Mapping[str, ArrayLike] | None,
-    scatter: Scatter,
+    search_range: SearchRange,
 ) -> Hypotheses:
     """Poses of the first camera, from what each X-ray proposes for its own."""
-    first = sights[0]
-    found = propose(model, first.image, first.xray, sources, starts, scatter, first.weight)
+    first = prepared[0]
+    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight)
     # The starts, and so their opposites, are the first camera's alone.
     proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
     if proposing.isdisjoint(sources):
         return found
-    for s in sights[1:]:
+    for s in prepared[1:]:
         own = propose(model, s.image, s.xray, sources, weight=s.weight)
         found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import invert, rotation_angle
-from XVRegistrationLib.registration.objective import Estimates, Free
+from XVRegistrationLib.registration.objective import Estimates, FreeParameters
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.similarity import Similarity
 
@@ -116,7 +116,7 @@ _RIVALS = _Apart(3.0, 20.0, np.radians(5.0))
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class SearchResult:
     """Where the stages ended."""
 
     estimates: Estimates
@@ -133,7 +133,7 @@ class Finished:
     renders: int
     views: Sequence[View]
     """Those of the last stage."""
-    free: Free
+    free: FreeParameters
     """What the last stage estimated."""
     shown: tuple[Rendered, ...]
     """What the best looks like in each of the last stage's views."""
@@ -147,7 +147,7 @@ def run_stages(
     prior: DepthPrior | None = None,
     progress: Callable[[int, float], None] | None = None,
     geometry: bool = False,
-) -> Finished:
+) -> SearchResult:
     """Refine all hypotheses through the stages. `views_at` makes a stage's views for what is estimated so far.
 
     `progress` is called before each further render with stages done and the lowest cost so far; an exception from it ends
@@ -157,12 +157,12 @@ def run_stages(
     first_costs = np.full(len(start), np.nan)
     lead = np.inf
     trace: list[tuple[NDArray[np.float64], float]] = []
-    renders, free = 0, Free()
+    renders, free = 0, FreeParameters()
     views: Sequence[View] = ()
     cost = np.zeros(len(start))
     shown: tuple[Rendered, ...] = ()
     for n, stage in enumerate(stages):
-        free = Free(stage.response, geometry and n == len(stages) - 1)
+        free = FreeParameters(stage.response, geometry and n == len(stages) - 1)
         views = views_at(stage, estimates)
         done = refine(
             estimates,
@@ -186,7 +186,7 @@ def run_stages(
         worst = max(float(view.cost[0]) for view in done.shown[kept[0]])
         trace.append((done.estimates.poses[kept[0]], worst))
         estimates, cost, origin, shown = done.estimates[kept], done.cost[kept], origin[kept], done.shown[kept[0]]
-    return Finished(
+    return SearchResult(
         estimates,
         float(cost[0]),
         int(origin[0]),

@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.registration.hypotheses import Hypotheses
 from XVRegistrationLib.registration.objective import Estimates
-from XVRegistrationLib.registration.search import registrations, search, sight
+from XVRegistrationLib.registration.search import prepare_xray, registrations, search
 from XVRegistrationLib.registration.several import checked_relations
 from XVRegistrationLib.registration.stages import STAGES
 from XVRegistrationLib.rendering.grid import grid_from_density
@@ -100,14 +100,14 @@ def register_structures(
             raise InputError(f"The structure {s.name} has no start; the pose of the whole volume is a good one.")
     offsets = checked_relations(xrays, relative if relative is not None else [np.eye(4)] * len(xrays))
     began = time.perf_counter()
-    sights = [sight(x, o) for x, o in zip(xrays, offsets, strict=True)]
+    prepared = [prepare_xray(x, o) for x, o in zip(xrays, offsets, strict=True)]
     poses = np.stack([check_rigid(starts[s.name], f"start of {s.name}") for s in structures])
     pivots = np.stack([s.pivot for s in structures])
     found = search(
         [s.pyramid for s in structures],
-        sights,
+        prepared,
         pivots,
-        Estimates.at(poses[None], len(sights)),
+        Estimates.at(poses[None], len(prepared)),
         stages=STAGES[1:],
         surroundings=surroundings,
         progress=progress,
@@ -116,7 +116,7 @@ def register_structures(
         s.name: registrations(
             found,
             Hypotheses(poses[k : k + 1], ["given"]),
-            sights,
+            prepared,
             pivots,
             began,
             k,

@@ -18,7 +18,7 @@ from XVRegistrationLib.geometry.rigid import invert, skew, transform_points
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from XVRegistrationLib.registration.result import Registration, Spread
+    from XVRegistrationLib.registration.result import PoseUncertainty, Registration
 
 _TWO_AXES_95 = np.sqrt(5.991)  # chi-squared of two degrees of freedom
 _ONE_AXIS_95 = 1.96
@@ -44,12 +44,12 @@ class TargetUncertainty:
 
 def target_uncertainty(result: Registration, points: ArrayLike) -> TargetUncertainty:
     """The 95 % regions of points (N, 3), RAS mm; InputError for a registration that says nothing about them."""
-    if result.spread is None:
+    if result.uncertainty is None:
         raise InputError(f"The registration of {result.name} states no uncertainty; register it again.")
     x = np.atleast_2d(np.asarray(points, dtype=np.float64))
     camera = result.intrinsics
     inside = transform_points(invert(result.pose), x)
-    spread = result.spread
+    spread = result.uncertainty
     covariance = camera_covariance(spread.covariance, spread.pivot, result.pose, x)
     # With another scale the pose is another one in depth, at which everything appears where it does now.
     by_scale = camera_covariance(spread.scale, spread.pivot, result.pose, x)
@@ -103,10 +103,10 @@ def around(pivot: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def weakest_freedom(spread: Spread, pose: NDArray[np.float64]) -> str:
+def weakest_freedom(uncertainty: PoseUncertainty, pose: NDArray[np.float64]) -> str:
     """The camera's degree of freedom that moves a point at `REACH_MM` from the pivot most, with its 95 % half width, in words."""
     turn = np.kron(np.eye(2), pose[:3, :3].T)
-    sd = np.sqrt(np.maximum(np.diag(turn @ (spread.covariance + spread.scale) @ turn.T), 0.0))
+    sd = np.sqrt(np.maximum(np.diag(turn @ (uncertainty.covariance + uncertainty.scale) @ turn.T), 0.0))
     names = (
         "the shift along the image's rows",
         "the shift along its columns",

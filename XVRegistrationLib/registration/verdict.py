@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import point_distance
-from XVRegistrationLib.registration.result import Spread, Trust, Verdict
+from XVRegistrationLib.registration.result import PoseUncertainty, Trust, Verdict
 from XVRegistrationLib.registration.uncertainty import around, weakest_freedom
 from XVRegistrationLib.resources import resource
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from XVRegistrationLib.registration.stages import Finished
+    from XVRegistrationLib.registration.stages import SearchResult
 
 WRONG_MM = 2.0
 """mTRE above which a pose is called wrong."""
@@ -30,7 +30,7 @@ BEYOND = 3.0
 
 
 def evidence_of(
-    found: Finished, in_plane_sd: float, pivots: NDArray[np.float64], structure: int = 0
+    found: SearchResult, in_plane_sd: float, pivots: NDArray[np.float64], structure: int = 0
 ) -> dict[str, float]:
     """What speaks for and against a pose, by name; every value is larger the more doubtful it is.
 
@@ -53,7 +53,7 @@ def evidence_of(
 
 def trust_in(
     evidence: Mapping[str, float],
-    spread: Spread,
+    uncertainty: PoseUncertainty,
     pose: NDArray[np.float64],
     *,
     unseen: Sequence[str] = (),
@@ -68,22 +68,22 @@ def trust_in(
     """
     if unseen:
         reason = f"Do not use this pose: nothing of what is registered falls on {' and '.join(unseen)} there."
-        return Trust("failed", 1.0, reason, weakest_freedom(spread, pose))
+        return Trust("failed", 1.0, reason, weakest_freedom(uncertainty, pose))
     table = calibration()
     probability = float(probability_of(table, evidence))
     if uncalibrated:
         reason = f"Look at the overlay: verdicts are not calibrated for {uncalibrated}."
-        return Trust("check", probability, reason, weakest_freedom(spread, pose))
+        return Trust("check", probability, reason, weakest_freedom(uncertainty, pose))
     if disagreement_mm > WRONG_MM and probability < table["failed_above"]:
         reason = f"The views disagree: one of them alone would move it by {disagreement_mm:.1f} mm in its plane. Check their relation."
-        return Trust("check", probability, reason, weakest_freedom(spread, pose))
+        return Trust("check", probability, reason, weakest_freedom(uncertainty, pose))
     verdict: Verdict = "check"
     if probability <= table["converged_below"]:
         verdict = "converged"
     elif probability >= table["failed_above"]:
         verdict = "failed"
     worst = max(table["weights"], key=lambda name: float(contribution(table, name, evidence[name])))
-    return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(spread, pose))
+    return Trust(verdict, probability, _reason(verdict, worst), weakest_freedom(uncertainty, pose))
 
 
 @cache

@@ -9,8 +9,8 @@ import torch
 
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.rendering.grid import DensityGrid
+from XVRegistrationLib.rendering.projected_bounds import part_of, projected_bounds
 from XVRegistrationLib.rendering.render import render, sample_distance
-from XVRegistrationLib.rendering.shadow import part_of, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +58,7 @@ def project_labels(
     for value, grid in grids.items():
         if check is not None:
             check()
-        left, top, right, bottom = shadow(grid, matrix, camera)
+        left, top, right, bottom = projected_bounds(grid, matrix, camera)
         if left >= right or top >= bottom:
             continue
         step = None if pixels is None else _footprint(grid, matrix, camera)

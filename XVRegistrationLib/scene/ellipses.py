@@ -29,7 +29,7 @@ def uncertainty_of(xray_node: Any, points: NDArray[np.float64]) -> TargetUncerta
     None where nothing is known: not registered, without a covariance, or moved or changed since.
     """
     found = registration_that_holds(xray_node)
-    if found is None or found.spread is None or not len(points):
+    if found is None or found.uncertainty is None or not len(points):
         return None
     return target_uncertainty(found, points)
 

@@ -68,7 +68,7 @@ def registration_that_holds(node: Any) -> Registration | None:
         return None
     try:
         registration = Registration.from_dict(found)
-        s = registration.spread
+        s = registration.uncertainty
         sound = s is None or (s.pivot.shape, s.covariance.shape, s.scale.shape) == ((3,), (6, 6), (6, 6))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None

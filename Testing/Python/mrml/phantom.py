@@ -10,7 +10,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
-from XVRegistrationLib.registration.result import Registration, Spread, Trust
+from XVRegistrationLib.registration.result import PoseUncertainty, Registration, Trust
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.xrays import pose_from_node
 
@@ -74,9 +74,9 @@ def registered(nodes: XrayNodes, pivot: NDArray[np.float64], scale: float = 1.0)
     mixed[0, 4] = mixed[4, 0] = 0.5
     covariance = into_ras @ (mixed * np.outer(sd, sd)) @ into_ras.T
     along = into_ras @ (scale * np.array([0, 0, 3.0, 0, 0, 0]))
-    spread = Spread(np.asarray(pivot, np.float64), covariance=covariance, scale=np.outer(along, along))
+    spread = PoseUncertainty(np.asarray(pivot, np.float64), covariance=covariance, scale=np.outer(along, along))
     trust = Trust("check", 0.2, "Look at the overlay.", "depth along the beam: +-10 mm (95 %)")
-    return Registration(nodes.name, pose, camera, 0.9, 1.0, spread=spread, trust=trust)
+    return Registration(nodes.name, pose, camera, 0.9, 1.0, uncertainty=spread, trust=trust)
 
 
 def _spine(i: NDArray[Any], j: NDArray[Any], k: NDArray[Any]) -> NDArray[np.bool_]:

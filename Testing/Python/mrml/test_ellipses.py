@@ -64,7 +64,7 @@ def test_of_poses_that_the_covariance_allows_19_in_20_project_into_the_ring_and_
     drawn, off_plane = rings(nodes)
     assert np.abs(off_plane.mean(axis=1)).max() < 1e-6
     assert (off_plane[:, 0] * off_plane[:, 1] < 0).all(), "the view's plane cuts the rings"
-    spread, rng = result.spread, np.random.default_rng(4)
+    spread, rng = result.uncertainty, np.random.default_rng(4)
     poses, scaled = (
         [increment(x, spread.pivot) @ result.pose for x in rng.multivariate_normal(np.zeros(6), covariance, 4000)]
         for covariance in (spread.covariance, spread.covariance + spread.scale)
@@ -158,12 +158,12 @@ def test_what_is_no_longer_as_it_was_registered_has_no_ellipses(scene, ct, chang
 @pytest.mark.parametrize(
     "damage",
     [
-        {"spread": None},
-        {"spread": {"pivot": [0, 0], "covariance": np.eye(6).tolist(), "scale": np.eye(6).tolist()}},
-        {"spread": {"pivot": [0, 0, 0], "covariance": [1, 2], "scale": np.eye(6).tolist()}},
-        {"spread": {"pivot": [0, 0, 0], "covariance": np.eye(6).tolist(), "scale": 1}},
-        {"spread": {"pivot": [0, 0, 0]}},
-        {"spread": 3},
+        {"uncertainty": None},
+        {"uncertainty": {"pivot": [0, 0], "covariance": np.eye(6).tolist(), "scale": np.eye(6).tolist()}},
+        {"uncertainty": {"pivot": [0, 0, 0], "covariance": [1, 2], "scale": np.eye(6).tolist()}},
+        {"uncertainty": {"pivot": [0, 0, 0], "covariance": np.eye(6).tolist(), "scale": 1}},
+        {"uncertainty": {"pivot": [0, 0, 0]}},
+        {"uncertainty": 3},
         {"trust": {"verdict": "good"}},
         {"intrinsics": None},
     ],

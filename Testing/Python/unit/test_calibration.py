@@ -20,7 +20,7 @@ from XVRegistrationLib.evaluation.verdict_fit import (
 from XVRegistrationLib.geometry.camera import Intrinsics, pixel_to_camera
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.registration.result import Registration, Spread
+from XVRegistrationLib.registration.result import PoseUncertainty, Registration
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
 from XVRegistrationLib.registration.verdict import calibration, probability_of, trust_in
 
@@ -95,7 +95,7 @@ def test_verdicts_state_the_probability_of_the_table():
     names = list(table["weights"])
     rng = np.random.default_rng(3)
     values = np.array([[w["mean"] + 5 * w["sd"] * rng.normal() for w in table["weights"].values()] for _ in range(20)])
-    spread = Spread(np.zeros(3), np.eye(6), np.zeros((6, 6)))
+    spread = PoseUncertainty(np.zeros(3), np.eye(6), np.zeros((6, 6)))
     said = [trust_in(dict(zip(names, row, strict=True)), spread, np.eye(4)).probability for row in values]
     weights = np.array([[w["mean"], w["sd"], w["weight"]] for w in table["weights"].values()]).T
     total = table["bias"] + (((values - weights[0]) / weights[1]).clip(-3, 3) * weights[2]).sum(axis=1)
@@ -161,8 +161,8 @@ def test_radii_are_one_on_the_outline_of_the_ellipses_that_are_drawn(mirrored):
     view = NominalView("AP", (5.0, -3.0, 40.0), 700.0)
     rng = np.random.default_rng(7)
     half = rng.normal(size=(6, 6)) * [1.0, 1.0, 1.0, 0.01, 0.01, 0.01]
-    spread = Spread(np.array(view.isocenter), half.T @ half, np.zeros((6, 6)))
-    result = Registration("x", view.pose, camera, 0.9, 1.0, spread=spread)
+    spread = PoseUncertainty(np.array(view.isocenter), half.T @ half, np.zeros((6, 6)))
+    result = Registration("x", view.pose, camera, 0.9, 1.0, uncertainty=spread)
     points = np.array(view.isocenter) + rng.uniform(-40, 40, (5, 3))
     u = target_uncertainty(result, points)
     # A shift of the camera in its own plane that puts the first point onto its outline.

@@ -28,7 +28,7 @@ from XVRegistrationLib.registration.hypotheses import (
     COUNTERPARTS,
     PRESET_STARTS,
     Hypotheses,
-    Scatter,
+    SearchRange,
     most_similar,
     opposites,
     presets,
@@ -245,7 +245,7 @@ def test_each_source_proposes_its_share_the_starts_given_first(model):
 def test_a_start_given_alone_is_scattered_about_but_no_farther_than_told(model):
     xray = line_integrals(model, model.bank.poses[7])
     image = render(model.pyramid.finest, model.bank.poses[7:8], model.intrinsics)[0]
-    found = propose(model, image, xray, (), {"current": model.view.pose}, Scatter(64, 6.0, 3.0))
+    found = propose(model, image, xray, (), {"current": model.view.pose}, SearchRange(64, 6.0, 3.0))
     assert found.kinds == ["current"] * 65
     np.testing.assert_array_equal(found.poses[0], model.view.pose)
     moved = found.poses[1:] @ np.linalg.inv(model.view.pose)

@@ -14,7 +14,7 @@ from XVRegistrationLib.geometry.rigid import increment
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.model import prepare_model
-from XVRegistrationLib.registration.result import Registration, Spread, Trust
+from XVRegistrationLib.registration.result import PoseUncertainty, Registration, Trust
 
 if TYPE_CHECKING:
     from XVRegistrationLib.evaluation.measures import CaseRow
@@ -53,7 +53,7 @@ def test_statements_are_those_of_the_registration_and_unknown_without_them(phant
 def test_truths_that_are_drawn_from_the_covariance_are_covered_19_times_in_20(overconfident: float) -> None:
     """And seldom by ellipses of a third of the size."""
     rng = np.random.default_rng(1)
-    found = result(spread=Spread(CENTER, COVARIANCE / overconfident**2, SCALE / overconfident**2))
+    found = result(uncertainty=PoseUncertainty(CENTER, COVARIANCE / overconfident**2, SCALE / overconfident**2))
     rows = []
     for _ in range(400):
         xi = rng.multivariate_normal(np.zeros(6), COVARIANCE)

@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.registration.objective import (
     DepthPrior,
     Estimates,
-    Free,
+    FreeParameters,
     View,
     changed,
     depth_of,
@@ -77,7 +77,7 @@ def test_the_gradient_by_everything_that_is_estimated_is_the_costs_derivative(gr
     ]
     start = Estimates.at((increment([2.0, -1.5, 6.0, 0.015, -0.02, 0.01], pivot) @ pose)[None], 2)
     start = dataclasses.replace(start, response=start.response + np.array([0.3, 0.3, 0.0]))
-    free = Free(response=True, geometry=True)
+    free = FreeParameters(response=True, geometry=True)
 
     def cost(step: np.ndarray) -> float:
         return float(evaluate(start.moved(step[None], pivot[None]), views, pivot[None], free)[0].cost[0])
@@ -97,7 +97,7 @@ def test_the_gradient_by_everything_that_is_estimated_is_the_costs_derivative(gr
 def test_the_derivatives_by_the_geometry_are_those_of_another_camera(grid, phantom, pose, name):
     camera, pivot = CAMERAS[name], phantom.center
     view = view_from(grid, pose, camera)
-    _, jacobians = rendered(Estimates.at(pose[None]), 0, view, pivot[None], Free(geometry=True))
+    _, jacobians = rendered(Estimates.at(pose[None]), 0, view, pivot[None], FreeParameters(geometry=True))
     for k, size in enumerate([5.0, 1.0, 1.0]):
         move = size * np.eye(3)[k]
         ahead, behind = (render(grid, pose[None], changed(camera, s * move), STEP)[0] for s in (1, -1))
@@ -106,7 +106,7 @@ def test_the_derivatives_by_the_geometry_are_those_of_another_camera(grid, phant
         assert np.abs(found).mean() == pytest.approx(np.abs(numeric).mean(), rel=0.15)
 
 
-@pytest.mark.parametrize("free", [Free(), Free(response=True)])
+@pytest.mark.parametrize("free", [FreeParameters(), FreeParameters(response=True)])
 def test_the_cost_never_rises_and_what_is_not_free_stays(grid, phantom, pose, free):
     rng = np.random.default_rng(2)
     pivot = phantom.center
@@ -177,7 +177,7 @@ def test_a_known_depth_is_held_and_an_uncertain_one_has_its_say(grid, phantom, p
     start = Estimates.at((increment(np.r_[pose[:3, 2] * -6.0, 0, 0, 0.02], pivot) @ pose)[None])
     found = {}
     for sd in (0.0, 5.0, 1e3):
-        end = refine(start, [view], pivot[None], 20, Free(), DepthPrior(true + 12.0, sd), stop_at_gain=0.0)
+        end = refine(start, [view], pivot[None], 20, FreeParameters(), DepthPrior(true + 12.0, sd), stop_at_gain=0.0)
         found[sd] = depth_of(end.estimates.poses[:, 0], pivot)[0][0] - true
     assert found[0.0] == pytest.approx(12.0, abs=0.1)
     assert 1.0 < found[5.0] < 11.0
@@ -204,7 +204,7 @@ def test_what_lies_under_a_mask_does_not_reach_a_coarser_view(grid, phantom, pos
         for garbage in (image, torch.full_like(image, 40.0), torch.full_like(image, -7.0))
     ]
     starts = Estimates.at((increment([2.0, -1.5, 6.0, 0.015, -0.02, 0.01], phantom.center) @ pose)[None])
-    costs = [float(evaluate(starts, [view], phantom.center[None], Free())[0].cost[0]) for view in made]
+    costs = [float(evaluate(starts, [view], phantom.center[None], FreeParameters())[0].cost[0]) for view in made]
     assert costs[1] == pytest.approx(costs[0], abs=1e-5)
     assert costs[2] == pytest.approx(costs[0], abs=1e-5)
 
@@ -269,7 +269,7 @@ def test_the_stages_let_the_better_hypothesis_win_and_remember_the_other(grid, p
     assert found.first_costs[0] > 10 * found.first_costs[1:].max()
     assert len(found.trace) == 3
     assert len(found.first_costs) == 3
-    assert found.free == Free(response=True)
+    assert found.free == FreeParameters(response=True)
     assert [stage for stage, _ in seen] == sorted(stage for stage, _ in seen)
     assert found.lead > 0.1  # at the last stage with several, the others were by so much worse
     np.testing.assert_allclose(found.trace[-1][0], found.estimates.poses[0])
@@ -292,8 +292,8 @@ def test_a_second_camera_shows_what_a_camera_at_the_pose_that_its_offset_says_do
     camera, offset = CAMERAS[name], beside(pose, phantom.center, np.array([0.1, 1.2, -0.2]))
     views = [view_from(grid, pose, camera), view_from(grid, pose, camera, offset)]
     at = increment([3.0, -2.0, 5.0, 0.05, -0.02, 0.03], phantom.center) @ pose
-    shown = rendered(Estimates.at(at[None], 2), 1, views[1], phantom.center[None], Free())[0][0]
+    shown = rendered(Estimates.at(at[None], 2), 1, views[1], phantom.center[None], FreeParameters())[0][0]
     expected = render(grid, (at @ offset)[None], camera, STEP)[0]
     np.testing.assert_allclose(shown, expected, atol=1e-4 * float(expected.max()))
-    first = rendered(Estimates.at(at[None], 2), 0, views[0], phantom.center[None], Free())[0][0]
+    first = rendered(Estimates.at(at[None], 2), 0, views[0], phantom.center[None], FreeParameters())[0][0]
     assert float((first - expected).abs().max()) > 0.1 * float(expected.max())

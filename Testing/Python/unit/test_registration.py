@@ -232,7 +232,7 @@ def test_a_result_survives_json(model, camera):
     np.testing.assert_array_equal(again.pose, result.pose)
     assert again.intrinsics == result.intrinsics
     for part in ("pivot", "covariance", "scale"):
-        np.testing.assert_array_equal(getattr(again.spread, part), getattr(result.spread, part))
+        np.testing.assert_array_equal(getattr(again.uncertainty, part), getattr(result.uncertainty, part))
     for part in ("name", "similarity", "winner", "renders", "trust", "evidence", "response", "verdict", "versions"):
         assert getattr(again, part) == getattr(result, part), part
     assert [(s.kind, s.cost) for s in again.starts] == [(s.kind, s.cost) for s in result.starts]
@@ -240,9 +240,13 @@ def test_a_result_survives_json(model, camera):
     assert result.verdict == "converged"
     assert result.renders > 10
     # Files of an earlier version say less.
-    old = {k: v for k, v in result.to_dict().items() if k not in ("renders", "spread", "trust", "evidence", "response")}
+    old = {
+        k: v
+        for k, v in result.to_dict().items()
+        if k not in ("renders", "uncertainty", "trust", "evidence", "response")
+    }
     assert Registration.from_dict(old).verdict == ""
-    assert Registration.from_dict(old).spread is None
+    assert Registration.from_dict(old).uncertainty is None
 
 
 def test_a_given_start_is_enough_and_progress_can_end_it(model, camera, points):

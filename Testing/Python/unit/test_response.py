@@ -13,7 +13,7 @@ from XVRegistrationLib.geometry.rigid import increment, point_distance
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.xray import Xray
-from XVRegistrationLib.registration.objective import Estimates, Free, View, held
+from XVRegistrationLib.registration.objective import Estimates, FreeParameters, View, active_bounds
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.response import LIMITS, NAMES, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import Similarity
@@ -22,7 +22,7 @@ from XVRegistrationLib.rendering.render import render
 
 SIZE = (60, 72)
 CAMERA = Intrinsics.centered(1000.0, (4.0, 4.5), SIZE[::-1])
-FREE = Free(response=True)
+FREE = FreeParameters(response=True)
 PLAIN = Detector(0.0, 40.0, 0.0, 1e7, 1.0, 16)
 
 
@@ -126,7 +126,9 @@ def seen_by(scene, detector: Detector) -> torch.Tensor:
     return torch.from_numpy(line_integral(Xray("xray", pixels, camera)))
 
 
-def refined(scene, detector: Detector, free: Free, start=(3.0, -2.0, 8.0, 0.02, -0.02, 0.03), response=NEUTRAL):
+def refined(
+    scene, detector: Detector, free: FreeParameters, start=(3.0, -2.0, 8.0, 0.02, -0.02, 0.03), response=NEUTRAL
+):
     grid, pivot, pose, camera = scene
     view = View(seen_by(scene, detector), camera, (grid,), 1.5, Similarity((0, 16), robust=0.3))
     begin = Estimates.at((increment(start, pivot) @ pose)[None])
@@ -157,7 +159,7 @@ def test_a_known_detector_is_recovered_together_with_the_pose(scene, detector, v
 @pytest.mark.parametrize("ratio", [0.3, 1.0])
 def test_with_scatter_depth_is_better_when_the_response_is_estimated(scene, ratio):
     detector = Detector(ratio, 40.0, 0.5, 1e6, 1.0, 16)
-    without, with_it = (depth_error(refined(scene, detector, free), scene) for free in (Free(), FREE))
+    without, with_it = (depth_error(refined(scene, detector, free), scene) for free in (FreeParameters(), FREE))
     assert with_it < 0.5 * without
     assert with_it < 1.0
 
@@ -181,7 +183,7 @@ def test_what_a_limit_holds_is_only_what_would_cross_it():
     estimates.response[0, 1] = [4.0, 0.3, 0.1]
     gradient = np.zeros((1, 18))
     gradient[0, 6:12] = [1.0, -1.0, 5.0, -1.0, 5.0, -5.0]
-    stuck = held(estimates, gradient)
+    stuck = active_bounds(estimates, gradient)
     assert np.flatnonzero(stuck[0]).tolist() == [6, 9]
     gradient[0, 6:12] *= -1
-    assert np.flatnonzero(held(estimates, gradient)[0]).tolist() == [7]
+    assert np.flatnonzero(active_bounds(estimates, gradient)[0]).tolist() == [7]

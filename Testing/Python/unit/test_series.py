@@ -68,7 +68,7 @@ def test_a_frame_that_is_started_anew_counts_both_tries(model, points):
     truth = increment(ends, model.view.isocenter) @ model.view.pose
     frames = [expose(model.pyramid.finest, t, CAMERA, i, gamma=1.0) for i, t in enumerate(truth)]
     followed, jumped = register_series(model, frames)
-    from_last = register_xray(model, frames[1], (), {LAST: followed.pose}, scatter=FROM_FRAME_TO_FRAME)
+    from_last = register_xray(model, frames[1], (), {LAST: followed.pose}, search_range=FROM_FRAME_TO_FRAME)
     anew = register_xray(model, frames[1])
     assert from_last.verdict == "failed"
     assert jumped.winner == anew.winner == "bank"

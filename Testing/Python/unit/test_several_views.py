@@ -18,7 +18,7 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.registration.model import prepare_model
-from XVRegistrationLib.registration.objective import DepthPrior, Estimates, Free, View, depth_of, evaluate
+from XVRegistrationLib.registration.objective import DepthPrior, Estimates, FreeParameters, View, depth_of, evaluate
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.several import register_views
@@ -101,7 +101,7 @@ def test_the_views_of_a_joint_registration_share_one_pose(model, xrays, relation
     assert [v.name for v in two.views] == ["front", "side"]
     np.testing.assert_allclose(two.views[1].pose, two.views[0].pose @ relation[1], atol=1e-9)
     assert point_distance(two.views[0].pose, pose, points) < 0.5
-    sd = [np.sqrt(r.pose[:3, 2] @ r.spread.covariance[:3, :3] @ r.pose[:3, 2]) for r in (two.views[0], one)]
+    sd = [np.sqrt(r.pose[:3, 2] @ r.uncertainty.covariance[:3, :3] @ r.pose[:3, 2]) for r in (two.views[0], one)]
     assert sd[0] < 0.7 * sd[1]
     assert two.trust.verdict == "converged"
     assert two.renders == two.views[1].renders > 2
@@ -157,7 +157,7 @@ def test_the_joint_optimum_is_that_of_a_brute_force_search(model, pose, relation
         assert abs(-b / (2 * a)) < 0.15
         assert a > 0
     assert cost(np.zeros(3)) == pytest.approx(
-        float(evaluate(Estimates.at(found[None], 2), views, pivot[None], Free())[0].cost[0]), abs=1e-3
+        float(evaluate(Estimates.at(found[None], 2), views, pivot[None], FreeParameters())[0].cost[0]), abs=1e-3
     )
 
 

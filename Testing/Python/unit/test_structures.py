@@ -60,7 +60,7 @@ def test_structures_that_moved_by_themselves_are_told_apart(phantom, halves, cam
         assert before > 3, s.name
         assert after < 0.3, s.name
         np.testing.assert_allclose(found[s.name][1].pose, found[s.name][0].pose @ relative[1], atol=1e-9)
-        assert found[s.name][0].spread is not None
+        assert found[s.name][0].uncertainty is not None
 
 
 def test_what_cannot_be_registered_is_refused(phantom, halves, camera, pose):

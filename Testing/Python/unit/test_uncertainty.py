@@ -12,11 +12,11 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import increment, invert, rigid, rotation_from_vector, transform_points
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.registration.covariance import FLOOR_MM, SCALE_SD, look_at, spread_of
+from XVRegistrationLib.registration.covariance import FLOOR_MM, SCALE_SD, pose_uncertainty, sandwich_covariance
 from XVRegistrationLib.registration.objective import DepthPrior, Estimates, View
-from XVRegistrationLib.registration.result import Registration, Spread
+from XVRegistrationLib.registration.result import PoseUncertainty, Registration
 from XVRegistrationLib.registration.similarity import Similarity
-from XVRegistrationLib.registration.stages import Finished, Stage, run_stages
+from XVRegistrationLib.registration.stages import SearchResult, Stage, run_stages
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty, weakest_freedom
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
@@ -45,8 +45,8 @@ def covariance():
 
 
 def stated(pose, camera, pivot, covariance, scale=None) -> Registration:
-    spread = Spread(np.asarray(pivot), covariance, np.zeros((6, 6)) if scale is None else scale)
-    return Registration("xray", pose, camera, 0.9, 1.0, spread=spread)
+    spread = PoseUncertainty(np.asarray(pivot), covariance, np.zeros((6, 6)) if scale is None else scale)
+    return Registration("xray", pose, camera, 0.9, 1.0, uncertainty=spread)
 
 
 def targets(pivot) -> np.ndarray:
@@ -122,7 +122,7 @@ def test_a_target_behind_the_source_has_no_ellipse_and_a_result_may_state_nothin
     assert np.isnan(found.semi_axes[1]).all()
     assert np.isnan(found.pixels[1]).all()
     with pytest.raises(InputError, match="states no uncertainty"):
-        target_uncertainty(dataclasses.replace(result, spread=None), phantom.center)
+        target_uncertainty(dataclasses.replace(result, uncertainty=None), phantom.center)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_the_weakest_freedom_is_named_in_the_cameras_axes(axis, sd, words):
     own = np.diag(np.array([0.1, 0.1, 0.1, 1e-3, 1e-3, 1e-3]) ** 2)
     own[axis, axis] = sd**2
     turn = np.kron(np.eye(2), turned[:3, :3])
-    spread = Spread(np.zeros(3), turn @ own @ turn.T, np.zeros((6, 6)))
+    spread = PoseUncertainty(np.zeros(3), turn @ own @ turn.T, np.zeros((6, 6)))
     assert words in weakest_freedom(spread, turned)
-    by_scale = Spread(np.zeros(3), np.eye(6) * 1e-8, turn @ own @ turn.T)
+    by_scale = PoseUncertainty(np.zeros(3), np.eye(6) * 1e-8, turn @ own @ turn.T)
     assert words in weakest_freedom(by_scale, turned)
 
 
-def found_from(phantom, xray, camera, start) -> Finished:
+def found_from(phantom, xray, camera, start) -> SearchResult:
     grid = density_grid(phantom)
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
@@ -171,7 +171,7 @@ def repeated(phantom, pose):
         errors.append(
             np.r_[transform_points(moved, pivot) - pivot, 0.5 * turn[2, 1], 0.5 * turn[0, 2], 0.5 * turn[1, 0]]
         )
-        spreads.append(spread_of(look_at(found, pivot[None]), pivot[None]))
+        spreads.append(pose_uncertainty(sandwich_covariance(found, pivot[None]), pivot[None]))
     return np.array(errors), spreads
 
 
@@ -195,7 +195,7 @@ def test_what_is_stated_covers_what_noise_does_to_targets(phantom, pose, repeate
     inside, sizes, lengths = [], [], []
     for xi, spread in zip(errors, spreads, strict=True):
         found = increment(xi, phantom.center) @ pose
-        region = target_uncertainty(Registration("x", found, camera, 0.9, 1.0, spread=spread), points)
+        region = target_uncertainty(Registration("x", found, camera, 0.9, 1.0, uncertainty=spread), points)
         seen = project(points, pose, camera) - region.pixels
         angle = np.radians(region.angle_deg)
         along = seen[:, 0] * np.cos(angle) + seen[:, 1] * np.sin(angle)
@@ -224,8 +224,8 @@ def test_more_noise_leaves_more_open(phantom, pose):
     noise = torch.from_numpy(np.random.default_rng(0).normal(0, 1, ideal.shape)).float()
     stated = []
     for sd in (0.05, 0.2, 0.6):
-        look = look_at(found_from(phantom, ideal + sd * noise, camera, pose), phantom.center[None])
-        stated.append(np.trace(spread_of(look, phantom.center[None]).covariance[:3, :3]))
+        sandwich = sandwich_covariance(found_from(phantom, ideal + sd * noise, camera, pose), phantom.center[None])
+        stated.append(np.trace(pose_uncertainty(sandwich, phantom.center[None]).covariance[:3, :3]))
     assert stated[0] < stated[1] < stated[2]
 
 
@@ -233,10 +233,10 @@ def test_more_noise_leaves_more_open(phantom, pose):
 def test_a_known_depth_leaves_less_open_than_the_image_or_it_alone(phantom, pose, sd):
     ideal = render(density_grid(phantom), pose[None], CAMERAS["plain"], 2.0)[0]
     found, pivots = found_from(phantom, ideal, CAMERAS["plain"], pose), phantom.center[None]
-    at, look = found.estimates.poses[0, 0], look_at(found, pivots)
+    at, sandwich = found.estimates.poses[0, 0], sandwich_covariance(found, pivots)
     along = np.concatenate([-at[:3, 2], np.zeros(3)])
-    before = spread_of(look, pivots)
-    after = spread_of(look, pivots, 0, at, DepthPrior(700.0, sd))
+    before = pose_uncertainty(sandwich, pivots)
+    after = pose_uncertainty(sandwich, pivots, 0, at, DepthPrior(700.0, sd))
     image, known = (along @ (s.covariance + s.scale) @ along for s in (before, after))
     assert known == pytest.approx(image * sd**2 / (image + sd**2), rel=1e-6, abs=1e-12)
     assert np.linalg.eigvalsh(before.covariance + before.scale - after.covariance - after.scale).min() > -1e-9

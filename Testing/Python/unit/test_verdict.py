@@ -18,14 +18,14 @@ from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.hypotheses import propose
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.registration.result import VERDICTS, Spread
-from XVRegistrationLib.registration.search import sight
+from XVRegistrationLib.registration.result import VERDICTS, PoseUncertainty
+from XVRegistrationLib.registration.search import prepare_xray
 from XVRegistrationLib.registration.verdict import calibration, trust_in
 from XVRegistrationLib.rendering.grid import density_grid
 
 CAMERA = Intrinsics(1020.0, (3.0, 3.3), (66.0, 60.0), (128, 120))
 RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
-SPREAD = Spread(np.zeros(3), np.diag([0.1, 0.1, 1.0, 1e-3, 1e-3, 1e-3]) ** 2, np.zeros((6, 6)))
+SPREAD = PoseUncertainty(np.zeros(3), np.diag([0.1, 0.1, 1.0, 1e-3, 1e-3, 1e-3]) ** 2, np.zeros((6, 6)))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_pose_at_which_nothing_is_seen_has_failed_and_is_stated_to_be_anywhere
         found = register_xray(model, xray, (), {"given": start})
         assert found.verdict == "failed"
         assert xray.name in found.trust.reason
-        assert np.sqrt(np.diag(found.spread.covariance)[:3]).min() > 100
+        assert np.sqrt(np.diag(found.uncertainty.covariance)[:3]).min() > 100
 
 
 def test_where_only_air_counts_no_pose_converges(model):
@@ -200,7 +200,7 @@ def test_the_bank_looks_only_at_what_the_blades_leave(model, points):
         field[30:90, 32:96] = True
         dark = np.random.default_rng(seed).integers(0, 30, field.shape) + int(0.004 * xray.pixels.max())
         shut = Xray("shut", np.where(field, xray.pixels, dark).astype(np.uint16), CAMERA)
-        seen = sight(shut)
+        seen = prepare_xray(shut)
         assert seen.weight is not None
         for name, weight in (("blades", seen.weight), ("no weight", None)):
             proposed = propose(model, seen.image, shut, ("bank",), weight=weight)

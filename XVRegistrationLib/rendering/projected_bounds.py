@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SEEN = 1e-3
 
 
-def shadow(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
+def projected_bounds(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
     """The rectangle (left, top, right, bottom) of stored pixels, ends excluded, outside of which no ray meets the grid.
 
     All are alike, left and right or top and bottom, where the grid lies beside the image.
@@ -51,7 +51,7 @@ def part_of(intrinsics: Intrinsics, left: int, top: int, right: int, bottom: int
     )
 
 
-def looking_at(
+def detector_part(
     grid: DensityGrid, poses: NDArray[np.float64], intrinsics: Intrinsics, margin_mm: float
 ) -> Intrinsics | None:
     """The part of the detector that shows the grid at any of the poses (B, 4, 4), with a margin, mm at the grid.
@@ -60,7 +60,7 @@ def looking_at(
     """
     boxes = []
     for pose in poses:
-        box = shadow(grid, pose, intrinsics)
+        box = projected_bounds(grid, pose, intrinsics)
         if box[0] >= box[2] or box[1] >= box[3]:
             continue
         pixels = margin_mm * intrinsics.sdd / max(_depth(grid, pose), 1.0) / min(intrinsics.spacing)
@@ -75,7 +75,7 @@ def looking_at(
     )
 
 
-def shown(grid: DensityGrid, poses: NDArray[np.float64], camera: Intrinsics, margin_mm: float) -> torch.Tensor:
+def projected_mask(grid: DensityGrid, poses: NDArray[np.float64], camera: Intrinsics, margin_mm: float) -> torch.Tensor:
     """(H, W) 1 where the grid is seen at any of the poses (B, 4, 4), or within a margin, mm at the grid, of that; else 0."""
     footprint = camera.footprint(_depth(grid, poses[0]))
     images = render(grid, poses, camera, sample_distance(grid, footprint)).cpu()
