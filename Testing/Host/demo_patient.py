@@ -11,7 +11,7 @@ from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.registration.card import DEFAULT_SOD
 

@@ -21,7 +21,7 @@ from XVRegistrationLib.evaluation.report_table import console_table, verdict_in_
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray
 from XVRegistrationLib.jobs.checks import check_minutes

@@ -16,7 +16,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.imaging.dicom import whole
+from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.card import intrinsics_of, read_card

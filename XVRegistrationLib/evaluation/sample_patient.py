@@ -15,7 +15,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.registration.card import DEFAULT_SOD
 from XVRegistrationLib.rendering.grid import density_grid

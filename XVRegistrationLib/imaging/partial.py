@@ -36,6 +36,14 @@ class PartialXray:
     """The C-arm's, degrees: towards the patient's left (LAO) is positive."""
     secondary_angle: float | None = None
     """The C-arm's, degrees: towards the patient's head (CRA) is positive."""
+    principal_point: tuple[float, float] | None = None
+    """In camera columns and rows, as `Intrinsics`, px; None: not stated, and assumed to be the image's middle."""
+    mask: NDArray[np.bool_] | None = None
+    """(H, W) pixels that count, as far as the file says (shutters, padding, burned-in text); None: all."""
+    frame: int | None = None
+    """Which frame of a run this is, counted from 0; None for an image that is no run."""
+    frames: int = 1
+    """So many the file holds."""
     sod: float | None = None
     """Distance from the source to the isocentre, as far as the file says (DICOM: to the patient), mm."""
     origins: dict[str, str] = field(default_factory=dict)
@@ -60,7 +68,7 @@ class PartialXray:
         values = {
             "sdd": self.sdd,
             "spacing": None if self.spacing is None else list(self.spacing),
-            "principal_point": [(width - 1) / 2, (height - 1) / 2],
+            "principal_point": list(self.principal_point or ((width - 1) / 2, (height - 1) / 2)),
             "mirrored": self.mirrored,
             "primary_angle": self.primary_angle,
             "secondary_angle": self.secondary_angle,
@@ -76,11 +84,17 @@ class PartialXray:
         return Xray(
             name=self.name,
             pixels=self.pixels,
-            intrinsics=Intrinsics.centered(self.sdd, self.spacing, self.size, self.mirrored),
+            intrinsics=self._intrinsics(self.sdd, self.spacing),
             scale=self.scale,
             path=self.path,
             origins={name: self.origins[name] for name in in_xray},
+            mask=self.mask,
         )
+
+    def _intrinsics(self, sdd: float, spacing: tuple[float, float]) -> Intrinsics:
+        if self.principal_point is None:
+            return Intrinsics.centered(sdd, spacing, self.size, self.mirrored)
+        return Intrinsics(sdd, spacing, self.principal_point, self.size, self.mirrored)
 
 
 def mirrored_origin(mirrored: bool | None) -> str:

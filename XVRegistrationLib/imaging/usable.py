@@ -29,7 +29,7 @@ def usable(xray: Xray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool
     together with what was found.
     """
     pixels = np.asarray(xray.pixels)
-    open_ = good = ~_collimated(xray) & ~_saturated(xray)
+    open_ = good = ~_collimated(xray) & ~_saturated(xray) & (True if xray.mask is None else xray.mask)
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
@@ -27,6 +28,9 @@ class Xray:
     path: str | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """Where each geometric value came from: field of `Intrinsics` -> "tag", "derived", "assumed" or "user"."""
+
+    mask: NDArray[np.bool_] | None = None
+    """(H, W) pixels that count, as far as the file says; None: all."""
 
     def __post_init__(self) -> None:
         if self.pixels.shape != self.intrinsics.size[::-1]:

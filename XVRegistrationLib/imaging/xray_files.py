@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom import read_dicom_parts, whole
+from XVRegistrationLib.imaging.dicom.xray import read_dicom_parts, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from XVRegistrationLib.evaluation.metrics import mtre
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_volume, write_volume
 from XVRegistrationLib.jobs.train_patient import start_patient
 from XVRegistrationLib.rendering.grid import density_grid

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.rigid import check_rigid, point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model

@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, point_distance, transform_points
 from XVRegistrationLib.geometry.views import PoseRange, preset_pose
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_volume, write_volume
 from XVRegistrationLib.registration.model import prepare_model, save_model
 from XVRegistrationLib.rendering.render import render

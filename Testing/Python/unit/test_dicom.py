@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.imaging.dicom import read_dicom_xray
-from XVRegistrationLib.imaging.dicom_writer import make_dicom_ids, write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import make_dicom_ids, write_dicom_dx
+from XVRegistrationLib.imaging.dicom.xray import read_dicom_xray
 from XVRegistrationLib.imaging.xray_files import read_xray
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import point_distance, transform_points
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.jobs.engine import Engine
 from XVRegistrationLib.jobs.engine_protocol import ProtocolError, decode, encode

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.xray_files import read_xray, read_xray_parts
 
 INTRINSICS = Intrinsics.centered(1100.0, (0.3, 0.2), (40, 30))

@@ -20,8 +20,8 @@ from XVRegistrationLib.evaluation.simulation import (
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import rigid, rotation_from_vector, transform_points
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
-from XVRegistrationLib.imaging.dicom import read_dicom_xray
-from XVRegistrationLib.imaging.dicom_writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.imaging.dicom.xray import read_dicom_xray
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.volume import Volume
 

@@ -1,0 +1,1 @@
+"""X-rays in DICOM files: what they show, and what they state of how they were taken."""
