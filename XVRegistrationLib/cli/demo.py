@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.demo_scene import Overlay, write_scene
+from XVRegistrationLib.cli.demo_scene import write_scene
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict, training
 from XVRegistrationLib.errors import InputError
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         labels, labels.values([n for n in labels.names.values() if n in _OUTLINED or _is_bone(n)])
     )
     targets = [(name, labels.points(labels.values([label])).mean(axis=0)) for name, label in _TARGETS.items()]
-    cases, overlays = [], []
+    cases, registered = [], []
     for xray in xrays:
         result = register_xray(model, xray)
         case = _judge(result, truth)
@@ -101,12 +101,13 @@ def run(options: argparse.Namespace) -> int:
             output / case.picture, model, xray, result, structures, _OUTLINED, targets, title=_title(case)
         )
         cases.append(case)
-        overlays.append(Overlay(xray, result, structures.outlines(result.pose, xray.intrinsics)))
+        registered.append((xray, result))
         print_verdict(result, f"mTRE {case.mtre_mm:.2f} mm, {result.seconds:.1f} s")
 
     console.print(console_table(cases))
     console.print(summary_line(cases))
-    picture = write_scene(output, volume, labels, overlays, targets, [n for n in labels.names.values() if _is_bone(n)])
+    bones = [n for n in labels.names.values() if _is_bone(n)]
+    picture = write_scene(output, volume, labels, registered, structures, targets, bones)
     report = write_report(
         output,
         cases,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,32 +14,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.evaluation.pictures import Outline
+    from XVRegistrationLib.cli.drawing import Structures
     from XVRegistrationLib.imaging.volume import LabelMap, Volume
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.result import Registration
-
-
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """A registered X-ray and the structures that it shows."""
-
-    xray: Xray
-    result: Registration
-    outlines: list[Outline]
 
 
 def write_scene(
     output: Path,
     volume: Volume,
     labels: LabelMap,
-    overlays: Sequence[Overlay],
+    registered: Sequence[tuple[Xray, Registration]],
+    structures: Structures,
     targets: Sequence[tuple[str, NDArray[np.float64]]],
     surfaces: Sequence[str],
 ) -> str:
     """Write `scene.mrb` and, where the machine can draw, `scene.png`; the picture's name, or empty.
 
-    `surfaces` are the structures shown in 3D.
+    `structures` are outlined on the X-rays, those named in `surfaces` are shown in 3D.
     """
     from XVRegistrationLib.scene.bundle import save_mrb
     from XVRegistrationLib.scene.overlays import add_targets, set_reprojected_labels
@@ -56,10 +47,12 @@ def write_scene(
     names, points = [name for name, _ in targets], np.array([point for _, point in targets])
     targets_node = None
     nodes = []
-    for overlay in overlays:
-        xray = add_xray(scene, overlay.xray, overlay.result.pose, volume_node=ct)
-        write_registration(xray.xray, overlay.result.to_dict())
-        set_reprojected_labels(scene, xray, overlay.outlines, source_node=segmentation)
+    for image, result in registered:
+        xray = add_xray(scene, image, result.pose, volume_node=ct)
+        write_registration(xray.xray, result.to_dict())
+        # Masks of dozens of structures are large: those of one X-ray at a time.
+        outlines = structures.outlines(result.pose, image.intrinsics)
+        set_reprojected_labels(scene, xray, outlines, source_node=segmentation)
         targets_node, _ = add_targets(scene, xray, names, points, targets_node=targets_node)
         nodes.append(xray)
     missing = missing_graphics()

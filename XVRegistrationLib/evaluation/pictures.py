@@ -234,9 +234,11 @@ def _draw_ellipses(axes: Axes, ellipses: Sequence[NDArray[np.float64]], scale: N
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all, and empty it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
+    # Figures and axes refer to each other: without this their images stay until the next full garbage collection.
+    figure.clear()

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SCALE_SD = 0.01
 """Relative standard deviation of the scale: of distances as a header states them, of the pixels and of the voxels."""
 INFLATION = 1.4
-"""The sandwich's standard deviations times this: model errors that all parts of an image share. The median over two CTs of
-what makes 95 % of the points fall into their ellipses (Testing/Benchmarks/calibration.py)."""
+"""The sandwich's standard deviations times this: model errors that all parts of an image share. What makes 95 % of the points
+fall into their ellipses is 1.33, the median over two CTs (Testing/Benchmarks/calibration.py), and more over a wide range."""
 FLOOR_MM, FLOOR_RAD = 0.01, np.radians(0.005)
 """What no registration is better than."""
 
