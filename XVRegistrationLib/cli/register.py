@@ -135,11 +135,13 @@ def _print_verdict(result: Registration) -> None:
 
 
 def _read(options: argparse.Namespace) -> _Input:
-    mirrored = options.mirrored
-    if mirrored is None:
-        mirrored = intrinsics_of(read_card(options.model)).mirrored
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    parts = [read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=mirrored) for path in options.xrays]
+    parts = [
+        read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored) for path in options.xrays
+    ]
+    if options.mirrored is None:
+        like_model = intrinsics_of(read_card(options.model)).mirrored
+        parts = [p if p.origins["mirrored"] == "derived" else p.shown(like_model, "assumed") for p in parts]
     xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.angles import pose_from_angles
+from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.rigid import invert
 from XVRegistrationLib.registration.hypotheses import SOURCES, presets, shifted_onto, with_shifted
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.geometry.views import NominalView
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.registration.landmarks import LandmarkPose
     from XVRegistrationLib.registration.model import PatientModel
@@ -65,13 +64,6 @@ def check_options(options: argparse.Namespace) -> None:
         )
 
 
-def header_pose(parts: PartialXray, view: NominalView) -> NDArray[np.float64] | None:
-    """(4, 4) camera -> RAS, mm, by the C-arm's angles in a file, about the view's isocentre; None where it states none."""
-    if parts.primary_angle is None or parts.secondary_angle is None:
-        return None
-    return pose_from_angles(parts.primary_angle, parts.secondary_angle, parts.sod or view.sod, view.isocenter)
-
-
 def starts_of(
     model: PatientModel,
     parts: Sequence[PartialXray],
@@ -90,7 +82,7 @@ def starts_of(
         return Starts((), {START: alone})
     poses: dict[str, NDArray[np.float64]] = {}
     for part, relation in zip(parts, relations, strict=True):
-        pose = header_pose(part, model.view)
+        pose = header_pose(part.known, model.view.isocenter, model.view.sod)
         if pose is not None:
             kind = f"{HEADER} of {part.name}" if HEADER in poses else HEADER
             own = with_shifted(model, part.complete(), {kind: pose}, [kind])

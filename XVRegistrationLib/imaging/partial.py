@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,16 @@ class PartialXray:
     """Which frame of a run this is, counted from 0; None for an image that is no run."""
     frames: int = 1
     """So many the file holds."""
+    rotation: int | None = None
+    """The image was turned clockwise by 0, 90, 180 or 270 degrees from one whose rows run towards the feet."""
     sod: float | None = None
     """Distance from the source to the isocentre, as far as the file says (DICOM: to the patient), mm."""
     origins: dict[str, str] = field(default_factory=dict)
-    """Where each known value came from: "tag", "assumed" or "user"."""
+    """Where each known value came from: "tag", "derived", "assumed" or "user"."""
     absent: dict[str, str] = field(default_factory=dict)
     """For each value that is needed and missing, what the file should have stated."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was understood, ignored, or contradicts something else."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,9 +77,18 @@ class PartialXray:
             "mirrored": self.mirrored,
             "primary_angle": self.primary_angle,
             "secondary_angle": self.secondary_angle,
+            "rotation": self.rotation,
             "sod": self.sod,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def shown(self, mirrored: bool, origin: str) -> PartialXray:
+        """The same stored image, said to be mirrored or not; the principal point stays at its stored pixel."""
+        point = self.principal_point
+        if point is not None and mirrored != self.mirrored:
+            point = (self.size[0] - 1 - point[0], point[1])
+        origins = {**self.origins, "mirrored": origin}
+        return dataclasses.replace(self, mirrored=mirrored, principal_point=point, origins=origins)
 
     def complete(self) -> Xray:
         """The X-ray, where nothing is missing."""

@@ -173,6 +173,7 @@ class Operations:
             "scale": parts.scale,
             "size": list(parts.size),
             "known": parts.known,
+            "notes": list(parts.notes),
             "origins": parts.origins,
             "missing": parts.missing,
         }, {"pixels": parts.pixels}

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, check_image, positive, read_dataset
-from XVRegistrationLib.imaging.dicom.geometry import angles, distance, pixel_spacing
+from XVRegistrationLib.imaging.dicom.dataset import check_image, read_dataset
+from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.pixels import grey_scale, modality_values
-from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin
+from XVRegistrationLib.imaging.partial import PartialXray
 
 if TYPE_CHECKING:
     import os
@@ -61,36 +61,15 @@ def read_dicom_parts(
     dataset = read_dataset(path)
     check_image(dataset, path)
     values = modality_values(dataset, path)
-    sdd, distance_origin = distance(dataset, sid)
-    on_detector, spacing_origin = pixel_spacing(dataset, spacing)
     pixels, scale, scale_origin = grey_scale(dataset, values)
-    primary, secondary = angles(dataset)
-    sod = None if dataset.SOPClassUID == SECONDARY_CAPTURE else positive(dataset, "DistanceSourceToPatient", 1)
-    origins = {
-        "sdd": distance_origin,
-        "spacing": spacing_origin,
-        "principal_point": "assumed",
-        "size": "tag",
-        "mirrored": mirrored_origin(mirrored),
-        "scale": scale_origin,
-        "primary_angle": "tag",
-        "secondary_angle": "tag",
-        "sod": "tag",
-    }
-    optional = {"primary_angle": primary, "secondary_angle": secondary, "sod": None if sod is None else sod[0]}
-    needed = {"sdd": sdd, "spacing": on_detector}
-    unknown = {name for name, value in {**optional, **needed}.items() if value is None}
+    geometry = read_geometry(dataset, sid=sid, spacing=spacing, mirrored=mirrored)
     return PartialXray(
         name=path.stem,
         pixels=pixels,
         scale=scale,
         path=str(path.resolve()),
-        mirrored=primary is not None if mirrored is None else mirrored,
-        sdd=sdd,
-        spacing=on_detector,
-        primary_angle=optional["primary_angle"],
-        secondary_angle=optional["secondary_angle"],
-        sod=optional["sod"],
-        origins={name: origin for name, origin in origins.items() if name not in unknown},
-        absent={name: origins[name] for name in needed if name in unknown},
+        **geometry.values,
+        origins={**geometry.origins, "size": "tag", "scale": scale_origin},
+        absent=geometry.absent,
+        notes=geometry.notes,
     )

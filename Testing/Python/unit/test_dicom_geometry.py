@@ -1,0 +1,395 @@
+"""The geometry that DICOM headers state, derive, contradict and lack, against images that were cut and turned by NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.angles import angles_of, header_pose, pose_from_angles, shown_axes
+from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.rigid import check_rigid
+from XVRegistrationLib.imaging.dicom.geometry import read_geometry
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.imaging.xray_files import read_xray_parts
+
+XA, DX = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.1.1"
+SC = "1.2.840.10008.5.1.4.1.1.7"
+SIDE = 512
+
+
+def header(**elements) -> Dataset:
+    """A plain XA object of 512 x 512 px."""
+    dataset = Dataset()
+    for name, value in {"SOPClassUID": XA, "Rows": SIDE, "Columns": SIDE, **elements}.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def read(**elements):
+    return read_geometry(header(**elements))
+
+
+# Distances
+
+
+def test_stated_distances_are_taken_as_they_are():
+    found = read(
+        DistanceSourceToDetector=976, DistanceSourceToPatient=720, EstimatedRadiographicMagnificationFactor="1.35556"
+    )
+    assert (found.values["sdd"], found.values["sod"]) == (976, 720)
+    assert (found.origins["sdd"], found.origins["sod"]) == ("tag", "tag")
+    assert found.notes == ()
+
+
+def test_the_distance_that_is_missing_is_derived_from_the_magnification():
+    detector = read(DistanceSourceToPatient=720, EstimatedRadiographicMagnificationFactor=1.25)
+    assert (detector.values["sdd"], detector.origins["sdd"]) == (900, "derived")
+    center = read(DistanceSourceToDetector=900, EstimatedRadiographicMagnificationFactor=1.25)
+    assert (center.values["sod"], center.origins["sod"]) == (720, "derived")
+    assert "720 x 1.25" in detector.notes[0]
+    assert "900 / 1.25" in center.notes[0]
+    neither = read(DistanceSourceToPatient=720)
+    assert neither.values["sdd"] is None
+    assert neither.absent["sdd"] == "DistanceSourceToDetector (0018,1110)"
+
+
+def test_the_isocentre_of_an_enhanced_object_goes_before_the_patient():
+    found = read(DistanceSourceToDetector=1200, DistanceSourceToIsocenter=810, DistanceSourceToPatient=750)
+    assert (found.values["sod"], found.origins["sod"]) == (810, "tag")
+
+
+def test_distances_that_contradict_one_another_are_said():
+    behind = read(DistanceSourceToDetector=900, DistanceSourceToPatient=950)
+    assert (behind.values["sdd"], behind.values["sod"]) == (900, None)
+    assert "only 900 mm from the source" in behind.notes[0]
+    other = read(
+        DistanceSourceToDetector=900, DistanceSourceToPatient=720, EstimatedRadiographicMagnificationFactor=1.6
+    )
+    assert other.values["sod"] == 720
+    assert "is 1.6, but the distances give 1.25" in other.notes[0]
+
+
+@pytest.mark.parametrize("value", ["0", "-1000", "1e9", "98", "", None])
+@pytest.mark.parametrize("keyword", ["DistanceSourceToDetector", "DistanceSourceToPatient", "ImagerPixelSpacing"])
+def test_absurd_values_count_as_missing_and_are_named(keyword, value):
+    stated = {
+        "DistanceSourceToDetector": "1000",
+        "DistanceSourceToPatient": "700",
+        "ImagerPixelSpacing": ["0.3", "0.3"],
+    }
+    name = {"DistanceSourceToDetector": "sdd", "DistanceSourceToPatient": "sod", "ImagerPixelSpacing": "spacing"}[
+        keyword
+    ]
+    found = read(**{**stated, keyword: [value, value] if keyword == "ImagerPixelSpacing" and value else value})
+    assert found.values[name] is None
+    assert name not in found.origins
+    assert (value in ("0", "", None)) or any(keyword in note for note in found.notes)
+
+
+def test_doubled_and_malformed_values_do_not_pass_for_numbers():
+    dataset = header(DistanceSourceToDetector=["1000", "1000"], ImagerPixelSpacing="0.3")
+    dataset.PositionerPrimaryAngle = float("nan")
+    dataset.PositionerSecondaryAngle = "720"
+    found = read_geometry(dataset)
+    assert [found.values[name] for name in ("sdd", "spacing", "primary_angle", "secondary_angle")] == [None] * 4
+    assert len([note for note in found.notes if "ignored" in note]) == 4
+
+
+def test_what_the_user_gives_goes_first_and_is_checked():
+    found = read_geometry(header(DistanceSourceToDetector=976, ImagerPixelSpacing=[0.2, 0.3]), sid=1000.0, spacing=0.5)
+    assert (found.values["sdd"], found.values["spacing"]) == (1000, (0.5, 0.5))
+    assert (found.origins["sdd"], found.origins["spacing"]) == ("user", "user")
+    with pytest.raises(InputError, match="--sid"):
+        read_geometry(header(), sid=float("nan"))
+
+
+# Spacing
+
+
+def test_the_imager_s_spacing_goes_before_everything_else():
+    found = read(ImagerPixelSpacing=[0.2, 0.3], PixelSpacing=[0.1, 0.1], PixelSpacingCalibrationType="GEOMETRY")
+    assert (found.values["spacing"], found.origins["spacing"], found.notes) == ((0.3, 0.2), "tag", ())
+
+
+def test_a_spacing_in_the_patient_is_brought_to_the_detector_by_the_magnification():
+    in_patient = {"PixelSpacing": [0.2, 0.3], "PixelSpacingCalibrationType": "GEOMETRY"}
+    stated = read(**in_patient, EstimatedRadiographicMagnificationFactor=1.5)
+    np.testing.assert_allclose(stated.values["spacing"], (0.45, 0.3))
+    assert stated.origins["spacing"] == "derived"
+    by_distances = read(**in_patient, DistanceSourceToDetector=1000, DistanceSourceToPatient=800)
+    np.testing.assert_allclose(by_distances.values["spacing"], (0.375, 0.25))
+    assert read(**in_patient).values["spacing"] is None
+    assert "calibrated in the patient" in read(**in_patient).absent["spacing"]
+
+
+def test_a_spacing_by_a_thing_of_known_size_holds_at_an_unknown_depth():
+    found = read(
+        PixelSpacing=[0.2, 0.2], PixelSpacingCalibrationType="FIDUCIAL", EstimatedRadiographicMagnificationFactor=1.5
+    )
+    assert found.values["spacing"] is None
+
+
+@pytest.mark.parametrize(
+    ("elements", "spacing"),
+    [
+        ({"FieldOfViewShape": "RECTANGLE", "FieldOfViewDimensions": [200, 200]}, (200 / 512, 200 / 512)),
+        ({"FieldOfViewShape": "RECTANGLE", "FieldOfViewDimensions": [300, 400], "Rows": 960, "Columns": 1280}, (0.3125, 0.3125)),
+        ({"FieldOfViewShape": "ROUND", "FieldOfViewDimensions": 230}, (230 / 512, 230 / 512)),
+        ({"FieldOfViewDimensionsInFloat": [150.0, 150.0]}, (150 / 512, 150 / 512)),
+        ({"IntensifierSize": 310}, (310 / 512, 310 / 512)),
+        ({"DetectorElementSpacing": [0.154, 0.154], "DetectorBinning": [2, 2]}, (0.308, 0.308)),
+    ],
+)  # fmt: skip
+def test_field_of_view_intensifier_and_elements_stand_in(elements, spacing):
+    found = read(**elements)
+    np.testing.assert_allclose(found.values["spacing"], spacing)
+    assert found.origins["spacing"] == "derived"
+    assert found.notes
+
+
+def test_a_field_of_view_that_is_not_the_image_is_ignored():
+    found = read(FieldOfViewShape="RECTANGLE", FieldOfViewDimensions=[300, 400], IntensifierSize=410)
+    np.testing.assert_allclose(found.values["spacing"], (410 / 512, 410 / 512))
+    assert "not what the image shows" in found.notes[0]
+
+
+def test_contradictions_of_the_spacing_are_said():
+    field = read(ImagerPixelSpacing=[0.2, 0.2], FieldOfViewShape="RECTANGLE", FieldOfViewDimensions=[200, 200])
+    assert (field.values["spacing"], field.origins["spacing"]) == ((0.2, 0.2), "tag")
+    assert "102.4 x 102.4 mm, but its field of view is 200 x 200 mm" in field.notes[0]
+    elements = read(ImagerPixelSpacing=[0.2, 0.2], DetectorElementSpacing=[0.154, 0.154], DetectorBinning=[2, 2])
+    assert "resampled" in elements.notes[0]
+    assert (
+        read(ImagerPixelSpacing=[0.308, 0.308], DetectorElementSpacing=[0.154, 0.154], DetectorBinning=[2, 2]).notes
+        == ()
+    )
+
+
+def test_a_secondary_capture_states_nothing():
+    found = read_geometry(
+        header(SOPClassUID=SC, DistanceSourceToDetector=1000, PositionerPrimaryAngle=3, IntensifierSize=300)
+    )
+    assert {name for name, value in found.values.items() if value is not None} == {"mirrored"}
+    assert set(found.absent) == {"sdd", "spacing"}
+
+
+# Principal point
+
+
+def cut(detector, start, size, binning, rotation, flip):
+    """What a C-arm stores of a detector (rows, columns): binned, cut out, turned clockwise, flipped."""
+    field = detector[start[0] : start[0] + size[0] * binning, start[1] : start[1] + size[1] * binning]
+    field = field.reshape(size[0], binning, size[1], binning).sum(axis=(1, 3))
+    field = np.rot90(field, -rotation // 90)
+    return field[:, ::-1] if flip else field
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("isocenter", [None, (171.0, 240.0)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_principal_point_follows_the_cut_the_turn_and_the_flip(rotation, flip, isocenter, mirrored):
+    elements, pitch, binning, start, size = (400, 520), 0.15, 2, (60, 90), (120, 160)
+    detector = np.zeros(elements)
+    if isocenter is None:  # the centre is the corner of four elements
+        detector[199:201, 259:261] = 1
+    else:
+        detector[int(isocenter[0]), int(isocenter[1])] = 1
+    image = cut(detector, start, size, binning, rotation, flip)
+    rows, columns = image.shape
+    stated = {"PhysicalDetectorSize": [elements[0] * pitch, elements[1] * pitch]}
+    if isocenter is not None:
+        stated = {"PositionOfIsocenterProjection": list(isocenter)}
+    dataset = header(
+        Rows=rows, Columns=columns, ImagerPixelSpacing=[pitch * binning] * 2, DetectorElementSpacing=[pitch] * 2,
+        FieldOfViewOrigin=list(start), FieldOfViewRotation=rotation, FieldOfViewHorizontalFlip="YES" if flip else "NO", **stated,
+    )  # fmt: skip
+    found = read_geometry(dataset, mirrored=mirrored)
+    cx, cy = found.values["principal_point"]
+    assert found.origins["principal_point"] == "derived"
+    stored = (columns - 1 - cx if mirrored else cx, cy)
+    row, column = (np.indices(image.shape) * image).sum(axis=(1, 2)) / image.sum()
+    # One element is a quarter of a binned pixel, to whose centre the image has moved it.
+    np.testing.assert_allclose(stored, (column, row), atol=1e-9 if isocenter is None else 0.25 + 1e-9)
+
+
+def test_the_active_area_stands_in_for_the_detector():
+    found = read(
+        ImagerPixelSpacing=[0.2, 0.2], DetectorElementSpacing=[0.2, 0.2], FieldOfViewOrigin=[300, 200],
+        DetectorActiveDimensions=[200, 200], DetectorActiveOrigin=[12, 12],
+    )  # fmt: skip
+    # The active area's centre is 12 + 500 elements from the detector's edge.
+    assert found.values["principal_point"] == pytest.approx((311.5, 211.5))
+
+
+def test_without_a_detector_the_image_s_middle_is_assumed_and_said():
+    lacking = read(ImagerPixelSpacing=[0.2, 0.2], FieldOfViewOrigin=[7, 7])
+    assert (lacking.values["principal_point"], lacking.origins["principal_point"]) == (None, "assumed")
+    assert "DetectorElementSpacing" in lacking.notes[0]
+    size = read(ImagerPixelSpacing=[0.2, 0.2], DetectorElementSpacing=[0.2, 0.2], FieldOfViewOrigin=[7, 7])
+    assert "detector's size" in size.notes[0]
+    beside = read(
+        ImagerPixelSpacing=[0.2, 0.2], DetectorElementSpacing=[0.2, 0.2], FieldOfViewOrigin=[9000, 7], PhysicalDetectorSize=[300, 300]
+    )  # fmt: skip
+    assert "beside the detector" in beside.notes[0]
+    assert beside.origins["principal_point"] == "assumed"
+
+
+# Direction
+
+LEFT_HAND = np.array([-60.0, 30.0, 40.0])
+"""An asymmetric thing: on the patient's left, in front, towards the head of the isocentre; RAS, mm."""
+MARKS = np.array([LEFT_HAND, [0, 0, 0], [25.0, -10.0, -70.0], [10.0, 50.0, 5.0]])
+SHOWN = {
+    (True, 0): ("L", "F"), (True, 90): ("H", "L"), (True, 180): ("R", "H"), (True, 270): ("F", "R"),
+    (False, 0): ("R", "F"), (False, 90): ("H", "R"), (False, 180): ("L", "H"), (False, 270): ("F", "L"),
+}  # fmt: skip
+"""How an image with the source behind the patient may be shown, and what then lies along its rows and columns."""
+
+
+def shown(pixels, mirrored, turn, side=SIDE):
+    """Pixels (N, 2) of an upright mirrored image where they are once it was flipped (if not mirrored), then turned."""
+    column, row = pixels.T
+    column = column if mirrored else side - 1 - column
+    for _ in range(turn // 90):  # as np.rot90(image, -1)
+        column, row = side - 1 - row, column
+    return np.stack([column, row], axis=-1)
+
+
+@pytest.mark.parametrize(("mirrored", "turn"), SHOWN)
+@pytest.mark.parametrize("angles", [(0.0, 0.0), (31.3, 0.1), (-26.5, -32.7), (-20.0, 25.0)])
+def test_the_pose_projects_onto_the_image_however_it_is_shown(mirrored, turn, angles):
+    upright = Intrinsics.centered(1000.0, (0.5, 0.5), (SIDE, SIDE), mirrored=True)
+    truth = project(MARKS, pose_from_angles(*angles, 700.0, np.zeros(3)), upright)
+    dataset = header(
+        PositionerPrimaryAngle=angles[0], PositionerSecondaryAngle=angles[1], PatientOrientation=list(SHOWN[mirrored, turn])
+    )  # fmt: skip
+    found = read_geometry(dataset).values
+    assert (found["mirrored"], found["rotation"]) == (mirrored, turn)
+    pose = check_rigid(header_pose(found, np.zeros(3), 700.0))
+    camera = Intrinsics.centered(1000.0, (0.5, 0.5), (SIDE, SIDE), found["mirrored"])
+    np.testing.assert_allclose(project(MARKS, pose, camera), shown(truth, mirrored, turn), atol=1e-6)
+
+
+def test_left_is_where_the_standard_puts_it():
+    """PS3.3 C.8.7.5.1.2: at zero the patient faces the detector; +90 is at the left (LAO), +90 secondary at the head."""
+    for primary, secondary, towards in [
+        (0, 0, (0, 1, 0)),
+        (90, 0, (-1, 0, 0)),
+        (-90, 0, (1, 0, 0)),
+        (0, 90, (0, 0, 1)),
+    ]:
+        pose = header_pose({"primary_angle": primary, "secondary_angle": secondary}, np.zeros(3), 700.0)
+        np.testing.assert_allclose(pose[:3, 2], towards, atol=1e-12)
+    found = read_geometry(header(PositionerPrimaryAngle=0, PositionerSecondaryAngle=0)).values
+    camera = Intrinsics.centered(1000.0, (0.5, 0.5), (SIDE, SIDE), found["mirrored"])
+    column, row = project(LEFT_HAND, header_pose(found, np.zeros(3), 700.0), camera)
+    assert column > SIDE / 2  # facing the patient, his left is at the right
+    assert row < SIDE / 2
+
+
+def test_an_orientation_that_does_not_go_with_the_angles_is_said():
+    found = read(PositionerPrimaryAngle=0, PositionerSecondaryAngle=0, PatientOrientation=["P", "F"])
+    assert (found.values["mirrored"], found.origins["mirrored"]) == (True, "assumed")
+    assert "PatientOrientation" in found.notes[0]
+    user = read_geometry(
+        header(PositionerPrimaryAngle=0, PositionerSecondaryAngle=0, PatientOrientation=["R", "F"]), mirrored=True
+    )
+    assert (user.values["mirrored"], user.origins["mirrored"]) == (True, "user")
+    assert "mirroring that was given" in user.notes[0]
+
+
+def test_angles_of_a_direction_are_the_inverse_of_the_pose():
+    for angles in [(0, 0), (31, -12), (-150, 40), (95, 3)]:
+        np.testing.assert_allclose(angles_of(pose_from_angles(*angles, 1.0, np.zeros(3))[:3, 2]), angles, atol=1e-9)
+    np.testing.assert_allclose(shown_axes(0, 0, True, 0), [[-1, 0, 0], [0, 0, -1]], atol=1e-12)
+
+
+def test_a_moving_c_arm_has_angles_of_its_own_in_each_frame():
+    dataset = header(
+        NumberOfFrames=3, PositionerPrimaryAngle=-30, PositionerSecondaryAngle=0,
+        PositionerPrimaryAngleIncrement=[0, 1.5, 3], PositionerSecondaryAngleIncrement=[0, 0, -1],
+    )  # fmt: skip
+    assert [read_geometry(dataset, frame=i).values["primary_angle"] for i in range(3)] == [-30, -28.5, -27]
+    assert read_geometry(dataset, frame=2).values["secondary_angle"] == -1
+
+
+@pytest.mark.parametrize(
+    ("position", "angles"),
+    [("HFS", (30, 10)), ("HFP", (-150, 10)), ("FFS", (-30, -10)), ("FFP", (150, -10)), ("HFDR", (120, 10)), ("FFDL", (-120 + 180, -10))],
+)  # fmt: skip
+def test_angles_about_the_machine_are_turned_by_how_the_patient_lies(position, angles):
+    found = read(PositionerIsocenterPrimaryAngle=30.0, PositionerIsocenterSecondaryAngle=10.0, PatientPosition=position)
+    got = (found.values["primary_angle"], found.values["secondary_angle"])
+    if position in (
+        "HFDR",
+        "FFDL",
+    ):  # by the table of PS3.17 FFF.1.2.2.2: left, posterior and head along the table's axes
+        axes = {"HFDR": [(0, -1, 0), (1, 0, 0), (0, 0, 1)], "FFDL": [(0, 1, 0), (1, 0, 0), (0, 0, -1)]}[position]
+        a, b = np.radians([30, 10])
+        left, back, head = np.array(axes) @ [np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)]
+        angles = (np.degrees(np.arctan2(left, -back)), np.degrees(np.arcsin(head)))
+    np.testing.assert_allclose(got, angles, atol=1e-9)
+    assert found.origins["primary_angle"] == "derived"
+
+
+def test_a_turned_table_and_angles_of_another_machine_are_not_used():
+    tilted = read(
+        PositionerIsocenterPrimaryAngle=30.0, PositionerIsocenterSecondaryAngle=0.0, PatientPosition="HFS", TableHeadTiltAngle=5.0
+    )  # fmt: skip
+    assert tilted.values["primary_angle"] is None
+    assert "tilted" in tilted.notes[0]
+    breast = read(PositionerType="MAMMOGRAPHIC", PositionerPrimaryAngle=45, PositionerSecondaryAngle=0)
+    assert breast.values["primary_angle"] is None
+    assert "not those of a C-arm" in breast.notes[0]
+
+
+def test_another_position_than_head_first_supine_leaves_the_angles_about_the_patient_and_says_so():
+    found = read(PositionerPrimaryAngle=10, PositionerSecondaryAngle=0, PatientPosition="FFP")
+    assert found.values["primary_angle"] == 10
+    assert "FFP" in found.notes[0]
+    assert read(PositionerPrimaryAngle=10, PositionerSecondaryAngle=0, PatientPosition="HFS").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("view", "letters", "mirrored"),
+    [("AP", "LF", False), ("PA", "LF", True), ("LL", "PF", False), ("LL", "AF", False), ("RL", "AF", False)],
+)
+def test_the_view_of_a_radiograph_is_a_direction(view, letters, mirrored):
+    found = read(SOPClassUID=DX, ViewPosition=view)
+    pose = header_pose(found.values, np.zeros(3), 1000.0)
+    towards = {"AP": (0, -1, 0), "PA": (0, 1, 0), "LL": (-1, 0, 0), "RL": (1, 0, 0)}[view]
+    np.testing.assert_allclose(pose[:3, 2], towards, atol=1e-12)
+    assert found.values["mirrored"] is mirrored
+    with_letters = read(SOPClassUID=DX, ViewPosition=view, PatientOrientation=list(letters))
+    rows = shown_axes(
+        with_letters.values["primary_angle"], 0, with_letters.values["mirrored"], with_letters.values["rotation"]
+    )
+    directions = {"L": (-1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "F": (0, 0, -1)}
+    np.testing.assert_allclose(rows, [directions[c] for c in letters], atol=1e-12)
+    assert with_letters.origins["mirrored"] == "derived"
+
+
+def test_a_file_keeps_notes_and_all_of_its_geometry(tmp_path):
+    import pydicom
+
+    path = tmp_path / "run.dcm"
+    write_dicom_dx(path, np.zeros((30, 40), np.uint16), Intrinsics.centered(1000.0, (0.4, 0.4), (40, 30)))
+    dataset = pydicom.dcmread(path)
+    dataset.PositionerPrimaryAngle, dataset.PositionerSecondaryAngle = "20", "-5"
+    dataset.PatientOrientation, dataset.PatientPosition = ["R", "F"], "HFP"
+    dataset.FieldOfViewOrigin, dataset.PhysicalDetectorSize = [0, 5], [12.0, 20.0]
+    dataset.save_as(path)
+    parts = read_xray_parts(path)
+    assert (parts.mirrored, parts.rotation, parts.origins["principal_point"]) == (False, 0, "derived")
+    assert parts.principal_point == pytest.approx((25 - 5 - 0.5, 14.5))
+    assert any("HFP" in note for note in parts.notes)
+    assert parts.known["rotation"] == 0
+    other = parts.shown(True, "user")
+    assert other.principal_point == pytest.approx((39 - 19.5, 14.5))
+    pixel = [project([5.0, 6.0, 700.0], np.eye(4), p.complete().intrinsics) for p in (parts, other)]
+    assert pixel[0][0] - 19.5 == pytest.approx(
+        19.5 - pixel[1][0]
+    )  # the stored point stays; what is left of it is right
