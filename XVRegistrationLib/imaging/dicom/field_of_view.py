@@ -68,9 +68,7 @@ def principal_point(dataset: Dataset, spacing: tuple[float, float] | None) -> St
     step = np.array(spacing if turned else spacing[::-1])
     # From edges of elements to edges of pixels, then to centres.
     before = (center - np.array(origin)) * pitch / step - 0.5
-    row, column = _stored(
-        before, size, word(dataset, "FieldOfViewRotation"), word(dataset, "FieldOfViewHorizontalFlip")
-    )
+    row, column = _stored(before, size, turn, word(dataset, "FieldOfViewHorizontalFlip"))
     if max(abs(row / (rows[0] - 1 or 1) - 0.5), abs(column / (columns[0] - 1 or 1) - 0.5)) > _FARTHEST:
         note = f"{label('FieldOfViewOrigin')} puts the image beside the detector: it was ignored."
         return Stated(None, "assumed", (*notes, note))
