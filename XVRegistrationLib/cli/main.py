@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import XVRegistrationLib
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.c_arms import c_arms
 from XVRegistrationLib.geometry.views import PRESETS, VIEWS
 
 if TYPE_CHECKING:
@@ -105,6 +106,17 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
     p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
     p.add_argument(
+        "--calibration",
+        action="append",
+        metavar="FILE",
+        help="the camera's MayaCam 1, MayaCam 2 or OpenCV file; once for all X-rays, or once for each",
+    )
+    p.add_argument(
+        "--calibration-unit", type=float, default=1.0, metavar="MM", help="length of the unit of --calibration"
+    )
+    p.add_argument("--undistorted", action="store_true", help="the images are free of the distortion in --calibration")
+    p.add_argument("--c-arm", metavar="NAME", help=f"take what a file lacks from a C-arm: {', '.join(c_arms())}")
+    p.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -161,7 +173,8 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         "--relative",
         metavar="FILE.json",
         help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
-        "order of the X-rays, the first being the identity",
+        "order of the X-rays, the first being the identity; or the word `calibration`, for where --calibration says that "
+        "they stood",
     )
     known.add_argument(
         "--series",

@@ -11,11 +11,14 @@ import numpy as np
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
-from XVRegistrationLib.cli.starts import check_options, starts_of
+from XVRegistrationLib.cli.starts import BY_CALIBRATION, check_options, starts_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.geometry.c_arms import c_arm
+from XVRegistrationLib.geometry.calibrations import read_calibration, relations_of
+from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
@@ -24,7 +27,7 @@ from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.series import register_series
-from XVRegistrationLib.registration.several import register_views
+from XVRegistrationLib.registration.several import checked_relations, register_views
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.cli.starts import Starts
+    from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.landmarks import LandmarkPose
@@ -142,6 +146,14 @@ def _read(options: argparse.Namespace) -> _Input:
     if options.mirrored is None:
         like_model = intrinsics_of(read_card(options.model)).mirrored
         parts = [p if p.origins["mirrored"] == "derived" else p.shown(like_model, "assumed") for p in parts]
+    if options.c_arm is not None:
+        parts = [with_c_arm(part, c_arm(options.c_arm)) for part in parts]
+    calibrations = _calibrations(options, parts)
+    if calibrations:
+        parts = [with_calibration(part, one) for part, one in zip(parts, calibrations, strict=True)]
+    for part in parts:
+        for note in part.notes:
+            console.print(f"{part.name}: {note}", markup=False, highlight=False)
     xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}
@@ -153,15 +165,35 @@ def _read(options: argparse.Namespace) -> _Input:
         parts,
         xrays,
         read_masks(options.mask, xrays),
-        None if options.relative is None else read_relations(options.relative, xrays),
+        _relations(options, xrays, calibrations),
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),
     )
 
 
+def _calibrations(options: argparse.Namespace, parts: Sequence[PartialXray]) -> list[CalibratedCamera]:
+    """One for each X-ray; none without --calibration."""
+    files = options.calibration or []
+    each = files if len(files) != 1 else files * len(parts)
+    return [
+        read_calibration(file, size=part.size, undistorted=options.undistorted, unit=options.calibration_unit)
+        for file, part in zip(each, parts, strict=False)
+    ]
+
+
+def _relations(
+    options: argparse.Namespace, xrays: Sequence[Xray], calibrations: Sequence[CalibratedCamera]
+) -> list[NDArray[np.float64]] | None:
+    """Of the cameras to the first one's, for X-rays that are registered together."""
+    if options.relative == BY_CALIBRATION:
+        return checked_relations(xrays, relations_of(calibrations))
+    return None if options.relative is None else read_relations(options.relative, xrays)
+
+
 def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -> None:
     """Raise InputError where a result would replace one of the files that it is made from."""
     named = [options.volume, options.labels, options.label_names, options.landmarks, options.start, options.relative]
+    named += options.calibration or []
     inputs = {Path(p).resolve() for p in [*options.xrays, *(options.mask or []), *named] if p}
     for xray in xrays:
         for suffix in (".json", ".png"):

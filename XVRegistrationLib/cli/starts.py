@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.model import PatientModel
 
 HEADER, LANDMARKS, START = "header", "landmarks", "start"
+BY_CALIBRATION = "calibration"
+"""As --relative: the cameras stood where their calibrations say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,12 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             f"Give --mask once for all X-rays or once for each: got {len(options.mask)} masks for {len(options.xrays)} X-rays."
         )
+    if options.calibration and len(options.calibration) not in (1, len(options.xrays)):
+        raise InputError(
+            f"Give --calibration once for all X-rays or once for each: got {len(options.calibration)} for {len(options.xrays)} X-rays."
+        )
+    if options.relative == BY_CALIBRATION and len(options.calibration or ()) != len(options.xrays):
+        raise InputError(f"--relative {BY_CALIBRATION} needs a --calibration for each X-ray.")
     if options.depth and not (np.isfinite(options.depth).all() and options.depth[0] > 0 and options.depth[1] >= 0):
         raise InputError(
             f"--depth takes a positive distance and a standard deviation of 0 or more, both in mm, not {options.depth[0]} "
