@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -290,6 +292,32 @@ def test_left_is_where_the_standard_puts_it():
     assert row < SIDE / 2
 
 
+def test_an_asymmetric_phantom_is_rendered_as_the_stored_image_however_that_is_shown():
+    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.rendering.grid import density_grid
+    from XVRegistrationLib.rendering.render import render
+
+    hu = np.full((40, 40, 40), -1000, np.int16)  # voxels of 4 mm, indices towards R, A, S
+    hu[26:32, 24:30, 4:12] = 800  # on the left, in front, towards the head
+    hu[6:9, 18:21, 22:32] = 800  # on the right, towards the feet
+    matrix = np.diag([4.0, 4.0, 4.0, 1.0])
+    matrix[:3, 3] = -78.0
+    grid = density_grid(Volume(hu, matrix, "asymmetric"))
+
+    def picture(dataset):
+        known = read_geometry(dataset).values
+        camera = Intrinsics.centered(1000.0, (3.0, 3.0), (96, 96), known["mirrored"])
+        return render(grid, header_pose(known, np.zeros(3), 700.0)[None], camera, 2.0)[0].numpy()
+
+    stated = {"PositionerPrimaryAngle": 12, "PositionerSecondaryAngle": -8, "Rows": 96, "Columns": 96}
+    stored = picture(header(**stated))
+    column, row = (stored * np.indices(stored.shape)[::-1]).sum(axis=(1, 2)) / stored.sum()
+    assert (column > 48, row < 48) == (True, True)  # most of it: his left is at the right, his head on top
+    for (mirrored, turn), letters in SHOWN.items():
+        image = np.rot90(stored if mirrored else stored[:, ::-1], -turn // 90)
+        np.testing.assert_allclose(picture(header(**stated, PatientOrientation=list(letters))), image, atol=1e-3)
+
+
 def test_an_orientation_that_does_not_go_with_the_angles_is_said():
     found = read(PositionerPrimaryAngle=0, PositionerSecondaryAngle=0, PatientOrientation=["P", "F"])
     assert (found.values["mirrored"], found.origins["mirrored"]) == (True, "assumed")
@@ -314,6 +342,10 @@ def test_a_moving_c_arm_has_angles_of_its_own_in_each_frame():
     )  # fmt: skip
     assert [read_geometry(dataset, frame=i).values["primary_angle"] for i in range(3)] == [-30, -28.5, -27]
     assert read_geometry(dataset, frame=2).values["secondary_angle"] == -1
+    dataset.PositionerMotion, dataset.PositionerPrimaryAngleIncrement = "DYNAMIC", [0, 1.5]
+    lacking = read_geometry(dataset, frame=2)
+    assert (lacking.values["primary_angle"], lacking.origins["primary_angle"]) == (-30, "assumed")
+    assert "PositionerPrimaryAngleIncrement" in lacking.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -370,6 +402,62 @@ def test_the_view_of_a_radiograph_is_a_direction(view, letters, mirrored):
     directions = {"L": (-1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "F": (0, 0, -1)}
     np.testing.assert_allclose(rows, [directions[c] for c in letters], atol=1e-12)
     assert with_letters.origins["mirrored"] == "derived"
+
+
+NUMBERS = {
+    "DistanceSourceToDetector": "1000", "DistanceSourceToPatient": "700", "EstimatedRadiographicMagnificationFactor": "1.43",
+    "ImagerPixelSpacing": ["0.3", "0.3"], "PixelSpacing": ["0.2", "0.2"], "FieldOfViewDimensions": ["150", "150"],
+    "FieldOfViewOrigin": ["10", "10"], "FieldOfViewRotation": "90", "DetectorElementSpacing": ["0.15", "0.15"],
+    "DetectorBinning": ["2", "2"], "DetectorActiveDimensions": ["300", "300"], "DetectorActiveOrigin": ["0", "0"],
+    "PositionerPrimaryAngle": "10", "PositionerSecondaryAngle": "-5", "PositionerPrimaryAngleIncrement": ["0", "1"],
+    "PositionerSecondaryAngleIncrement": ["0", "1"], "NumberOfFrames": "2", "IntensifierSize": "300", "Rows": 500,
+    "Columns": 500, "DistanceSourceToIsocenter": 710.0, "PhysicalDetectorSize": [300.0, 300.0],
+    "PositionOfIsocenterProjection": [1000.0, 1000.0], "FieldOfViewDimensionsInFloat": [150.0, 150.0],
+    "PositionerIsocenterPrimaryAngle": 3.0, "PositionerIsocenterSecondaryAngle": 3.0, "TableHeadTiltAngle": 0.0,
+}  # fmt: skip
+WORDS = {
+    "PatientOrientation": ["L", "F"], "PatientPosition": "HFS", "FieldOfViewShape": "RECTANGLE", "PositionerType": "CARM",
+    "PixelSpacingCalibrationType": "GEOMETRY", "FieldOfViewHorizontalFlip": "NO", "PositionerMotion": "DYNAMIC",
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_value_of_any_element_brings_nonsense_or_an_exception():
+    """Two thousand headers, each with a few elements absurd: what comes out is finite, in range, or left out."""
+    rng = np.random.default_rng(0)
+    tried = 0
+    for _ in range(2000):
+        dataset = header(**NUMBERS, **WORDS)
+        for keyword in rng.choice([*NUMBERS, *WORDS], 4, replace=False):
+            good = NUMBERS.get(keyword, WORDS.get(keyword))
+            bad = [
+                None,
+                "",
+                "0",
+                "-1",
+                "1e9",
+                "1e-9",
+                float("nan"),
+                float("inf"),
+                "abc",
+                ["1", "2", "3"],
+                good,
+                [good] if isinstance(good, str) else good,
+            ]
+            with contextlib.suppress(TypeError, ValueError, OverflowError):  # what pydicom itself does not take
+                setattr(dataset, keyword, bad[rng.integers(len(bad))])
+                tried += 1
+        found = read_geometry(dataset, frame=int(rng.integers(3)), mirrored=[None, True, False][rng.integers(3)])
+        v = found.values
+        assert v["sdd"] is None or 100 <= v["sdd"] <= 5000
+        assert v["sod"] is None or 100 <= v["sod"] <= min(5000, v["sdd"] or 5000)
+        assert v["spacing"] is None or 0.01 <= min(v["spacing"]) <= max(v["spacing"]) <= 10
+        assert v["principal_point"] is None or np.isfinite(v["principal_point"]).all()
+        assert set(found.origins.values()) <= {"tag", "derived", "assumed", "user"}
+        assert all(note.endswith(".") and "\n" not in note for note in found.notes)
+        pose = header_pose(v, np.zeros(3), 700.0)
+        assert pose is None or check_rigid(pose) is not None
+    assert tried > 6000
 
 
 def test_a_file_keeps_notes_and_all_of_its_geometry(tmp_path):

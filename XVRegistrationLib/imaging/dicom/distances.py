@@ -31,7 +31,7 @@ def distances(dataset: Dataset, sid: float | None) -> tuple[Stated[float], State
         sdd = Stated(user_distance(sid), "user")
     elif detector is not None:
         sdd = Stated(detector[0], "tag", notes)
-    elif center is not None and ratio is not None:
+    elif center is not None and ratio is not None and center * ratio <= DISTANCE_MM[1]:
         said = f"The distance source-detector is {label(center_keyword)} times the magnification, {center:g} x {ratio:g} mm."
         sdd = Stated(center * ratio, "derived", (*notes, said))
     else:
@@ -69,7 +69,7 @@ def _isocenter(
         )
         center, notes = None, (*notes, said)
     if center is None:
-        if sdd is None or ratio is None:
+        if sdd is None or ratio is None or sdd / ratio < DISTANCE_MM[0]:
             return Stated(None, "", notes)
         said = f"The distance source-isocentre is that to the detector over the magnification, {sdd:g} / {ratio:g} mm."
         return Stated(sdd / ratio, "derived", (*notes, said))

@@ -43,8 +43,10 @@ def field_of_view(dataset: Dataset) -> tuple[tuple[float, float] | None, tuple[s
     return None, notes
 
 
-def principal_point(dataset: Dataset, spacing: tuple[float, float] | None) -> Stated[tuple[float, float]]:
-    """Stored column and row, px, of the point on the detector that is nearest to the source.
+def principal_point(
+    dataset: Dataset, spacing: tuple[float, float] | None, mirrored: bool
+) -> Stated[tuple[float, float]]:
+    """Camera column and row, px, of the point on the detector that is nearest to the source.
 
     An Enhanced XA object states where the isocentre is projected (PS3.3 C.8.19.5); for others this is the detector's
     centre, which is how C-arms are built, though no element says it. None, the image's middle, where the header does
@@ -72,7 +74,7 @@ def principal_point(dataset: Dataset, spacing: tuple[float, float] | None) -> St
     if max(abs(row / (rows[0] - 1 or 1) - 0.5), abs(column / (columns[0] - 1 or 1) - 0.5)) > _FARTHEST:
         note = f"{label('FieldOfViewOrigin')} puts the image beside the detector: it was ignored."
         return Stated(None, "assumed", (*notes, note))
-    return Stated((column, row), "derived", (*notes, said))
+    return Stated((columns[0] - 1 - column if mirrored else column, row), "derived", (*notes, said))
 
 
 def _pitch(dataset: Dataset) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:

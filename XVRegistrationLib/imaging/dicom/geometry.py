@@ -47,11 +47,8 @@ def read_geometry(
     sdd, sod = distances(dataset, sid)
     on_detector = pixel_spacing(dataset, spacing)
     way = orientation(dataset, mirrored, frame)
-    stored = principal_point(dataset, on_detector.value)
-    point = stored.value
-    if point is not None and way.mirrored.value:
-        point = (int(dataset.Columns) - 1 - point[0], point[1])
-    return _together(sdd, on_detector, sod, way, Stated(point, stored.origin, stored.notes))
+    point = principal_point(dataset, on_detector.value, bool(way.mirrored.value))
+    return _together(sdd, on_detector, sod, way, point)
 
 
 def _only_given(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _ANGLES = (-180.0, 180.0)
+_MOST_FRAMES = 1_000_000
 _NEAR = 0.55
 """Cosine to the stated direction that an image axis needs for being the one that is meant."""
 _BETTER = 0.4
@@ -111,10 +112,19 @@ def _angle(dataset: Dataset, which: str, frame: int | None) -> Stated[float]:
     value, notes = within(dataset, f"Positioner{which}Angle", 1, _ANGLES, "degrees")
     if value is None:
         return Stated(None, "", notes)
-    angle = value[0]
-    increments = numbers(dataset, f"Positioner{which}AngleIncrement", int(dataset.get("NumberOfFrames") or 1))
-    if increments is not None and frame is not None and 0 <= frame < len(increments):
-        angle += increments[frame]
+    frames = numbers(dataset, "NumberOfFrames", 1)
+    if not frame or frames is None or not 1 <= frames[0] <= _MOST_FRAMES:
+        return Stated(value[0], "tag", notes)
+    keyword = f"Positioner{which}AngleIncrement"
+    increments = numbers(dataset, keyword, int(frames[0]))
+    if increments is None or frame >= len(increments):
+        if word(dataset, "PositionerMotion") != "DYNAMIC":
+            return Stated(value[0], "tag", notes)
+        said = (
+            f"The C-arm moved, but {label(keyword)} has no value for each frame: the angle is that of the first frame."
+        )
+        return Stated(value[0], "assumed", (*notes, said))
+    angle = (value[0] + increments[frame] + 180) % 360 - 180
     return Stated(angle, "tag", notes)
 
 
@@ -152,13 +162,17 @@ def _stated_directions(dataset: Dataset) -> NDArray[np.float64] | None:
         lps = np.reshape(cosines, (2, 3))
         if np.allclose(lps @ lps.T, np.eye(2), atol=1e-3):
             return lps * [-1.0, -1.0, 1.0]
-    value = dataset.get("PatientOrientation")
-    if value is None or isinstance(value, str) or len(value) != 2:
+    rows = [_direction(letters) for letters in _words(dataset, "PatientOrientation")]
+    if len(rows) != 2:
         return None
-    rows = [_direction(str(letters)) for letters in value]
     if rows[0] is None or rows[1] is None or abs(rows[0] @ rows[1]) > 0.9:
         return None
     return np.array(rows)
+
+
+def _words(dataset: Dataset, keyword: str) -> list[str]:
+    value = dataset.get(keyword)
+    return [] if value is None or isinstance(value, (str, int, float)) else [str(one) for one in value]
 
 
 def _direction(letters: str) -> NDArray[np.float64] | None:

@@ -45,8 +45,9 @@ def pixel_spacing(dataset: Dataset, spacing: float | Spacing | None) -> Stated[S
         in_patient, missing = False, NO_SPACING
     elif word(dataset, "PixelSpacingCalibrationType") == "GEOMETRY":
         corrected = _at_detector(dataset, (plain[1], plain[0]))
-        if corrected is not None:
-            return Stated(corrected.value, corrected.origin, notes + corrected.notes)
+        notes += () if corrected is None else corrected.notes
+        if corrected is not None and corrected.value is not None:
+            return Stated(corrected.value, corrected.origin, notes)
     for way in (_elements, _field_of_view):
         derived = way(dataset)
         notes += derived.notes
@@ -76,7 +77,7 @@ def _at_detector(dataset: Dataset, spacing: Spacing) -> Stated[Spacing] | None:
         return None
     value = (spacing[0] * magnification, spacing[1] * magnification)
     said = f"The spacing is {label('PixelSpacing')}, which holds in the patient, times the magnification {magnification:.4g}."
-    return Stated(value, "derived", (said,))
+    return _sensible(value, (said,))
 
 
 def _elements(dataset: Dataset) -> Stated[Spacing]:
@@ -86,7 +87,7 @@ def _elements(dataset: Dataset) -> Stated[Spacing]:
     if pitch is None or binning is None or min(binning) < 1 or max(binning) > 64:
         return Stated(None, "", notes)
     said = f"The spacing is {label('DetectorElementSpacing')} times {label('DetectorBinning')}."
-    return Stated((pitch[1] * binning[1], pitch[0] * binning[0]), "derived", (*notes, said))
+    return _sensible((pitch[1] * binning[1], pitch[0] * binning[0]), (*notes, said))
 
 
 def _field_of_view(dataset: Dataset) -> Stated[Spacing]:
@@ -105,7 +106,7 @@ def _field_of_view(dataset: Dataset) -> Stated[Spacing]:
         )
         return Stated(None, "", (*notes, said))
     said = f"The spacing is the field of view's {height:g} x {width:g} mm over the image's pixels, if that is what it shows."
-    return Stated((dx, dy), "derived", (*notes, said))
+    return _sensible((dx, dy), (*notes, said))
 
 
 def _intensifier(dataset: Dataset) -> Stated[Spacing]:
@@ -116,7 +117,14 @@ def _intensifier(dataset: Dataset) -> Stated[Spacing]:
         return Stated(None, "", notes)
     one = diameter[0] / max(size)
     said = f"The spacing is {label('IntensifierSize')} over the longer side, if the image shows all of the detector."
-    return Stated((one, one), "derived", (*notes, said))
+    return _sensible((one, one), (*notes, said))
+
+
+def _sensible(spacing: Spacing, notes: tuple[str, ...]) -> Stated[Spacing]:
+    """A derived spacing, none where no pixel is so small or large."""
+    if SPACING_MM[0] <= min(spacing) <= max(spacing) <= SPACING_MM[1]:
+        return Stated(spacing, "derived", notes)
+    return Stated(None, "", (*notes[:-1], f"A derived spacing of {spacing[1]:.3g} x {spacing[0]:.3g} mm was ignored."))
 
 
 def _doubts(dataset: Dataset, spacing: Spacing) -> tuple[str, ...]:
