@@ -13,6 +13,8 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.xray import Scale, Xray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 NEEDED = ("sdd", "spacing")
@@ -84,9 +86,7 @@ class PartialXray:
 
     def shown(self, mirrored: bool, origin: str) -> PartialXray:
         """The same stored image, said to be mirrored or not; the principal point stays at its stored pixel."""
-        point = self.principal_point
-        if point is not None and mirrored != self.mirrored:
-            point = (self.size[0] - 1 - point[0], point[1])
+        point = seen_as({**vars(self), "size": self.size}, mirrored)["principal_point"]
         origins = {**self.origins, "mirrored": origin}
         return dataclasses.replace(self, mirrored=mirrored, principal_point=point, origins=origins)
 
@@ -109,6 +109,18 @@ class PartialXray:
         if self.principal_point is None:
             return Intrinsics.centered(sdd, spacing, self.size, self.mirrored)
         return Intrinsics(sdd, spacing, self.principal_point, self.size, self.mirrored)
+
+
+def seen_as(known: Mapping[str, Any], mirrored: bool) -> dict[str, Any]:
+    """What is known of an X-ray (`PartialXray.known`, with its `size`), said to be mirrored or not.
+
+    The principal point is in camera columns: it changes so that it stays at its stored pixel.
+    """
+    changed = {**known, "mirrored": mirrored}
+    point, size = known.get("principal_point"), known.get("size")
+    if point is not None and size is not None and mirrored != bool(known.get("mirrored")):
+        changed["principal_point"] = (size[0] - 1 - point[0], point[1])
+    return changed
 
 
 def mirrored_origin(mirrored: bool | None) -> str:

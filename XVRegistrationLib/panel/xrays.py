@@ -10,6 +10,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.dicom_source import dicom_file
 from XVRegistrationLib.panel.i18n import tr as _
@@ -198,12 +199,8 @@ class Xrays:
         scale: Scale = read_scale(node)
         if dense_is_bright is not None:
             scale, origins["scale"] = ("attenuation" if dense_is_bright else "intensity"), "user"
-        point, size = known.get("principal_point"), known.get("size")
-        if mirrored is not None and mirrored != bool(known.get("mirrored")) and point is not None and size is not None:
-            known["principal_point"] = (
-                size[0] - 1 - point[0],
-                point[1],
-            )  # in camera columns: it stays at its stored pixel
+        if mirrored is not None:
+            known = seen_as(known, mirrored)
         known.update(changed)
         origins.update(dict.fromkeys(changed, "user"))
         missing = [field for field in ("sdd", "spacing") if known.get(field) is None]

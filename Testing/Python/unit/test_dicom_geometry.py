@@ -335,19 +335,6 @@ def test_angles_of_a_direction_are_the_inverse_of_the_pose():
     np.testing.assert_allclose(shown_axes(0, 0, True, 0), [[-1, 0, 0], [0, 0, -1]], atol=1e-12)
 
 
-def test_a_moving_c_arm_has_angles_of_its_own_in_each_frame():
-    dataset = header(
-        NumberOfFrames=3, PositionerPrimaryAngle=-30, PositionerSecondaryAngle=0,
-        PositionerPrimaryAngleIncrement=[0, 1.5, 3], PositionerSecondaryAngleIncrement=[0, 0, -1],
-    )  # fmt: skip
-    assert [read_geometry(dataset, frame=i).values["primary_angle"] for i in range(3)] == [-30, -28.5, -27]
-    assert read_geometry(dataset, frame=2).values["secondary_angle"] == -1
-    dataset.PositionerMotion, dataset.PositionerPrimaryAngleIncrement = "DYNAMIC", [0, 1.5]
-    lacking = read_geometry(dataset, frame=2)
-    assert (lacking.values["primary_angle"], lacking.origins["primary_angle"]) == (-30, "assumed")
-    assert "PositionerPrimaryAngleIncrement" in lacking.notes[0]
-
-
 @pytest.mark.parametrize(
     ("position", "angles"),
     [("HFS", (30, 10)), ("HFP", (-150, 10)), ("FFS", (-30, -10)), ("FFP", (150, -10)), ("HFDR", (120, 10)), ("FFDL", (-120 + 180, -10))],
@@ -447,7 +434,7 @@ def test_no_value_of_any_element_brings_nonsense_or_an_exception():
             with contextlib.suppress(TypeError, ValueError, OverflowError):  # what pydicom itself does not take
                 setattr(dataset, keyword, bad[rng.integers(len(bad))])
                 tried += 1
-        found = read_geometry(dataset, frame=int(rng.integers(3)), mirrored=[None, True, False][rng.integers(3)])
+        found = read_geometry(dataset, mirrored=[None, True, False][rng.integers(3)])
         v = found.values
         assert v["sdd"] is None or 100 <= v["sdd"] <= 5000
         assert v["sod"] is None or 100 <= v["sod"] <= min(5000, v["sdd"] or 5000)

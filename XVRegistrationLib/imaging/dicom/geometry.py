@@ -36,17 +36,16 @@ def read_geometry(
     sid: float | None = None,
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
-    frame: int | None = None,
 ) -> StatedGeometry:
-    """Geometry of a frame (from 0) of an X-ray, in mm, degrees and px; what the user gives, goes first.
+    """Geometry of an X-ray, in mm, degrees and px; what the user gives, goes first.
 
-    Functional groups must have been brought to the top level. A secondary capture states nothing that can be relied on.
+    The data set is one of a single frame (dataset.plain). A secondary capture states nothing that can be relied on.
     """
     if dataset.get("SOPClassUID") == SECONDARY_CAPTURE:
         return _only_given(sid, spacing, mirrored)
     sdd, sod = distances(dataset, sid)
     on_detector = pixel_spacing(dataset, spacing)
-    way = orientation(dataset, mirrored, frame)
+    way = orientation(dataset, mirrored)
     point = principal_point(dataset, on_detector.value, bool(way.mirrored.value))
     return _together(sdd, on_detector, sod, way, point)
 

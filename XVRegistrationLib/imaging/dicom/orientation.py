@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _ANGLES = (-180.0, 180.0)
-_MOST_FRAMES = 1_000_000
 _NEAR = 0.55
 """Cosine to the stated direction that an image axis needs for being the one that is meant."""
 _BETTER = 0.4
@@ -48,13 +47,13 @@ class Orientation:
     """The image was turned clockwise by so many degrees, from one whose rows run towards the feet."""
 
 
-def orientation(dataset: Dataset, mirrored: bool | None, frame: int | None = None) -> Orientation:
+def orientation(dataset: Dataset, mirrored: bool | None) -> Orientation:
     """How the C-arm stood about the patient, and how the image shows that; `mirrored` is what the user says, if he does.
 
     Without PatientOrientation an angiogram is taken as shown upright and as if one faced the patient, as plain XA assumes
     (PS3.17 FFF.2.1.3.1.2): with the source behind the patient it is mirrored.
     """
-    primary, secondary, usually_mirrored = _angles(dataset, frame)
+    primary, secondary, usually_mirrored = _angles(dataset)
     if primary.value is None or secondary.value is None:
         known = Stated(bool(mirrored), mirrored_origin(mirrored))
         return Orientation(primary, secondary, known, Stated())
@@ -74,11 +73,11 @@ def orientation(dataset: Dataset, mirrored: bool | None, frame: int | None = Non
     return Orientation(primary, secondary, user or Stated(shown_mirrored, "derived"), Stated(rotation, "derived"))
 
 
-def _angles(dataset: Dataset, frame: int | None) -> tuple[Stated[float], Stated[float], bool]:
+def _angles(dataset: Dataset) -> tuple[Stated[float], Stated[float], bool]:
     """Both angles, and whether such an image is usually mirrored."""
     kind = word(dataset, "PositionerType")
     if kind in ("", "CARM"):
-        primary, secondary = (_angle(dataset, which, frame) for which in ("Primary", "Secondary"))
+        primary, secondary = (_angle(dataset, which) for which in ("Primary", "Secondary"))
         if primary.value is None and secondary.value is None:
             by_machine = _angles_of_machine(dataset)
             if by_machine is not None:
@@ -107,25 +106,10 @@ def _angles(dataset: Dataset, frame: int | None) -> tuple[Stated[float], Stated[
     return Stated(radiograph[0], "derived", notes), Stated(radiograph[1], "derived"), radiograph[2]
 
 
-def _angle(dataset: Dataset, which: str, frame: int | None) -> Stated[float]:
-    """An angle about the patient (PS3.3 C.8.7.5.1.2), of a frame of a moving C-arm with its increment (C.8.7.5.1.3)."""
+def _angle(dataset: Dataset, which: str) -> Stated[float]:
+    """An angle about the patient (PS3.3 C.8.7.5.1.2); dataset.plain has made it the frame's own where the C-arm moved."""
     value, notes = within(dataset, f"Positioner{which}Angle", 1, _ANGLES, "degrees")
-    if value is None:
-        return Stated(None, "", notes)
-    frames = numbers(dataset, "NumberOfFrames", 1)
-    if not frame or frames is None or not 1 <= frames[0] <= _MOST_FRAMES:
-        return Stated(value[0], "tag", notes)
-    keyword = f"Positioner{which}AngleIncrement"
-    increments = numbers(dataset, keyword, int(frames[0]))
-    if increments is None or frame >= len(increments):
-        if word(dataset, "PositionerMotion") != "DYNAMIC":
-            return Stated(value[0], "tag", notes)
-        said = (
-            f"The C-arm moved, but {label(keyword)} has no value for each frame: the angle is that of the first frame."
-        )
-        return Stated(value[0], "assumed", (*notes, said))
-    angle = (value[0] + increments[frame] + 180) % 360 - 180
-    return Stated(angle, "tag", notes)
+    return Stated(None if value is None else value[0], "" if value is None else "tag", notes)
 
 
 def _angles_of_machine(dataset: Dataset) -> tuple[Stated[float], Stated[float]] | None:
