@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
-from XVRegistrationLib.imaging.xray_files import read_xray_parts
+from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
@@ -138,9 +138,8 @@ def _read(options: argparse.Namespace) -> _Input:
     mirrored = options.mirrored
     if mirrored is None:
         mirrored = intrinsics_of(read_card(options.model)).mirrored
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    parts = [read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=mirrored) for path in options.xrays]
-    xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
+    parts, paths = _parts(options, mirrored)
+    xrays = [whole(part, path) for part, path in zip(parts, paths, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -155,6 +154,16 @@ def _read(options: argparse.Namespace) -> _Input:
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),
     )
+
+
+def _parts(options: argparse.Namespace, mirrored: bool) -> tuple[list[PartialXray], list[str]]:
+    """What the files state of each X-ray, and the file that each is from: with --series all frames of each."""
+    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
+    given: dict[str, Any] = {"sid": options.sid, "spacing": spacing, "mirrored": mirrored, "subtract": options.subtract}
+    if not options.series:
+        return [read_xray_parts(path, frame=options.frame, **given) for path in options.xrays], list(options.xrays)
+    runs = [(path, read_run(path, options.frame, **given)) for path in options.xrays]
+    return [part for _, run in runs for part in run], [path for path, run in runs for _ in run]
 
 
 def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -> None:

@@ -112,15 +112,15 @@ def padded(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     ends = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] in (None, "") or stored.dtype.kind not in "iu":
         return None
+    # The value has the pixels' type, but is often written as if it had the other sign: its bits are what counts.
+    bits = 2 ** (8 * stored.dtype.itemsize) - 1
     try:
-        # The value has the pixels' type, but is often written as if it had the other sign: its bits are what counts.
-        values = [int(end) for end in ends if end not in (None, "")]
-        wrapped = np.array([v & (2 ** (8 * stored.dtype.itemsize) - 1) for v in values], dtype=np.uint64)
+        wrapped = [int(end) & bits for end in ends if end not in (None, "")]
     except (TypeError, ValueError):
         return None
-    ends_of = wrapped.astype(stored.dtype)
-    found = (stored >= ends_of.min()) & (stored <= ends_of.max())
-    return found if found.any() else None
+    limits = np.array(wrapped, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
+    found = (stored >= limits.min()) & (stored <= limits.max())
+    return np.asarray(found) if found.any() else None
 
 
 def _to_linear(dataset: Dataset) -> Dataset | None:
@@ -131,8 +131,8 @@ def _to_linear(dataset: Dataset) -> Dataset | None:
 
 
 def _first(dataset: Dataset, name: str) -> Dataset | None:
-    items = dataset.get(name) or ()
-    return items[0] if len(items) else None
+    items = list(dataset.get(name) or [])
+    return items[0] if items else None
 
 
 def _number(value: Any, otherwise: float) -> Any:

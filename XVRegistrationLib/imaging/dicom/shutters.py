@@ -37,14 +37,18 @@ def opening(dataset: Dataset) -> NDArray[np.bool_] | None:
 
 
 def _rectangle(dataset: Dataset, kind: str, height: int, width: int) -> NDArray[np.bool_]:
-    def edge(name: str, otherwise: int) -> float:
-        value = numbers(dataset, f"{kind}{name}Edge", 1)
-        return otherwise if value is None else value[0]
+    """All where an edge lies outside of the image: some devices give mm from the middle of the beam, not pixels."""
 
-    # A shutter on the image's border hides nothing.
-    left, upper = edge("LeftVertical", 1), edge("UpperHorizontal", 1)
-    right, lower = edge("RightVertical", width), edge("LowerHorizontal", height)
+    def edges(first: str, last: str, size: int) -> tuple[float, float]:
+        low, high = (numbers(dataset, f"{kind}{name}Edge", 1) for name in (first, last))
+        return 1.0 if low is None else low[0], float(size) if high is None else high[0]
+
+    upper, lower = edges("UpperHorizontal", "LowerHorizontal", height)
+    left, right = edges("LeftVertical", "RightVertical", width)
+    if not (-1 <= upper < lower <= height + 2 and -1 <= left < right <= width + 2):
+        return np.ones((height, width), dtype=bool)
     row, column = np.arange(1, height + 1)[:, None], np.arange(1, width + 1)[None]
+    # An edge on the image's border hides nothing.
     return (
         ((column > left) | (left <= 1))
         & ((column < right) | (right >= width))
@@ -57,7 +61,7 @@ def _circle(dataset: Dataset, kind: str, height: int, width: int) -> NDArray[np.
     """The radius is a number of pixels along a row; where pixels are not square the circle is an ellipse of pixels."""
     center = numbers(dataset, f"CenterOfCircular{kind}", 2)
     radius = positive(dataset, f"RadiusOfCircular{kind}", 1)
-    if center is None or radius is None:
+    if center is None or radius is None or not (0 <= center[0] <= height + 1 and 0 <= center[1] <= width + 1):
         return np.ones((height, width), dtype=bool)
     spacing = positive(dataset, "ImagerPixelSpacing", 2) or positive(dataset, "PixelSpacing", 2) or (1.0, 1.0)
     row = (np.arange(1, height + 1)[:, None] - center[0]) * spacing[0] / spacing[1]
