@@ -36,6 +36,9 @@ XRAY_MODALITIES = ("CR", "DX", "RG", "XA", "RF", "RTIMAGE", "OT", "")
 _MOST_PIXELS = 2**28
 """Of one frame: a detector of 43 cm has fewer at 30 micrometres; a header that says more is damaged."""
 
+_MOST_FRAMES = 10**5
+"""Of a run: an hour at 30 frames a second."""
+
 _RT_NAMES = {
     "DistanceSourceToDetector": "RTImageSID",
     "DistanceSourceToPatient": "RadiationMachineSAD",
@@ -111,8 +114,10 @@ def number_of_frames(dataset: Dataset, path: Path) -> int:
     if dataset.get("NumberOfFrames") in (None, ""):
         return 1
     count = positive(dataset, "NumberOfFrames", 1)
-    if count is None or count[0] != int(count[0]):
-        raise InputError(f"NumberOfFrames (0028,0008) of {path} is not a positive whole number: the file is damaged.")
+    if count is None or count[0] != int(count[0]) or count[0] > _MOST_FRAMES:
+        raise InputError(
+            f"NumberOfFrames (0028,0008) of {path} is not a whole number from 1 to {_MOST_FRAMES}: the file is damaged."
+        )
     return int(count[0])
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_MODULE = (
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"
 )  # fmt: skip
@@ -92,18 +93,20 @@ def _decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterat
     return _by_pydicom(path, dataset, indices)
 
 
-def _by_pydicom(path: Path, dataset: Dataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+def _by_pydicom(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+    import pydicom
+
     colour = int(dataset.get("SamplesPerPixel") or 1) > 1
     try:
         from pydicom.pixels.utils import iter_pixels
     except ImportError:  # before pydicom 3, as in Slicer 5.10, which decodes whole runs only
-        import pydicom
-
         stack = pydicom.dcmread(path).pixel_array
         one = number_of_frames(dataset, path) == 1
         yield from ([stack][i] if one else stack[i] for i in indices)
         return
-    yield from iter_pixels(path, indices=list(indices), raw=not colour, correct_unused_bits=False)
+    # A deflated file is one compressed stream, header and all, and is taken apart as a whole.
+    source = pydicom.dcmread(path) if dataset.file_meta.get("TransferSyntaxUID") == _DEFLATED else path
+    yield from iter_pixels(source, indices=list(indices), raw=not colour, correct_unused_bits=False)
 
 
 def _by_simpleitk(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
