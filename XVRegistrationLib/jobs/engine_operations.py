@@ -199,7 +199,13 @@ class Operations:
         if patient.model is None or patient.model_folder != Path(f["model"]):
             self.load_model(request)
         assert patient.model is not None
-        xray = Xray(f["name"], request.arrays["pixels"], Intrinsics.from_dict(f["intrinsics"]), f["scale"], mask=request.arrays.get("mask"))
+        xray = Xray(
+            f["name"],
+            request.arrays["pixels"],
+            Intrinsics.from_dict(f["intrinsics"]),
+            f["scale"],
+            mask=request.arrays.get("mask"),
+        )
 
         def progress(level: int, levels: int, similarity: float) -> None:
             request.progress(level=level, levels=levels, similarity=similarity)

@@ -20,6 +20,7 @@ from Testing.Python.unit.dicom_files import (
     write_xray,
 )
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom import frames
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 
 if TYPE_CHECKING:
@@ -57,16 +58,19 @@ def test_a_lossless_run_reads_as_it_was_written_and_as_simpleitk_reads_it(
 ) -> None:
     run = noise((3, 30, 41), 2**bits, dtype=np.int64).astype(dtype)
     path = compressed(write_xray(tmp_path / "a.dcm", run, bits=bits), syntax, tmp_path / "b.dcm")
-    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == {
-        "DeflatedExplicitVRLittleEndian": "1.2.840.10008.1.2.1.99",
-        "RLELossless": "1.2.840.10008.1.2.5",
-        "JPEGLSLossless": "1.2.840.10008.1.2.4.80",
-        "JPEG2000Lossless": "1.2.840.10008.1.2.4.90",
-        "JPEGLosslessProcess14": "1.2.840.10008.1.2.4.57",
-        "JPEGLosslessProcess14_1": "1.2.840.10008.1.2.4.70",
-        "ImplicitVRLittleEndian": "1.2.840.10008.1.2",
-        "ExplicitVRBigEndian": "1.2.840.10008.1.2.2",
-    }[syntax]
+    assert (
+        pydicom.dcmread(path).file_meta.TransferSyntaxUID
+        == {
+            "DeflatedExplicitVRLittleEndian": "1.2.840.10008.1.2.1.99",
+            "RLELossless": "1.2.840.10008.1.2.5",
+            "JPEGLSLossless": "1.2.840.10008.1.2.4.80",
+            "JPEG2000Lossless": "1.2.840.10008.1.2.4.90",
+            "JPEGLosslessProcess14": "1.2.840.10008.1.2.4.57",
+            "JPEGLosslessProcess14_1": "1.2.840.10008.1.2.4.70",
+            "ImplicitVRLittleEndian": "1.2.840.10008.1.2",
+            "ExplicitVRBigEndian": "1.2.840.10008.1.2.2",
+        }[syntax]
+    )
     found = stored(path)
     assert found.dtype == dtype
     assert np.array_equal(found, run)
@@ -93,6 +97,19 @@ def test_a_lossy_run_reads_as_simpleitk_reads_it_and_close_to_what_was_written(
     found = stored(path)
     assert np.array_equal(found, by_simpleitk(path))
     assert np.abs(found.astype(int) - run).max() <= error
+
+
+@pytest.mark.parametrize(
+    "syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "JPEGBaselineProcess1"]
+)
+def test_itk_stands_in_for_a_decoder_that_is_not_installed(
+    tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = noise((3, 30, 41), 256, dtype=np.uint8)
+    path = compressed(write_xray(tmp_path / "a.dcm", run), syntax, tmp_path / "b.dcm")
+    with_decoder = read_xray_parts(path, frame=1).pixels
+    monkeypatch.setattr(frames, "_has_decoder", lambda _syntax: False)
+    assert np.array_equal(read_xray_parts(path, frame=1).pixels, with_decoder)
 
 
 def test_jpeg_of_twelve_bits_reads_as_another_decoder_reads_it(tmp_path: Path) -> None:

@@ -147,6 +147,8 @@ def plain(dataset: Dataset, frame: int | None = None) -> Dataset:
     copy = Dataset()
     copy.update(dataset)
     for name, value in changes.items():
+        if name in copy:
+            del copy[name]  # its element is the original's, and would be changed there
         setattr(copy, name, value)
     return copy
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import FLUOROSCOPY, quiet
+from XVRegistrationLib.imaging.dicom.dataset import FLUOROSCOPY, SECONDARY_CAPTURES, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,9 @@ def grey_scale(dataset: Dataset, path: Path) -> GreyScale:
     Without a relationship the image is one for display, where dense is dark in XA and RF and bright in DX and CR.
     """
     relationship = str(dataset.get("PixelIntensityRelationship") or "").upper()
-    fluoroscopy = dataset.get("SOPClassUID") in FLUOROSCOPY
+    fluoroscopy = dataset.get("SOPClassUID") in FLUOROSCOPY or (
+        dataset.get("SOPClassUID") in SECONDARY_CAPTURES and dataset.get("Modality") in ("XA", "RF")
+    )
     try:
         with quiet():
             to_linear = _to_linear(dataset)
