@@ -97,7 +97,7 @@ def _decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterat
 def _has_decoder(syntax: str) -> bool:
     """Whether pydicom finds a decoder, which it does where python-gdcm is installed; so too where it does not know syntax."""
     try:
-        from pydicom.pixels import get_decoder
+        from pydicom.pixels.decoders.base import get_decoder
     except ImportError:  # before pydicom 3
         return True
     try:
