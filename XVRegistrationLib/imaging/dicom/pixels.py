@@ -36,7 +36,7 @@ class GreyScale:
     slope: float
     intercept: float
     table: NDArray[Any] | None
-    """(N,) values for stored values from `first` on; those outside of it get its first or last. None: a rescale."""
+    """(N,) values for stored values from `first` on; lower and higher ones get its first and last. None: a rescale."""
     first: int
     mirror: float | None
     """Where values are turned around: the sum of the lowest and the highest that can be stored. None where they are not."""
@@ -44,7 +44,7 @@ class GreyScale:
     def values(self, stored: NDArray[Any]) -> NDArray[Any]:
         """(H, W) grey values of a frame (H, W) of stored values; integers stay integers where they can."""
         if self.table is not None:
-            found = self.table[np.clip(stored.astype(np.int64) - self.first, 0, len(self.table) - 1)]
+            found = self._looked_up(stored, self.table)
         elif self.slope == 1 and self.intercept == 0:
             found = stored
         else:
@@ -55,6 +55,15 @@ class GreyScale:
             return np.asarray(self.mirror - found)
         # Inverting twice changes nothing, and the result fits: it lies between the lowest and the highest again.
         return np.asarray(found.dtype.type(int(self.mirror)) - found)
+
+    def _looked_up(self, stored: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+        if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+            return table[np.clip(stored.astype(np.int64) - self.first, 0, len(table) - 1)]
+        # Every value that the type can hold, in the order of its bits, is looked up once instead of every pixel.
+        unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+        every = np.arange(2 ** (8 * stored.dtype.itemsize)).astype(unsigned).view(stored.dtype.newbyteorder("="))
+        complete = table[np.clip(every.astype(np.int64) - self.first, 0, len(table) - 1)]
+        return np.take(complete, stored.astype(every.dtype, copy=False).view(unsigned))
 
 
 def grey_scale(dataset: Dataset, path: Path) -> GreyScale:

@@ -9,8 +9,8 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import check_image, number_of_frames, plain, quiet, read_dataset
 from XVRegistrationLib.imaging.dicom.frames import decoded, reduced
 from XVRegistrationLib.imaging.dicom.geometry import angles
-from XVRegistrationLib.imaging.dicom.pixels import GreyScale, grey_scale, padded
-from XVRegistrationLib.imaging.dicom.shutters import opening
+from XVRegistrationLib.imaging.dicom.pixels import grey_scale, padded
+from XVRegistrationLib.imaging.dicom.shutters import opening, stated
 from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, shifted, subtraction_of
 
 if TYPE_CHECKING:
@@ -66,14 +66,16 @@ class Run:
         if subtract:
             yield from self._subtracted(indices)
             return
-        last: tuple[Dataset, GreyScale, NDArray[np.bool_] | None] | None = None
+        described: Dataset | None = None
+        shut: tuple[str, ...] | None = None
         for index, stored in zip(indices, decoded(self.path, self.dataset, indices), strict=True):
             with quiet():
                 dataset = plain(self.dataset, index)
-                # What is the same object for all frames says the same of them.
-                if last is None or last[0] is not dataset:
-                    last = dataset, grey_scale(dataset, self.path), opening(dataset)
-                _, grey, open_ = last
+                # What is the same object for all frames says the same of them, and one mask serves many frames.
+                if dataset is not described:
+                    described, grey = dataset, grey_scale(dataset, self.path)
+                    if shut != stated(dataset):
+                        shut, open_ = stated(dataset), opening(dataset)
                 padding = padded(dataset, stored)
             mask = open_ if padding is None else _both(open_, ~padding)
             yield Frame(dataset, grey.values(stored), grey.scale, grey.stated, mask)

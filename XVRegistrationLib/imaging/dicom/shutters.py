@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+_EDGES = ("LeftVerticalEdge", "RightVerticalEdge", "UpperHorizontalEdge", "LowerHorizontalEdge")
+_ELEMENTS = (
+    *(f"{kind}{name}" for kind in ("Shutter", "Collimator") for name in ("Shape", *_EDGES)),
+    *(f"{name}{kind}" for kind in ("Shutter", "Collimator") for name in (
+        "CenterOfCircular", "RadiusOfCircular", "VerticesOfThePolygonal")),
+    "ShutterOverlayGroup", "ImagerPixelSpacing", "PixelSpacing",
+)  # fmt: skip
+
+
+def stated(dataset: Dataset) -> tuple[str, ...]:
+    """What is said of shutters and blades: where it is the same for two frames of a file, so is their opening."""
+    return tuple(str(dataset.get(name)) for name in _ELEMENTS)
+
+
 def opening(dataset: Dataset) -> NDArray[np.bool_] | None:
     """(H, W) pixels that no stated shutter or blade covers; None where none covers any, or nothing would be left."""
     height, width = int(dataset.Rows), int(dataset.Columns)
