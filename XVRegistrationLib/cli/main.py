@@ -122,6 +122,19 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=None,
         help="X-rays are stored flipped left-right; by default as the model's were",
     )
+    p.add_argument(
+        "--frame",
+        type=_frame,
+        default=None,
+        metavar="N",
+        help="of a file with several: a number from 0, or min, max or mean over the run of the radiation at each pixel (min "
+        "shows vessels as if filled at once); with --series a range A:B, without B itself",
+    )
+    p.add_argument(
+        "--subtract",
+        action="store_true",
+        help="subtract the mask frames that a DICOM run names: what is left is contrast",
+    )
     _add_starts(p)
 
     def run(options: argparse.Namespace) -> int:
@@ -130,6 +143,17 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         return run(options)
 
     p.set_defaults(run=run)
+
+
+def _frame(text: str) -> int | str | slice:
+    """A frame's number, a word for all, or a range A:B."""
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return slice(int(first) if first else None, int(last) if last else None)
+        return text if text in ("min", "max", "mean") else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, min, max or mean, nor a range A:B") from None
 
 
 def _add_starts(p: argparse.ArgumentParser) -> None:
@@ -179,7 +203,7 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--series",
         action="store_true",
-        help="X-rays are frames of one run, in order; with --surroundings none may jump",
+        help="X-rays are frames of one run, in order, or one file of several frames; with --surroundings none may jump",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from XVRegistrationLib.geometry.calibrations import read_calibration, relations_
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
-from XVRegistrationLib.imaging.xray_files import read_xray_parts
+from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
@@ -139,22 +139,17 @@ def _print_verdict(result: Registration) -> None:
 
 
 def _read(options: argparse.Namespace) -> _Input:
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    parts = [
-        read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored) for path in options.xrays
-    ]
-    if options.mirrored is None:
-        like_model = intrinsics_of(read_card(options.model)).mirrored
-        parts = [p if p.origins["mirrored"] == "derived" else p.shown(like_model, "assumed") for p in parts]
+    parts, paths = _parts(options)
+    parts = _as_shown(options, parts)
     if options.c_arm is not None:
         parts = [with_c_arm(part, c_arm(options.c_arm)) for part in parts]
-    calibrations = _calibrations(options, parts)
+    calibrations = _calibrations(options, parts, paths)
     if calibrations:
         parts = [with_calibration(part, one) for part, one in zip(parts, calibrations, strict=True)]
-    for part in parts:
-        for note in part.notes:
-            console.print(f"{part.name}: {note}", markup=False, highlight=False)
-    xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
+    said = {note: part.name for part in reversed(parts) for note in part.notes}  # of a run once
+    for note, name in reversed(said.items()):
+        console.print(f"{name}: {note}", markup=False, highlight=False)
+    xrays = [whole(part, path) for part, path in zip(parts, paths, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -171,13 +166,36 @@ def _read(options: argparse.Namespace) -> _Input:
     )
 
 
-def _calibrations(options: argparse.Namespace, parts: Sequence[PartialXray]) -> list[CalibratedCamera]:
-    """One for each X-ray; none without --calibration."""
+def _parts(options: argparse.Namespace) -> tuple[list[PartialXray], list[str]]:
+    """What the files state of each X-ray, and the file that each is from: with --series all frames of each."""
+    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
+    given: dict[str, Any] = {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored}
+    given["subtract"] = options.subtract
+    if not options.series:
+        return [read_xray_parts(path, frame=options.frame, **given) for path in options.xrays], list(options.xrays)
+    runs = [(path, read_run(path, options.frame, **given)) for path in options.xrays]
+    return [part for _, run in runs for part in run], [path for path, run in runs for _ in run]
+
+
+def _as_shown(options: argparse.Namespace, parts: list[PartialXray]) -> list[PartialXray]:
+    """The X-rays mirrored as the user or their files say, and where nobody does as the model's were."""
+    if options.mirrored is not None:
+        return parts
+    like_model = intrinsics_of(read_card(options.model)).mirrored
+    return [part if part.origins["mirrored"] == "derived" else part.shown(like_model, "assumed") for part in parts]
+
+
+def _calibrations(
+    options: argparse.Namespace, parts: Sequence[PartialXray], paths: Sequence[str]
+) -> list[CalibratedCamera]:
+    """One for each X-ray, the same for all frames of a file; none without --calibration."""
     files = options.calibration or []
-    each = files if len(files) != 1 else files * len(parts)
+    if not files:
+        return []
+    of_path = dict(zip(options.xrays, files if len(files) > 1 else files * len(options.xrays), strict=True))
     return [
-        read_calibration(file, size=part.size, undistorted=options.undistorted, unit=options.calibration_unit)
-        for file, part in zip(each, parts, strict=False)
+        read_calibration(of_path[path], size=part.size, undistorted=options.undistorted, unit=options.calibration_unit)
+        for part, path in zip(parts, paths, strict=True)
     ]
 
 

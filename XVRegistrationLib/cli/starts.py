@@ -44,6 +44,10 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
         )
+    if options.frame is not None and options.series != isinstance(options.frame, slice):
+        raise InputError(
+            "--frame takes a range A:B with --series, which registers every frame, and a number, min, max or mean without it."
+        )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
     if options.start and (options.preset or options.landmarks):
