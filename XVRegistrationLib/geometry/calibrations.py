@@ -98,7 +98,7 @@ def camera_of(calibration: CalibratedCamera, *, pixel: float | None = None) -> t
     extrinsic = np.eye(4) if calibration.extrinsic is None else calibration.extrinsic
     seen = np.linalg.solve(extrinsic, [0.0, 0.0, 1.0, 1.0])[:3]  # on the axis, in front
     focal = abs(calibration.intrinsic[0, 0] / calibration.intrinsic[2, 2])
-    width = pixel or calibration.pixel or ASSUMED_SDD / focal
+    width = float(pixel or calibration.pixel or ASSUMED_SDD / focal)
     return camera_from_matrices(calibration.intrinsic, extrinsic, calibration.size, seen, width)
 
 
