@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, positive, quiet
+from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, positive, understanding
 from XVRegistrationLib.imaging.dicom.frames import checked_frame
 from XVRegistrationLib.imaging.dicom.geometry import angles, distance, pixel_spacing
 from XVRegistrationLib.imaging.dicom.run import Frame, Run, over_time
@@ -111,7 +111,7 @@ def read_dicom_run(
 def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given) -> PartialXray:
     """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
     dataset = frame.dataset
-    with quiet():
+    with understanding(run.path):
         sdd, distance_origin = distance(dataset, given.sid)
         on_detector, spacing_origin = pixel_spacing(dataset, given.spacing)
         primary, secondary = angles(dataset)
