@@ -54,6 +54,21 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def understanding(path: Path) -> Iterator[None]:
+    """Raises InputError for whatever pydicom raises where an element is looked at: only then does it take it apart.
+
+    A damaged element may fail anywhere, with any exception; the file is at fault then and not the program.
+    """
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except Exception as e:
+        raise InputError(f"The header of {path} is damaged: {' '.join(str(e).split())}") from e
+
+
 def read_dataset(path: Path) -> FileDataset:
     """The data set of a file up to its pixels, which frames.decoded reads; InputError unless it is DICOM."""
     import pydicom
@@ -69,7 +84,7 @@ def read_dataset(path: Path) -> FileDataset:
         raise InputError(f"{path} is not a DICOM file.") from e
     # A damaged file may fail anywhere in the parser; whatever it is, the file is at fault and not the program.
     except Exception as e:
-        raise InputError(f"{path} cannot be read as DICOM: {e}") from e
+        raise InputError(f"{path} cannot be read as DICOM: {' '.join(str(e).split())}") from e
 
 
 def check_image(dataset: Dataset, path: Path) -> None:
@@ -79,14 +94,14 @@ def check_image(dataset: Dataset, path: Path) -> None:
     nothing in particular; not where it is a scanned document, or a capture of a CT, say.
     """
     sop_class = dataset.get("SOPClassUID")
-    if sop_class is None:
+    if not isinstance(sop_class, str) or not sop_class:
         raise InputError(f"{path} has no SOPClassUID (0008,0016), so that it is not known what it holds.")
     if positive(dataset, "Rows", 1) is None or positive(dataset, "Columns", 1) is None:
-        raise InputError(f"{path} holds no image ({sop_class.name}); give a DX, CR, XA or RF image.")
+        raise InputError(f"{path} holds no image ({_named(sop_class)}); give a DX, CR, XA or RF image.")
     if sop_class in SECONDARY_CAPTURES:
         _check_capture(dataset, path)
     elif sop_class not in PROJECTION_CLASSES:
-        raise InputError(f"{path} is not a projection X-ray but {sop_class.name}; give a DX, CR, XA or RF image.")
+        raise InputError(f"{path} is not a projection X-ray but {_named(sop_class)}; give a DX, CR, XA or RF image.")
     elif int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise InputError(f"{path} is a colour image; an X-ray of grey values (SamplesPerPixel 1) is needed.")
     if int(dataset.Rows) * int(dataset.Columns) > _MOST_PIXELS:
@@ -94,6 +109,10 @@ def check_image(dataset: Dataset, path: Path) -> None:
             f"{path} states an image of {dataset.Columns} x {dataset.Rows} pixels (Columns (0028,0011), Rows (0028,0010)), "
             "more than any detector has: it is damaged."
         )
+
+
+def _named(sop_class: str) -> str:
+    return " ".join(str(getattr(sop_class, "name", sop_class)).split())
 
 
 def _check_capture(dataset: Dataset, path: Path) -> None:

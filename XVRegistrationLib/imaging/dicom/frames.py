@@ -89,21 +89,22 @@ def reduced(frames: Iterable[NDArray[Any]], how: str) -> NDArray[Any]:
 def _decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     twelve_bits = syntax == _JPEG_EXTENDED and int(dataset.get("BitsStored") or 0) > 8
-    if twelve_bits or (syntax is not None and not _has_decoder(syntax)):
+    if twelve_bits or (syntax is not None and not _decoders(syntax)):
         return _by_simpleitk(path, dataset, indices)
     return _by_pydicom(path, dataset, indices)
 
 
-def _has_decoder(syntax: str) -> bool:
-    """Whether pydicom finds a decoder, which it does where python-gdcm is installed; so too where it does not know syntax."""
+def _decoders(syntax: str) -> tuple[str, ...]:
+    """pydicom's decoders that there are for a transfer syntax, or its word for any where they cannot be told."""
     try:
         from pydicom.pixels.decoders.base import get_decoder
     except ImportError:  # before pydicom 3
-        return True
+        return ("",)
     try:
-        return bool(get_decoder(syntax).is_available)
+        decoder = get_decoder(syntax)  # type: ignore[arg-type,unused-ignore]
     except NotImplementedError:
-        return True
+        return ("",)
+    return ("",) if decoder.is_native else tuple(decoder.available_plugins)
 
 
 def _by_pydicom(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
@@ -119,7 +120,11 @@ def _by_pydicom(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Ite
         return
     # A deflated file is one compressed stream, header and all, and is taken apart as a whole.
     source = pydicom.dcmread(path) if dataset.file_meta.get("TransferSyntaxUID") == _DEFLATED else path
-    yield from iter_pixels(source, indices=list(indices), raw=not colour, correct_unused_bits=False)
+    # One decoder wherever it is installed: with others there a damaged frame would be tried by each, some of them slow.
+    decoder = "gdcm" if "gdcm" in _decoders(dataset.file_meta.TransferSyntaxUID) else ""
+    yield from iter_pixels(
+        source, indices=list(indices), raw=not colour, decoding_plugin=decoder, correct_unused_bits=False
+    )
 
 
 def _by_simpleitk(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import check_image, number_of_frames, plain, quiet, read_dataset
+from XVRegistrationLib.imaging.dicom.dataset import check_image, number_of_frames, plain, read_dataset, understanding
 from XVRegistrationLib.imaging.dicom.frames import decoded, reduced
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.pixels import grey_scale, padded
@@ -54,7 +54,7 @@ class Run:
     def open(cls, path: Path) -> Run:
         """Of a file whose header is read and checked; InputError unless it is an X-ray."""
         dataset = read_dataset(path)
-        with quiet():
+        with understanding(path):
             check_image(dataset, path)
             return cls(path, dataset, number_of_frames(dataset, path))
 
@@ -69,7 +69,7 @@ class Run:
         described: Dataset | None = None
         shut: tuple[str, ...] | None = None
         for index, stored in zip(indices, decoded(self.path, self.dataset, indices), strict=True):
-            with quiet():
+            with understanding(self.path):
                 dataset = plain(self.dataset, index)
                 # What is the same object for all frames says the same of them, and one mask serves many frames.
                 if dataset is not described:
@@ -85,7 +85,8 @@ class Run:
         found = []
         for index in range(self.count):
             try:
-                subtraction_of(plain(self.dataset, index), index, self.count, self.path)
+                with understanding(self.path):
+                    subtraction_of(plain(self.dataset, index), index, self.count, self.path)
             except InputError:
                 continue
             found.append(index)
@@ -99,7 +100,7 @@ class Run:
     def _subtracted(self, indices: Sequence[int]) -> Iterator[Frame]:
         known: tuple[tuple[int, ...], NDArray[np.float32]] | None = None
         for index in indices:
-            with quiet():
+            with understanding(self.path):
                 how = subtraction_of(plain(self.dataset, index), index, self.count, self.path)
             if known is None or known[0] != how.mask:
                 known = how.mask, mean_of([line_integrals(f.pixels, f.scale) for f in self.frames(how.mask)])
@@ -115,7 +116,8 @@ def over_time(run: Run, how: str, subtract: bool = False) -> Frame:
     The least radiation ("min") shows all that was dense at any time, such as vessels as they fill. Raises InputError
     where the C-arm turned meanwhile.
     """
-    ends = [read_geometry(plain(run.dataset, index)).values for index in (0, run.count - 1)]
+    with understanding(run.path):
+        ends = [read_geometry(plain(run.dataset, index)).values for index in (0, run.count - 1)]
     angles = [[end[name] for end in ends] for name in ("primary_angle", "secondary_angle")]
     turns = [abs(a - b) for a, b in angles if a is not None and b is not None]
     if max(turns, default=0.0) > _STILL:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import quiet
+from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.frames import checked_frame
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.run import Frame, Run, over_time
@@ -110,7 +110,7 @@ def read_dicom_run(
 
 def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given) -> PartialXray:
     """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
-    with quiet():
+    with understanding(run.path):
         geometry = read_geometry(frame.dataset, sid=given.sid, spacing=given.spacing, mirrored=given.mirrored)
     several = run.count > 1
     return PartialXray(
