@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import baselines
 import evaluation
+import imaging
 import jobs
 import panel
 import panel_drr
@@ -23,7 +24,7 @@ from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("rendering", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = ("rendering", "baselines", "evaluation", "imaging", "jobs", "panel_drr", "panel")
 
 
 def main() -> None:
@@ -48,6 +49,8 @@ def main() -> None:
             wrist=options.wrist,
             compared=compared,
         )
+    if "imaging" in which:
+        imaging.runs()
     if "jobs" in which:
         jobs.run(options.data, options.output, options.kills)
     if "panel_drr" in which:

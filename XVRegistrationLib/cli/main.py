@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import XVRegistrationLib
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.c_arms import c_arms
 from XVRegistrationLib.geometry.views import PRESETS, VIEWS
 
 if TYPE_CHECKING:
@@ -105,10 +106,34 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
     p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
     p.add_argument(
+        "--calibration",
+        action="append",
+        metavar="FILE",
+        help="the camera's MayaCam 1, MayaCam 2 or OpenCV file; once for all X-rays, or once for each",
+    )
+    p.add_argument(
+        "--calibration-unit", type=float, default=1.0, metavar="MM", help="length of the unit of --calibration"
+    )
+    p.add_argument("--undistorted", action="store_true", help="the images are free of the distortion in --calibration")
+    p.add_argument("--c-arm", metavar="NAME", help=f"take what a file lacks from a C-arm: {', '.join(c_arms())}")
+    p.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
         default=None,
         help="X-rays are stored flipped left-right; by default as the model's were",
+    )
+    p.add_argument(
+        "--frame",
+        type=_frame,
+        default=None,
+        metavar="N",
+        help="of a file with several: a number from 0, or min, max or mean over the run of the radiation at each pixel (min "
+        "shows vessels as if filled at once); with --series a range A:B, without B itself",
+    )
+    p.add_argument(
+        "--subtract",
+        action="store_true",
+        help="subtract the mask frames that a DICOM run names: what is left is contrast",
     )
     _add_starts(p)
 
@@ -118,6 +143,17 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         return run(options)
 
     p.set_defaults(run=run)
+
+
+def _frame(text: str) -> int | str | slice:
+    """A frame's number, a word for all, or a range A:B."""
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return slice(int(first) if first else None, int(last) if last else None)
+        return text if text in ("min", "max", "mean") else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, min, max or mean, nor a range A:B") from None
 
 
 def _add_starts(p: argparse.ArgumentParser) -> None:
@@ -161,12 +197,13 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         "--relative",
         metavar="FILE.json",
         help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
-        "order of the X-rays, the first being the identity",
+        "order of the X-rays, the first being the identity; or the word `calibration`, for where --calibration says that "
+        "they stood",
     )
     known.add_argument(
         "--series",
         action="store_true",
-        help="X-rays are frames of one run, in order; with --surroundings none may jump",
+        help="X-rays are frames of one run, in order, or one file of several frames; with --surroundings none may jump",
     )
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
-from XVRegistrationLib.cli.starts import check_options, starts_of
+from XVRegistrationLib.cli.starts import BY_CALIBRATION, check_options, starts_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.geometry.c_arms import c_arm
+from XVRegistrationLib.geometry.calibrations import read_calibration, relations_of
+from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
-from XVRegistrationLib.imaging.xray_files import read_xray_parts
+from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.series import register_series
-from XVRegistrationLib.registration.several import register_views
+from XVRegistrationLib.registration.several import checked_relations, register_views
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.cli.starts import Starts
+    from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.landmarks import LandmarkPose
@@ -135,12 +139,17 @@ def _print_verdict(result: Registration) -> None:
 
 
 def _read(options: argparse.Namespace) -> _Input:
-    mirrored = options.mirrored
-    if mirrored is None:
-        mirrored = intrinsics_of(read_card(options.model)).mirrored
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    parts = [read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=mirrored) for path in options.xrays]
-    xrays = [whole(part, path) for part, path in zip(parts, options.xrays, strict=True)]
+    parts, paths = _parts(options)
+    parts = _as_shown(options, parts)
+    if options.c_arm is not None:
+        parts = [with_c_arm(part, c_arm(options.c_arm)) for part in parts]
+    calibrations = _calibrations(options, parts, paths)
+    if calibrations:
+        parts = [with_calibration(part, one) for part, one in zip(parts, calibrations, strict=True)]
+    said = {note: part.name for part in reversed(parts) for note in part.notes}  # of a run once
+    for note, name in reversed(said.items()):
+        console.print(f"{name}: {note}", markup=False, highlight=False)
+    xrays = [whole(part, path) for part, path in zip(parts, paths, strict=True)]
     names = [xray.name for xray in xrays]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -151,15 +160,58 @@ def _read(options: argparse.Namespace) -> _Input:
         parts,
         xrays,
         read_masks(options.mask, xrays),
-        None if options.relative is None else read_relations(options.relative, xrays),
+        _relations(options, xrays, calibrations),
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),
     )
 
 
+def _parts(options: argparse.Namespace) -> tuple[list[PartialXray], list[str]]:
+    """What the files state of each X-ray, and the file that each is from: with --series all frames of each."""
+    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
+    given: dict[str, Any] = {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored}
+    given["subtract"] = options.subtract
+    if not options.series:
+        return [read_xray_parts(path, frame=options.frame, **given) for path in options.xrays], list(options.xrays)
+    runs = [(path, read_run(path, options.frame, **given)) for path in options.xrays]
+    return [part for _, run in runs for part in run], [path for path, run in runs for _ in run]
+
+
+def _as_shown(options: argparse.Namespace, parts: list[PartialXray]) -> list[PartialXray]:
+    """The X-rays mirrored as the user or their files say, and where nobody does as the model's were."""
+    if options.mirrored is not None:
+        return parts
+    like_model = intrinsics_of(read_card(options.model)).mirrored
+    return [part if part.origins["mirrored"] == "derived" else part.shown(like_model, "assumed") for part in parts]
+
+
+def _calibrations(
+    options: argparse.Namespace, parts: Sequence[PartialXray], paths: Sequence[str]
+) -> list[CalibratedCamera]:
+    """One for each X-ray, the same for all frames of a file; none without --calibration."""
+    files = options.calibration or []
+    if not files:
+        return []
+    of_path = dict(zip(options.xrays, files if len(files) > 1 else files * len(options.xrays), strict=True))
+    return [
+        read_calibration(of_path[path], size=part.size, undistorted=options.undistorted, unit=options.calibration_unit)
+        for part, path in zip(parts, paths, strict=True)
+    ]
+
+
+def _relations(
+    options: argparse.Namespace, xrays: Sequence[Xray], calibrations: Sequence[CalibratedCamera]
+) -> list[NDArray[np.float64]] | None:
+    """Of the cameras to the first one's, for X-rays that are registered together."""
+    if options.relative == BY_CALIBRATION:
+        return checked_relations(xrays, relations_of(calibrations))
+    return None if options.relative is None else read_relations(options.relative, xrays)
+
+
 def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -> None:
     """Raise InputError where a result would replace one of the files that it is made from."""
     named = [options.volume, options.labels, options.label_names, options.landmarks, options.start, options.relative]
+    named += options.calibration or []
     inputs = {Path(p).resolve() for p in [*options.xrays, *(options.mask or []), *named] if p}
     for xray in xrays:
         for suffix in (".json", ".png"):

@@ -83,6 +83,10 @@ def read_masks(paths: Sequence[str] | None, xrays: Sequence[Xray]) -> list[NDArr
     if not paths:
         return [None] * len(xrays)
     read = [read_xray_parts(path).pixels != 0 for path in paths]
+    if len(read) not in (1, len(xrays)):
+        raise InputError(
+            f"Give --mask once for all X-rays or once for each: got {len(read)} masks for {len(xrays)} X-rays."
+        )
     masks = read if len(read) == len(xrays) else read * len(xrays)
     for xray, mask in zip(xrays, masks, strict=True):
         usable(xray, mask)  # raises InputError for a mask of another size, or one that leaves nothing

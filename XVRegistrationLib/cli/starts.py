@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.angles import pose_from_angles
+from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.rigid import invert
 from XVRegistrationLib.registration.hypotheses import SOURCES, presets, shifted_onto, with_shifted
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.geometry.views import NominalView
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.registration.landmarks import LandmarkPose
     from XVRegistrationLib.registration.model import PatientModel
 
 HEADER, LANDMARKS, START = "header", "landmarks", "start"
+BY_CALIBRATION = "calibration"
+"""As --relative: the cameras stood where their calibrations say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,10 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
         )
+    if options.frame is not None and options.series != isinstance(options.frame, slice):
+        raise InputError(
+            "--frame takes a range A:B with --series, which registers every frame, and a number, min, max or mean without it."
+        )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
     if options.start and (options.preset or options.landmarks):
@@ -58,18 +63,17 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             f"Give --mask once for all X-rays or once for each: got {len(options.mask)} masks for {len(options.xrays)} X-rays."
         )
+    if options.calibration and len(options.calibration) not in (1, len(options.xrays)):
+        raise InputError(
+            f"Give --calibration once for all X-rays or once for each: got {len(options.calibration)} for {len(options.xrays)} X-rays."
+        )
+    if options.relative == BY_CALIBRATION and len(options.calibration or ()) != len(options.xrays):
+        raise InputError(f"--relative {BY_CALIBRATION} needs a --calibration for each X-ray.")
     if options.depth and not (np.isfinite(options.depth).all() and options.depth[0] > 0 and options.depth[1] >= 0):
         raise InputError(
             f"--depth takes a positive distance and a standard deviation of 0 or more, both in mm, not {options.depth[0]} "
             f"and {options.depth[1]}."
         )
-
-
-def header_pose(parts: PartialXray, view: NominalView) -> NDArray[np.float64] | None:
-    """(4, 4) camera -> RAS, mm, by the C-arm's angles in a file, about the view's isocentre; None where it states none."""
-    if parts.primary_angle is None or parts.secondary_angle is None:
-        return None
-    return pose_from_angles(parts.primary_angle, parts.secondary_angle, parts.sod or view.sod, view.isocenter)
 
 
 def starts_of(
@@ -90,7 +94,7 @@ def starts_of(
         return Starts((), {START: alone})
     poses: dict[str, NDArray[np.float64]] = {}
     for part, relation in zip(parts, relations, strict=True):
-        pose = header_pose(part, model.view)
+        pose = header_pose(part.known, model.view.isocenter, model.view.sod)
         if pose is not None:
             kind = f"{HEADER} of {part.name}" if HEADER in poses else HEADER
             own = with_shifted(model, part.complete(), {kind: pose}, [kind])

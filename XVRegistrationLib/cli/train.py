@@ -98,7 +98,10 @@ def _intrinsics(options: argparse.Namespace) -> Intrinsics:
     """From the X-ray that shows the geometry, or from the options."""
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
     if options.geometry is not None:
-        return read_xray(options.geometry, sid=options.sid, spacing=spacing, mirrored=options.mirrored).intrinsics
+        # Any frame of a run shows its geometry.
+        return read_xray(
+            options.geometry, sid=options.sid, spacing=spacing, mirrored=options.mirrored, frame=0
+        ).intrinsics
     size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
     return Intrinsics.centered(
         _DEFAULT_SID if options.sid is None else options.sid, spacing or _DEFAULT_SPACING, size, options.mirrored

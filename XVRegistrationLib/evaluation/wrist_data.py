@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices, parse_mayacam
+from XVRegistrationLib.geometry.calibrations import read_calibration
+from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices
 from XVRegistrationLib.geometry.rigid import check_rigid, invert, rigid, transform_points, translation
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.geometry.cameras_of_others import MayaCam
+    from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
 
 _SPACING = (0.39625, 0.39625, 0.625)  # mm, column, row, page; the TIFF has no header for it
 _WATER = 0.02 / 1000  # 1/mm for each of the CT's units, which are HU + 1000
@@ -59,18 +60,18 @@ def read_wrist(folder: str | os.PathLike[str]) -> Wrist:
     """Read the folder; InputError for a file that is missing or not what it should be."""
     root = Path(folder)
     calibrations = [_one(root, f"xr_calib_*cam0{i}.txt") for i in (1, 2)]
-    cameras = [parse_mayacam(path.read_text("utf-8"), str(path)) for path in calibrations]
+    cameras = [read_calibration(path) for path in calibrations]
     volume = _read_bone(_one(root, "*_dcm_cropped.tif"))
     bone_to_room = _read_reference(root / "reference_pose.json")
     xrays, reference = [], []
     for i, camera in enumerate(cameras):
         path = _one(root, f"xr_*_cam0{i + 1}_UND*.tif")
-        extrinsic = camera.extrinsic @ bone_to_room
+        extrinsic = camera.placed @ bone_to_room
         intrinsics, pose = camera_from_matrices(camera.intrinsic, extrinsic, camera.size, volume.center, _PIXEL_MM)
         xrays.append(Xray(f"camera-{i + 1}", _read_xray(path, camera), intrinsics, "attenuation", str(path.resolve())))
         reference.append(pose)
     # Both cameras see straight ahead and are not mirrored, so that what takes one camera's frame to the other's is theirs.
-    between = cameras[0].extrinsic @ np.linalg.inv(cameras[1].extrinsic)
+    between = cameras[0].placed @ np.linalg.inv(cameras[1].placed)
     return Wrist(
         volume=volume,
         xrays=(xrays[0], xrays[1]),
@@ -103,7 +104,7 @@ def _read_reference(path: Path) -> NDArray[np.float64]:
     return _orthonormal(check_rigid(matrix, f"reference pose in {path}", _SLACK))
 
 
-def _read_xray(path: Path, camera: MayaCam) -> NDArray[np.float32]:
+def _read_xray(path: Path, camera: CalibratedCamera) -> NDArray[np.float32]:
     """Line integrals (H, W) of an image whose grey values grow with the intensity; black pixels stay finite."""
     image = _read_tiff(path, 2)
     if image.shape != camera.size[::-1]:
@@ -138,9 +139,9 @@ def _orthonormal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return rigid(u @ vt, matrix[:3, 3])
 
 
-def _distances(cameras: list[MayaCam]) -> tuple[float, float]:
+def _distances(cameras: list[CalibratedCamera]) -> tuple[float, float]:
     """mm from each source to the point that is nearest to both cameras' optical axes."""
-    poses = [invert(_orthonormal(camera.extrinsic)) for camera in cameras]
+    poses = [invert(_orthonormal(camera.placed)) for camera in cameras]
     normal, right = np.zeros((3, 3)), np.zeros(3)
     for pose in poses:
         across = np.eye(3) - np.outer(pose[:3, 2], pose[:3, 2])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import rigid
+from XVRegistrationLib.geometry.rigid import rigid, rotation_from_vector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -31,3 +33,37 @@ def pose_from_angles(primary_deg: float, secondary_deg: float, sod: float, isoce
     y = [-sin_a * sin_b, cos_a * sin_b, -cos_b]
     z = np.array([-sin_a * cos_b, cos_a * cos_b, sin_b])
     return rigid(np.stack([x, y, z], axis=-1), np.asarray(isocenter, dtype=np.float64) - sod * z)
+
+
+def angles_of(direction: ArrayLike) -> tuple[float, float]:
+    """Primary and secondary angle, degrees, of a C-arm whose detector lies in a direction (3,), RAS, from the isocentre."""
+    r, a, s = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
+    return float(np.degrees(np.arctan2(-r, a))), float(np.degrees(np.arcsin(np.clip(s, -1, 1))))
+
+
+def shown_axes(primary_deg: float, secondary_deg: float, mirrored: bool, rotation_deg: float) -> NDArray[np.float64]:
+    """(2, 3) directions in RAS along the rows and down the columns of an image as it is shown.
+
+    That is one of a C-arm at these angles, mirrored or not, then turned clockwise by `rotation_deg`.
+    """
+    axes = pose_from_angles(primary_deg, secondary_deg, 1.0, np.zeros(3))[:3, :2].T
+    right, down = (-axes[0] if mirrored else axes[0]), axes[1]
+    sin, cos = np.sin(np.radians(rotation_deg)), np.cos(np.radians(rotation_deg))
+    # The axes of the screen turn the other way with respect to what is shown.
+    return np.stack([cos * right - sin * down, sin * right + cos * down])
+
+
+def header_pose(known: Mapping[str, Any], isocenter: ArrayLike, sod: float) -> NDArray[np.float64] | None:
+    """Pose (4, 4), camera -> RAS, mm, of an X-ray by what is known of it (`PartialXray.known`) about an isocentre (3,).
+
+    `sod` is the distance from the source to the isocentre, mm, for an X-ray that does not state its own. None where the
+    C-arm's angles are not known.
+    """
+    primary, secondary = known.get("primary_angle"), known.get("secondary_angle")
+    if primary is None or secondary is None:
+        return None
+    pose = pose_from_angles(float(primary), float(secondary), float(known.get("sod") or sod), isocenter)
+    turn = np.radians(float(known.get("rotation") or 0))
+    # A mirrored image is turned clockwise where the camera sees it turn the other way.
+    about_beam = rotation_from_vector([0.0, 0.0, turn if known.get("mirrored") else -turn])
+    return rigid(pose[:3, :3] @ about_beam, pose[:3, 3])

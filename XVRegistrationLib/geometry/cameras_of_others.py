@@ -1,9 +1,8 @@
-"""Cameras as other programs write them: OpenCV's K and [R | t], DeepFluoro's and Ljubljana's matrices, MayaCam 2 files."""
+"""Cameras as other programs write them: OpenCV's K and [R | t], DeepFluoro's and Ljubljana's matrices."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _TOLERANCE = 1e-3  # calibrations are printed with six digits or more
-_MAYACAM_PARTS = {"image size": (2,), "camera matrix": (3, 3), "rotation": (3, 3), "translation": (3,)}
 
 
 def camera_from_matrices(
@@ -69,36 +67,6 @@ def cropped(intrinsics: Intrinsics, border: int) -> Intrinsics:
         raise InputError(f"A border of {border} px leaves nothing of an image of {width} x {height} px.")
     size = (width - 2 * border, height - 2 * border)
     return dataclasses.replace(intrinsics, principal_point=(cx - border, cy - border), size=size)
-
-
-@dataclass(frozen=True, eq=False)
-class MayaCam:
-    """A camera as MayaCam 2 (XMALab, Autoscoper) writes it: plain OpenCV, X_cam = R X + t, in the units of the calibration."""
-
-    size: tuple[int, int]
-    """Width and height, px."""
-    intrinsic: NDArray[np.float64]
-    """K (3, 3), px."""
-    extrinsic: NDArray[np.float64]
-    """[R | t] as (4, 4): laboratory -> camera."""
-
-
-def parse_mayacam(text: str, where: str = "the MayaCam file") -> MayaCam:
-    """Read the text of a MayaCam 2 file; `where` names it in the InputError for text that is not one."""
-    lines = [line.strip() for line in text.splitlines()]
-    parts: dict[str, NDArray[np.float64]] = {}
-    for name, shape in _MAYACAM_PARTS.items():
-        try:
-            first = lines.index(name) + 1
-            end = next((i for i in range(first, len(lines)) if not lines[i]), len(lines))
-            numbers = [float(v) for line in lines[first:end] for v in line.split(",")]
-            parts[name] = np.array(numbers).reshape(shape)
-        except ValueError as e:
-            raise InputError(f"{where} is not a MayaCam 2 calibration: its part {name!r} is missing or damaged.") from e
-    extrinsic = np.eye(4)
-    extrinsic[:3, :3], extrinsic[:3, 3] = parts["rotation"], parts["translation"]
-    width, height = parts["image size"]
-    return MayaCam((int(width), int(height)), parts["camera matrix"], extrinsic)
 
 
 def _check(k: NDArray[np.float64], e: NDArray[np.float64]) -> None:

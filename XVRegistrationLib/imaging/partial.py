@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.xray import Scale, Xray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 NEEDED = ("sdd", "spacing")
@@ -44,12 +47,16 @@ class PartialXray:
     """Which frame of a run this is, counted from 0; None for an image that is no run."""
     frames: int = 1
     """So many the file holds."""
+    rotation: int | None = None
+    """The image was turned clockwise by 0, 90, 180 or 270 degrees from one whose rows run towards the feet."""
     sod: float | None = None
     """Distance from the source to the isocentre, as far as the file says (DICOM: to the patient), mm."""
     origins: dict[str, str] = field(default_factory=dict)
-    """Where each known value came from: "tag", "assumed" or "user"."""
+    """Where each known value came from: "tag", "derived", "assumed" or "user"."""
     absent: dict[str, str] = field(default_factory=dict)
     """For each value that is needed and missing, what the file should have stated."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was understood, ignored, or contradicts something else."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,9 +79,16 @@ class PartialXray:
             "mirrored": self.mirrored,
             "primary_angle": self.primary_angle,
             "secondary_angle": self.secondary_angle,
+            "rotation": self.rotation,
             "sod": self.sod,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def shown(self, mirrored: bool, origin: str) -> PartialXray:
+        """The same stored image, said to be mirrored or not; the principal point stays at its stored pixel."""
+        point = seen_as({**vars(self), "size": self.size}, mirrored)["principal_point"]
+        origins = {**self.origins, "mirrored": origin}
+        return dataclasses.replace(self, mirrored=mirrored, principal_point=point, origins=origins)
 
     def complete(self) -> Xray:
         """The X-ray, where nothing is missing."""
@@ -95,6 +109,18 @@ class PartialXray:
         if self.principal_point is None:
             return Intrinsics.centered(sdd, spacing, self.size, self.mirrored)
         return Intrinsics(sdd, spacing, self.principal_point, self.size, self.mirrored)
+
+
+def seen_as(known: Mapping[str, Any], mirrored: bool) -> dict[str, Any]:
+    """What is known of an X-ray (`PartialXray.known`, with its `size`), said to be mirrored or not.
+
+    The principal point is in camera columns: it changes so that it stays at its stored pixel.
+    """
+    changed = {**known, "mirrored": mirrored}
+    point, size = known.get("principal_point"), known.get("size")
+    if point is not None and size is not None and mirrored != bool(known.get("mirrored")):
+        changed["principal_point"] = (size[0] - 1 - point[0], point[1])
+    return changed
 
 
 def mirrored_origin(mirrored: bool | None) -> str:

@@ -161,21 +161,35 @@ class Operations:
         return {"pose": f["pose"], "intrinsics": camera.to_dict()}, {"image": image}
 
     def read_xray(self, request: Request) -> Answer:
-        """Pixels of the file `path`, and what it states of its geometry; what it lacks is in `missing`."""
+        """Pixels of the file `path`, and what it states of its geometry; what it lacks is in `missing`.
+
+        Of a run the frame `frame` (see read_xray_parts); `mask` has the pixels that count, if the file says that some do not.
+        """
         f = request.fields
         spacing = f.get("spacing")
         if isinstance(spacing, (list, tuple)):
             spacing = (spacing[0], spacing[-1])
-        parts = read_xray_parts(f["path"], sid=f.get("sid"), spacing=spacing, mirrored=f.get("mirrored"))
+        parts = read_xray_parts(
+            f["path"],
+            sid=f.get("sid"),
+            spacing=spacing,
+            mirrored=f.get("mirrored"),
+            frame=f.get("frame"),
+            subtract=bool(f.get("subtract")),
+        )
+        arrays = {"pixels": parts.pixels} if parts.mask is None else {"pixels": parts.pixels, "mask": parts.mask}
         return {
             "name": parts.name,
             "path": parts.path,
             "scale": parts.scale,
             "size": list(parts.size),
             "known": parts.known,
+            "notes": list(parts.notes),
             "origins": parts.origins,
             "missing": parts.missing,
-        }, {"pixels": parts.pixels}
+            "frame": parts.frame,
+            "frames": parts.frames,
+        }, arrays
 
     def register(self, request: Request) -> Answer:
         """The pose of the X-ray with `pixels`; hypotheses come from `sources` and the poses in `starts`.
@@ -186,7 +200,13 @@ class Operations:
         if patient.model is None or patient.model_folder != Path(f["model"]):
             self.load_model(request)
         assert patient.model is not None
-        xray = Xray(f["name"], request.arrays["pixels"], Intrinsics.from_dict(f["intrinsics"]), f["scale"])
+        xray = Xray(
+            f["name"],
+            request.arrays["pixels"],
+            Intrinsics.from_dict(f["intrinsics"]),
+            f["scale"],
+            mask=request.arrays.get("mask"),
+        )
 
         def progress(level: int, levels: int, similarity: float) -> None:
             request.progress(level=level, levels=levels, similarity=similarity)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.angles import pose_from_angles
+from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.dicom_source import dicom_file
 from XVRegistrationLib.panel.i18n import tr as _
@@ -198,6 +199,8 @@ class Xrays:
         scale: Scale = read_scale(node)
         if dense_is_bright is not None:
             scale, origins["scale"] = ("attenuation" if dense_is_bright else "intensity"), "user"
+        if mirrored is not None:
+            known = seen_as(known, mirrored)
         known.update(changed)
         origins.update(dict.fromkeys(changed, "user"))
         missing = [field for field in ("sdd", "spacing") if known.get(field) is None]
@@ -263,12 +266,7 @@ class Xrays:
 
     def header_pose(self, node: Any) -> NDArray[np.float64] | None:
         """(4, 4) camera -> RAS, mm, by the C-arm's angles about the volume's centre; None where they are not known."""
-        known = read_known(node)
-        primary, secondary = known.get("primary_angle"), known.get("secondary_angle")
-        if primary is None or secondary is None:
-            return None
-        sod = known.get("sod") or self._patient.preset.sod
-        return pose_from_angles(primary, secondary, sod, self._patient.center)
+        return header_pose(read_known(node), self._patient.center, self._patient.preset.sod)
 
     def first_pose(self, node: Any) -> tuple[NDArray[np.float64], str]:
         """Where an X-ray is put until it is registered, and by what: "header" or "preset"."""

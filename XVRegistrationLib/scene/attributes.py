@@ -24,6 +24,7 @@ _KEYS = {
     "mirrored": "Mirrored",
     "primary_angle": "PrimaryAngle",
     "secondary_angle": "SecondaryAngle",
+    "rotation": "Rotation",
     "sod": "SOD",
 }
 
@@ -38,7 +39,7 @@ def write_known(
 ) -> None:
     """Store what is known of an X-ray's geometry on a node, and the names of what is not.
 
-    `known` has fields of `Intrinsics`, and `primary_angle` and `secondary_angle`, degrees, and `sod`, mm; None is unknown.
+    `known` has fields of `Intrinsics`, and `primary_angle`, `secondary_angle`, `rotation`, degrees, `sod`, mm; None is unknown.
     """
     was_modifying = node.StartModify()
     for field, value in known.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pydicom
 import pytest
 import slicer
 import slicer.util
@@ -13,9 +14,11 @@ import vtk
 from Testing.Python.panel.patients import CAMERA, bones, patient
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.angles import header_pose
+from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.parameters import Parameters
-from XVRegistrationLib.scene.attributes import PREFIX
+from XVRegistrationLib.scene.attributes import PREFIX, read_known
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose, volume_node_of
@@ -44,6 +47,28 @@ def _bent(node):
     bend.SetAndObserveTransformToParent(warp)
     assert not bend.IsTransformToWorldLinear()
     node.SetAndObserveTransformNodeID(bend.GetID())
+
+
+def test_the_header_s_whole_geometry_places_an_x_ray(session, tmp_path):
+    (dx, dy), (width, height) = CAMERA.spacing, CAMERA.size
+    write_dicom_dx(tmp_path / "turned.dcm", np.zeros((height, width), np.uint16), CAMERA)
+    dataset = pydicom.dcmread(tmp_path / "turned.dcm")
+    dataset.PositionerPrimaryAngle, dataset.PositionerSecondaryAngle = "20", "-5"
+    dataset.PatientOrientation = ["R", "H"]  # upside down
+    dataset.DetectorElementSpacing, dataset.FieldOfViewOrigin = [dy, dx], [0, 5]
+    dataset.PhysicalDetectorSize = [height * dy, (width + 20) * dx]
+    dataset.save_as(tmp_path / "turned.dcm")
+    choose(session)
+    node = add(session, [tmp_path / "turned.dcm"])[0]
+    known = read_known(node)
+    assert (known["mirrored"], known["rotation"]) == (True, 180)
+    expected = header_pose(known, session._patient.center, session._patient.preset.sod)
+    np.testing.assert_allclose(pose_from_node(node), expected, atol=1e-6)
+    # The stored column of the ray that is perpendicular does not depend on how one looks at the image.
+    stored = (width - 1) / 2 + 10 - 5
+    assert known["principal_point"][0] == pytest.approx(width - 1 - stored)
+    session.complete_geometry(node, mirrored=False)
+    assert read_known(node)["principal_point"][0] == pytest.approx(stored)
 
 
 def test_an_outcome_is_green_only_with_the_geometry_scale_and_place_that_it_was_found_for(session, files):

@@ -11,7 +11,13 @@ from packaging.utils import canonicalize_name
 
 SLICER_HAS = {"numpy", "scipy", "simpleitk", "torch", "torchvision"}
 # Import names that differ from the name of the package to install.
-PACKAGE_OF = {"warp": "warp-lang", "slicer": "slicer-core", "vtk": "slicer-core", "vtkmodules": "slicer-core"}
+PACKAGE_OF = {
+    "warp": "warp-lang",
+    "yaml": "PyYAML",
+    "slicer": "slicer-core",
+    "vtk": "slicer-core",
+    "vtkmodules": "slicer-core",
+}
 # Loaded only inside Slicer, which has them.
 ONLY_SLICERS = {"qt", "ctk", "PyTorchUtils", "SampleData", "packaging"}
 

@@ -201,6 +201,25 @@ def test_frames_of_a_run_start_from_the_last_one(model, folder, points, tmp_path
     assert [results[f"frame{i}"]["winner"] for i in range(3)] == ["bank", "last frame", "last frame"]
 
 
+def test_a_file_of_several_frames_is_a_run_or_gives_the_frame_that_is_asked_for(
+    model, folder, points, tmp_path, capsys
+):
+    steps = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8, 1.0)]
+    frames = [pydicom.dcmread(expose(model, tmp_path / "frame.dcm", pose)) for pose in steps]
+    run = frames[0]
+    run.NumberOfFrames, run.PixelData = 3, b"".join(frame.PixelData for frame in frames)
+    run.save_as(tmp_path / "run.dcm")
+    results = register(folder, tmp_path / "all", tmp_path / "run.dcm", "--series", "--frame", "1:")
+    assert results.keys() == {"run-0001", "run-0002"}
+    one = register(folder, tmp_path / "one", tmp_path / "run.dcm", "--frame", 2)
+    for name, truth in (("run-0001", steps[1]), ("run-0002", steps[2])):
+        assert point_distance(check_rigid(results[name]["pose"]), truth, points) < 1
+    assert point_distance(check_rigid(one["run-0002"]["pose"]), steps[2], points) < 1
+    assert main(["register", str(folder / "model"), str(tmp_path / "run.dcm"), "-o", str(tmp_path / "none")]) == 2
+    assert "holds 3 frames: say which one with --frame" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_is_known_beforehand_holds_for_every_frame_of_a_run(model, folder, tmp_path):
     steps = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8)]
     files = [expose(model, tmp_path / f"frame{i}.dcm", pose) for i, pose in enumerate(steps)]

@@ -23,7 +23,6 @@ from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.cameras_of_others import (
     camera_from_matrices,
     cropped,
-    parse_mayacam,
     turned,
 )
 from XVRegistrationLib.geometry.rigid import increment, invert, rigid, rotation_from_vector, transform_points
@@ -111,19 +110,6 @@ def test_matrices_that_are_no_camera_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=sentence):
             camera_from_matrices(wrong_k, wrong_e, (100, 100), point, 0.2)
-
-
-def test_a_mayacam_file_is_read_and_a_damaged_one_named() -> None:
-    text = (
-        "image size\n1760,1750\n\ncamera matrix\n6167.3,0,803.7\n0,6165.6,865.7\n0,0,1\n\n"
-        "rotation\n0,-1,0\n1,0,0\n0,0,1\n\ntranslation\n-16.6\n-77.8\n901.4\n"
-    )
-    camera = parse_mayacam(text.replace("\n", "\r\n"))
-    assert camera.size == (1760, 1750)
-    assert camera.intrinsic[0].tolist() == [6167.3, 0, 803.7]
-    assert camera.extrinsic[:3].tolist() == [[0, -1, 0, -16.6], [1, 0, 0, -77.8], [0, 0, 1, 901.4]]
-    with pytest.raises(InputError, match=r"cam\.txt is not a MayaCam 2 calibration: its part 'translation'"):
-        parse_mayacam(text.replace("901.4", ""), "cam.txt")
 
 
 SIZE = (90, 80)  # columns, rows

@@ -1,54 +1,85 @@
-"""What a DICOM X-ray states of its geometry, each value with its origin."""
+"""What a DICOM X-ray states of its geometry, each value with its origin and with what there is to say of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, numbers, positive
-from XVRegistrationLib.imaging.partial import user_distance, user_spacing
+from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE
+from XVRegistrationLib.imaging.dicom.distances import NO_SID, distances
+from XVRegistrationLib.imaging.dicom.field_of_view import principal_point
+from XVRegistrationLib.imaging.dicom.orientation import Orientation, orientation
+from XVRegistrationLib.imaging.dicom.spacing import NO_SPACING, Spacing, pixel_spacing
+from XVRegistrationLib.imaging.dicom.stated import Stated
+from XVRegistrationLib.imaging.partial import mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-NO_SID, NO_SPACING = "DistanceSourceToDetector (0018,1110)", "ImagerPixelSpacing (0018,1164)"
+
+@dataclass(frozen=True)
+class StatedGeometry:
+    """The fields of `PartialXray` that are geometry."""
+
+    values: dict[str, Any]
+    """By the name of the field; None for what is not known."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Of the values that are known or assumed."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """For each value that is needed and missing, the element that should have stated it."""
+    notes: tuple[str, ...] = ()
 
 
-def distance(dataset: Dataset, sid: float | None) -> tuple[float | None, str]:
-    """Distance source-detector in mm, None if missing, and where it came from."""
-    if sid is not None:
-        return user_distance(sid), "user"
-    value = positive(dataset, "DistanceSourceToDetector", 1)
-    if value is None or dataset.SOPClassUID == SECONDARY_CAPTURE:
-        return None, NO_SID
-    return value[0], "tag"
+def read_geometry(
+    dataset: Dataset,
+    *,
+    sid: float | None = None,
+    spacing: float | tuple[float, float] | None = None,
+    mirrored: bool | None = None,
+) -> StatedGeometry:
+    """Geometry of an X-ray, in mm, degrees and px; what the user gives, goes first.
+
+    The data set is one of a single frame (dataset.plain). A secondary capture states nothing that can be relied on.
+    """
+    if dataset.get("SOPClassUID") == SECONDARY_CAPTURE:
+        return _only_given(sid, spacing, mirrored)
+    sdd, sod = distances(dataset, sid)
+    on_detector = pixel_spacing(dataset, spacing)
+    way = orientation(dataset, mirrored)
+    point = principal_point(dataset, on_detector.value, bool(way.mirrored.value))
+    return _together(sdd, on_detector, sod, way, point)
 
 
-def pixel_spacing(
-    dataset: Dataset, spacing: float | tuple[float, float] | None
-) -> tuple[tuple[float, float] | None, str]:
-    """Pixel spacing (dx, dy) on the detector in mm and where it came from, or None and what is missing."""
-    if spacing is not None:
-        return user_spacing(spacing), "user"
-    if dataset.SOPClassUID == SECONDARY_CAPTURE:
-        return None, NO_SPACING
-    # DICOM gives the distance between rows first.
-    imager = positive(dataset, "ImagerPixelSpacing", 2)
-    if imager is not None:
-        return (imager[1], imager[0]), "tag"
-    plain = positive(dataset, "PixelSpacing", 2)
-    if plain is None:
-        return None, NO_SPACING
-    calibration = str(dataset.get("PixelSpacingCalibrationType") or "").upper()
-    magnification = positive(dataset, "EstimatedRadiographicMagnificationFactor", 1)
-    # With either of these, PixelSpacing holds at some depth in the patient and must not be combined with the distance.
-    if calibration in ("GEOMETRY", "FIDUCIAL") or (magnification is not None and magnification[0] != 1):
-        return None, f"{NO_SPACING} (its PixelSpacing (0028,0030) is calibrated in the patient)"
-    return (plain[1], plain[0]), "assumed"
+def _only_given(
+    sid: float | None, spacing: float | tuple[float, float] | None, mirrored: bool | None
+) -> StatedGeometry:
+    sdd: Stated[float] = Stated(None, NO_SID) if sid is None else Stated(user_distance(sid), "user")
+    size: Stated[Spacing] = Stated(None, NO_SPACING) if spacing is None else Stated(user_spacing(spacing), "user")
+    way = Orientation(Stated(), Stated(), Stated(bool(mirrored), mirrored_origin(mirrored)), Stated())
+    return _together(sdd, size, Stated(), way, Stated(None, "assumed"))
 
 
-def angles(dataset: Dataset) -> tuple[float | None, float | None]:
-    """Primary and secondary angle of the C-arm in degrees, None where not stated."""
-    if dataset.SOPClassUID == SECONDARY_CAPTURE:
-        return None, None
-    primary, secondary = (numbers(dataset, f"Positioner{which}Angle", 1) for which in ("Primary", "Secondary"))
-    return None if primary is None else primary[0], None if secondary is None else secondary[0]
+def _together(
+    sdd: Stated[float],
+    spacing: Stated[Spacing],
+    sod: Stated[float],
+    way: Orientation,
+    point: Stated[tuple[float, float]],
+) -> StatedGeometry:
+    stated: dict[str, Stated[Any]] = {
+        "sdd": sdd,
+        "spacing": spacing,
+        "principal_point": point,
+        "mirrored": way.mirrored,
+        "primary_angle": way.primary,
+        "secondary_angle": way.secondary,
+        "rotation": way.rotation,
+        "sod": sod,
+    }
+    known = {name for name, one in stated.items() if one.value is not None} | {"principal_point"}
+    return StatedGeometry(
+        values={name: one.value for name, one in stated.items()},
+        origins={name: one.origin for name, one in stated.items() if name in known},
+        absent={name: stated[name].origin for name in ("sdd", "spacing") if name not in known},
+        notes=tuple(dict.fromkeys(note for one in stated.values() for note in one.notes)),
+    )
