@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from Testing.Python.unit.dicom_files import noise, write_xray
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import point_distance, transform_points
@@ -252,6 +253,18 @@ def test_an_xray_file_is_read_as_far_as_it_goes(engine, camera, tmp_path):
     np.save(tmp_path / "x.npy", pixels)  # not an image
     with pytest.raises(InputError, match="cannot be read as an image"):
         engine.wait(engine.request("read_xray", path=str(tmp_path / "x.npy")), PATIENCE)
+
+
+def test_a_frame_of_a_run_is_read_with_the_pixels_that_count(engine, tmp_path):
+    run = noise((3, 30, 40), 4096)
+    run[:, :2] = 0
+    path = str(write_xray(tmp_path / "run.dcm", run, bits=12, PixelPaddingValue=0))
+    answer = engine.wait(engine.request("read_xray", path=path, frame=1), PATIENCE)
+    assert np.array_equal(answer.arrays["pixels"], run[1])
+    assert np.array_equal(answer.arrays["mask"], run[1] != 0)
+    assert (answer.fields["name"], answer.fields["frame"], answer.fields["frames"]) == ("run-0001", 1, 3)
+    with pytest.raises(InputError, match="holds 3 frames"):
+        engine.wait(engine.request("read_xray", path=path), PATIENCE)
 
 
 def test_structures_are_projected_where_they_are(engine, described, phantom, camera, true_pose, tmp_path):

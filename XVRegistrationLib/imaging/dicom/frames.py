@@ -90,8 +90,9 @@ def _decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterat
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     twelve_bits = syntax == _JPEG_EXTENDED and int(dataset.get("BitsStored") or 0) > 8
     if twelve_bits or (syntax is not None and not _decoders(syntax)):
-        return _by_simpleitk(path, dataset, indices)
-    return _by_pydicom(path, dataset, indices)
+        yield from _by_simpleitk(path, dataset, indices)
+    else:
+        yield from _by_pydicom(path, dataset, indices)
 
 
 def _decoders(syntax: str) -> tuple[str, ...]:
