@@ -1,0 +1,45 @@
+"""Any file or folder of voxels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.volumes.image_files import read_image
+from XVRegistrationLib.imaging.volumes.series import read_series
+from XVRegistrationLib.imaging.volumes.straight import without_shear
+
+if TYPE_CHECKING:
+    import os
+
+    from XVRegistrationLib.imaging.volumes.stored import Stored
+
+
+def read_stored(path: str | os.PathLike[str], series: str | None = None, *, labels: bool = False) -> Stored:
+    """Voxels of NIfTI, NRRD, MetaImage, a folder of DICOM files (`FOLDER#N` for the series number N), or one file of a series.
+
+    Their grid is straight: a tilt is resampled, of `labels` to the nearest. Raises InputError as the readers do.
+    """
+    path = Path(path)
+    if not path.exists() and "#" in path.name:
+        folder, _, number = path.name.rpartition("#")
+        if path.with_name(folder).is_dir() if folder else path.parent.is_dir():
+            path, series = path.parent / folder, series or number
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    if path.is_dir() or is_dicom(path):
+        return read_series(path, series)
+    stored = read_image(path)
+    array, matrix, notes = without_shear(stored.array, stored.ijk_to_ras, str(path), 0 if labels else None, labels)
+    return dataclasses.replace(stored, array=array, ijk_to_ras=matrix, notes=(*stored.notes, *notes))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror or e}.") from e
