@@ -106,10 +106,11 @@ def _resampled(
     for k, plane in enumerate(array):
         # Pixel (u, v) of the straight slice lies at (u + low - k lean) of the sheared one.
         shift = sitk.TranslationTransform(2, (low - k * lean).tolist())
-        image = sitk.GetImageFromArray(np.ascontiguousarray(plane))
-        result[k] = sitk.GetArrayViewFromImage(
-            sitk.Resample(image, size, shift, method, (0.0, 0.0), (1.0, 1.0), (1.0, 0.0, 0.0, 1.0), value)
-        )
+        # In floating point, because SimpleITK cuts off decimals, which would make everything darker.
+        image = sitk.GetImageFromArray(np.ascontiguousarray(plane) if labels else plane.astype(np.float32))
+        resampled = sitk.Resample(image, size, shift, method, (0.0, 0.0), (1.0, 1.0), (1.0, 0.0, 0.0, 1.0), value)
+        values = sitk.GetArrayViewFromImage(resampled)
+        result[k] = np.rint(values) if array.dtype.kind in "iu" and not labels else values
     matrix = sheared.copy()
     matrix[:3, 2] = depth * normal
     matrix[:3, 3] += sheared[:3, 0] * low[0] + sheared[:3, 1] * low[1]

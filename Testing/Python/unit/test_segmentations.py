@@ -1,0 +1,302 @@
+"""Segmentations of every format, against libraries and files that nobody here wrote."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.sr.codedict import codes
+
+from Testing.Python.unit.ct_series import along_normal, ct_slice, save
+from Testing.Python.unit.packages import wheel
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.colors import rgb_of_cielab
+from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation
+from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.rendering.labels import label_grids
+
+SHAPE = (8, 12, 14)
+COLORS = {1: (0.9, 0.2, 0.1), 2: (0.2, 0.6, 0.9)}
+
+
+def masks() -> np.ndarray:
+    """(8, 12, 14, 2): a body with a bone in it, neither symmetric nor in the first slices."""
+    found = np.zeros((*SHAPE, 2), bool)
+    found[2:7, 1:11, 2:12, 0] = True
+    found[3:6, 3:6, 4:11, 1] = True
+    found[3, 3, 4] = False
+    return found
+
+
+@pytest.fixture(scope="module")
+def slices() -> list[pydicom.Dataset]:
+    array = np.random.default_rng(0).integers(-900, 1500, SHAPE).astype(np.int16)
+    return [ct_slice(array[k], p, k + 1) for k, p in enumerate(along_normal(np.arange(8) * 2.5))]
+
+
+@pytest.fixture(scope="module")
+def ct(slices: list[pydicom.Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ct")
+    for k, d in enumerate(slices):
+        save(d, folder / f"{k}.dcm")
+    return folder
+
+
+def written_by_highdicom(
+    path: Path, slices: list[pydicom.Dataset], kind: str, pixels: np.ndarray, omit: bool = True
+) -> Path:
+    seg = highdicom.seg
+    describe = [
+        seg.SegmentDescription(
+            segment_number=n,
+            segment_label=label,
+            segmented_property_category=codes.SCT.AnatomicalStructure,
+            segmented_property_type=code,
+            algorithm_type=seg.SegmentAlgorithmTypeValues.MANUAL,
+            display_color=highdicom.color.CIELabColor.from_rgb(*(round(255 * c) for c in COLORS[n])),
+            anatomic_regions=[codes.SCT.Thorax],
+        )
+        for n, label, code in ((1, "body", codes.SCT.SoftTissue), (2, "rib", codes.SCT.Rib))
+    ]
+    made = seg.Segmentation(
+        source_images=slices,
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=describe,
+        series_instance_uid=highdicom.UID(),
+        series_number=9,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+        omit_empty_frames=omit,
+    )
+    made.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("omit", [True, False])
+def test_overlapping_segments_of_a_dicom_segmentation_are_kept_whole(
+    tmp_path: Path, slices: list[pydicom.Dataset], ct: Path, omit: bool
+) -> None:
+    path = written_by_highdicom(tmp_path / "seg.dcm", slices, "BINARY", masks().astype(np.uint8), omit)
+    found = read_segmentation(path)
+    assert found.names == {1: "body", 2: "rib"}
+    assert len(found.layers) == 2
+    rib = found.segments[1].terminology
+    assert rib is not None
+    assert (rib.type, rib.region) == (Code("SCT", "113197003", "Rib"), Code("SCT", "816094009", "Thorax"))
+    for value, color in COLORS.items():
+        np.testing.assert_allclose(found.colors[value], color, atol=0.01)
+    volume = read_volume(ct)
+    on_ct = found.on_grid(volume.array.shape, volume.ijk_to_ras)
+    for n, value in enumerate((1, 2)):
+        np.testing.assert_array_equal(on_ct.mask(value), masks()[..., n])
+    # Both grids are whole where they overlap; of a single image the smaller one keeps its voxels.
+    grids = label_grids(found, [1, 2])
+    assert [int(g.data.sum()) for g in grids.values()] == [int(masks()[..., n].sum()) for n in (0, 1)]
+    np.testing.assert_array_equal(on_ct.label_map().array, np.where(masks()[..., 1], 2, masks()[..., 0]))
+
+
+def test_dcmqi_reads_the_same_voxels_at_the_same_places(tmp_path: Path, slices: list[pydicom.Dataset]) -> None:
+    path = written_by_highdicom(tmp_path / "seg.dcm", slices, "BINARY", masks().astype(np.uint8))
+    program = Path(sysconfig.get_path("scripts")) / "segimage2itkimage"
+    subprocess.run(
+        [program, "--inputDICOM", path, "--outputDirectory", tmp_path, "-p", "their"], check=True, capture_output=True
+    )
+    ours = read_segmentation(path)
+    said = json.loads((tmp_path / "their-meta.json").read_text())["segmentAttributes"]
+    for value, attributes in enumerate((a[0] for a in said), start=1):
+        image = sitk.ReadImage(str(tmp_path / f"their-{value}.nrrd"))
+        kji = np.argwhere(sitk.GetArrayFromImage(image) != 0)
+        theirs = np.array([image.TransformIndexToPhysicalPoint([int(n) for n in index[::-1]]) for index in kji])
+        np.testing.assert_allclose(_sorted(ours.points([value]) * [-1, -1, 1]), _sorted(theirs), atol=1e-3)
+        assert attributes["SegmentLabel"] == ours.names[value]
+        np.testing.assert_allclose(
+            ours.colors[value], np.array(attributes["recommendedDisplayRGBValue"]) / 255, atol=0.02
+        )
+
+
+def _sorted(points: np.ndarray) -> np.ndarray:
+    return points[np.lexsort(points.round(2).T)]
+
+
+def test_a_fractional_segmentation_is_what_is_at_least_half_inside(
+    tmp_path: Path, slices: list[pydicom.Dataset]
+) -> None:
+    share = masks() * np.array([0.4, 0.8])
+    found = read_segmentation(written_by_highdicom(tmp_path / "f.dcm", slices, "FRACTIONAL", share.astype(np.float32)))
+    assert found.names == {1: "body", 2: "rib"}
+    assert not found.mask(1).any()
+    assert int(found.mask(2).sum()) == int(masks()[..., 1].sum())
+
+
+def test_a_label_map_segmentation_has_one_layer(tmp_path: Path, slices: list[pydicom.Dataset], ct: Path) -> None:
+    labels = np.where(masks()[..., 1], 2, masks()[..., 0]).astype(np.uint8)
+    found = read_segmentation(written_by_highdicom(tmp_path / "l.dcm", slices, "LABELMAP", labels))
+    assert found.names == {1: "body", 2: "rib"}
+    volume = read_volume(ct)
+    np.testing.assert_array_equal(found.on_grid(volume.array.shape, volume.ijk_to_ras).layers[0], labels)
+
+
+def test_a_folder_holds_one_dicom_segmentation(tmp_path: Path, slices: list[pydicom.Dataset]) -> None:
+    written_by_highdicom(tmp_path / "a.dcm", slices, "BINARY", masks().astype(np.uint8))
+    save(slices[0], tmp_path / "ct.dcm")
+    assert read_segmentation(tmp_path).names == {1: "body", 2: "rib"}
+    written_by_highdicom(tmp_path / "b.dcm", slices, "BINARY", masks().astype(np.uint8))
+    with pytest.raises(InputError, match="holds 2 DICOM segmentations"):
+        read_segmentation(tmp_path)
+
+
+def test_a_ct_a_damaged_and_an_unplaced_segmentation_are_refused(tmp_path: Path, slices: list[pydicom.Dataset]) -> None:
+    save(slices[0], tmp_path / "ct.dcm")
+    with pytest.raises(InputError, match="no DICOM segmentation but CT Image Storage"):
+        read_segmentation(tmp_path / "ct.dcm")
+    path = written_by_highdicom(tmp_path / "seg.dcm", slices, "BINARY", masks().astype(np.uint8))
+    d = pydicom.dcmread(path)
+    del d.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    d.save_as(tmp_path / "flat.dcm")
+    with pytest.raises(InputError, match="does not say where"):
+        read_segmentation(tmp_path / "flat.dcm")
+    (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(InputError, match=r"cut.dcm cannot be read as a DICOM segmentation"):
+        read_segmentation(tmp_path / "cut.dcm")
+
+
+@pytest.fixture(scope="module")
+def slicers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that Slicer wrote: a chest CT and segmentations of it."""
+    folder = tmp_path_factory.mktemp("slicer")
+    archive = wheel("slicerio==1.4.0", "ae3432ee06386bfe3b2e8d2d07940411fcbaefab8ed89a3853ee9c5ac19e296b")
+    archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".nrrd")])
+    return folder / "slicerio/data"
+
+
+def raw_nrrd(path: Path) -> tuple[dict[str, str], np.ndarray]:
+    """Header and voxels, read as the format's description says."""
+    header, data = path.read_bytes().split(b"\n\n", 1)
+    fields = dict(
+        line.replace(":=", ": ", 1).split(": ", 1)
+        for line in header.decode().splitlines()[3:]
+        if ": " in line or ":=" in line
+    )
+    sizes = [int(n) for n in fields["sizes"].split()]
+    return fields, np.frombuffer(gzip.decompress(data), np.uint8).reshape(sizes[::-1])
+
+
+@pytest.mark.parametrize("name", ["Segmentation.seg.nrrd", "SegmentationOverlapping.seg.nrrd"])
+def test_slicers_segments_are_those_that_its_header_describes(slicers: Path, name: str) -> None:
+    found = read_segmentation(slicers / name)
+    fields, voxels = raw_nrrd(slicers / name)
+    layers = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, -1, 0))
+    assert len(found.layers) == len(layers)
+    for n, segment in enumerate(found.segments):
+        prefix = f"Segment{n}_"
+        layer, label = int(fields[f"{prefix}Layer"]), int(fields[f"{prefix}LabelValue"])
+        assert segment.name == fields[f"{prefix}Name"]
+        assert segment.layer == layer
+        np.testing.assert_array_equal(found.mask(segment.value), layers[layer] == label)
+        assert found.mask(segment.value).any()
+        np.testing.assert_allclose(segment.color or (), [float(c) for c in fields[f"{prefix}Color"].split()])
+    assert len({s.value for s in found.segments}) == len(found.segments)
+    assert f"Segment{len(found.segments)}_Name" not in fields
+    ribs = found.segments[0]
+    assert ribs.name == "ribs"
+    assert ribs.terminology is not None
+    assert ribs.terminology.type == Code("SCT", "113197003", "Rib")
+    lung = next(s for s in found.segments if s.name == "right lung").terminology
+    assert lung is not None
+    assert lung.type_modifier == Code("SCT", "24028007", "Right")
+
+
+def test_slicers_chest_ct_and_segments_lie_on_each_other(slicers: Path) -> None:
+    volume, found = (
+        read_volume(slicers / "CTChest4.nrrd"),
+        read_segmentation(slicers / "SegmentationOverlapping.seg.nrrd"),
+    )
+    assert volume.array.min() == -1000 or volume.array.min() >= -1024  # its padding is -3024
+    assert any("Padding" in note for note in volume.notes)
+    on_ct = found.on_grid(volume.array.shape, volume.ijk_to_ras)
+    lung, spine = (
+        float(np.median(volume.array[on_ct.mask(found.values([name])[0])]))
+        for name in ("right lung", "thoracic vertebral column")
+    )
+    assert lung < -700
+    assert spine > 100
+
+
+def test_layers_whose_labels_clash_get_labels_of_their_own(tmp_path: Path) -> None:
+    # As before Slicer 4.11: each segment in a layer of its own, with the label 1, and nothing said of it.
+    layers = masks().astype(np.uint8)
+    image = sitk.GetImageFromArray(layers, isVector=True)
+    image.SetSpacing((1.5, 2.0, 2.5))
+    for n, name in enumerate(("body", "rib")):
+        image.SetMetaData(f"Segment{n}_ID", f"Segment_{n + 1}")
+        image.SetMetaData(f"Segment{n}_Name", name)
+        image.SetMetaData(f"Segment{n}_Color", "1 0.5 x" if n else "0.25 0.5 0.75")
+    sitk.WriteImage(image, str(tmp_path / "old.seg.nrrd"))
+    found = read_segmentation(tmp_path / "old.seg.nrrd")
+    assert found.names == {1: "body", 2: "rib"}
+    assert found.colors == {1: (0.25, 0.5, 0.75)}
+    np.testing.assert_array_equal(np.stack([found.mask(1), found.mask(2)], axis=-1), masks())
+    image.SetMetaData("Segment1_Layer", "7")
+    sitk.WriteImage(image, str(tmp_path / "bad.seg.nrrd"))
+    with pytest.raises(InputError, match="layers that it does not hold"):
+        read_segmentation(tmp_path / "bad.seg.nrrd")
+
+
+def test_a_label_map_is_a_segmentation_without_colours(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.where(masks()[..., 1], 2, masks()[..., 0]).astype(np.uint8))
+    for suffix in (".nii.gz", ".nrrd", ".mha"):
+        sitk.WriteImage(image, tmp_path / f"labels{suffix}")
+        found = read_segmentation(tmp_path / f"labels{suffix}", {2: "rib"})
+        assert found.names == {1: "label 1", 2: "rib"}
+        assert found.colors == {}
+        np.testing.assert_array_equal(found.mask(2), masks()[..., 1])
+
+
+def test_segments_stay_where_they_are_on_another_grid() -> None:
+    matrix = np.diag([1.5, 2.0, 2.5, 1.0])
+    matrix[:3, 3] = (3.0, -7.0, 11.0)
+    layers = tuple(masks()[..., n].astype(np.uint8) * (n + 1) for n in (0, 1))
+    found = Segmentation(layers, matrix, (Segment(1, "body", 0), Segment(2, "rib", 1)))
+    turned = np.array([[0, 0.9, 0, -2], [-1.0, 0, 0, 25], [0, 0, 1.1, 5], [0, 0, 0, 1.0]])
+    other = found.on_grid((30, 30, 40), turned)
+    for value in (1, 2):
+        kji = np.stack(np.meshgrid(*map(np.arange, (30, 30, 40)), indexing="ij"), axis=-1)
+        back = transform_points(np.linalg.inv(matrix) @ turned, kji[..., ::-1])[..., ::-1]
+        nearest = np.rint(back).astype(int)
+        inside = ((nearest >= 0) & (nearest < SHAPE)).all(axis=-1)
+        expected = np.zeros((30, 30, 40), bool)
+        expected[inside] = found.mask(value)[tuple(nearest[inside].T)]
+        ties = (np.abs(np.abs(back - np.floor(back)) - 0.5) < 1e-6).any(axis=-1)
+        assert expected.any()
+        np.testing.assert_array_equal(other.mask(value)[~ties], expected[~ties])
+    with pytest.raises(InputError, match="no structure named skull"):
+        found.values(["skull"])
+
+
+def test_colours_agree_with_highdicoms() -> None:
+    for rgb in (
+        (255, 255, 255),
+        (0, 0, 0),
+        (128, 174, 128),
+        (241, 214, 145),
+        (216, 101, 79),
+        (20, 60, 250),
+        (255, 0, 0),
+    ):
+        lab = highdicom.color.CIELabColor.from_rgb(*rgb).value
+        np.testing.assert_allclose(rgb_of_cielab(*lab), np.array(rgb) / 255, atol=0.006)
