@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_MOST_SLICES = 10_000
 _OFF_PLACE = 0.05  # of the slice distance, and mm
 
 
@@ -128,6 +129,8 @@ def _frames(dataset: Dataset, path: Path) -> _Frames:
     index = np.rint(places_of).astype(int)
     if np.abs(places_of - index).max() * distance > _OFF_PLACE * (1 + distance):
         raise InputError(f"{path} has irregular slice distances; save the segmentation on the grid of its CT.")
+    if index.max() >= _MOST_SLICES:
+        raise InputError(f"{path} would have {index.max() + 1} slices; the positions of its frames are damaged.")
     dy, dx = (float(s) for s in measures.PixelSpacing)
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = rows * dx, columns * dy

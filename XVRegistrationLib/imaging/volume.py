@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Directions whose scalar products exceed this are sheared; a 512 voxel row would bend by a quarter of a voxel.
 _SHEAR_TOLERANCE = 5e-4
+_SMALLEST_VOXEL, _LARGEST_VOXEL = 1e-3, 100.0  # mm: of micro-CT, and of nothing that is a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,7 @@ def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) ->
         array = _with_air(array, reading.background)
     stored = dataclasses.replace(stored, array=array)
     check_grid(array.shape, stored.ijk_to_ras, str(path))
+    _check_size(stored.ijk_to_ras, path)
     if reading.segmentation is not None:
         # What reads segmentations reads volumes too.
         from XVRegistrationLib.imaging.segmentation_files import read_segmentation
@@ -222,6 +224,14 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
 def _stem(path: str | os.PathLike[str]) -> str:
     name = Path(path).name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
+
+
+def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -> None:
+    """Raise InputError for voxels that no scanner makes."""
+    spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    if not (spacing.min() >= _SMALLEST_VOXEL and spacing.max() <= _LARGEST_VOXEL):
+        said = " x ".join(f"{s:g}" for s in spacing)
+        raise InputError(f"{path} has voxels of {said} mm; correct the spacing in its header.")
 
 
 def _file_of(path: str | os.PathLike[str]) -> Path:

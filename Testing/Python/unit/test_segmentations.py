@@ -17,9 +17,12 @@ from pydicom.sr.codedict import codes
 
 from Testing.Python.unit.ct_series import along_normal, ct_slice, save
 from Testing.Python.unit.packages import wheel
+from XVRegistrationLib.cli.drawing import Structures
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import transform_points
-from XVRegistrationLib.imaging.colors import rgb_of_cielab
+from XVRegistrationLib.geometry.views import NominalView
+from XVRegistrationLib.imaging.colors import color_of_label, rgb_of_cielab
 from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_volume
@@ -300,3 +303,18 @@ def test_colours_agree_with_highdicoms() -> None:
     ):
         lab = highdicom.color.CIELabColor.from_rgb(*rgb).value
         np.testing.assert_allclose(rgb_of_cielab(*lab), np.array(rgb) / 255, atol=0.006)
+
+
+def test_pictures_show_overlapping_structures_in_their_own_colours() -> None:
+    layers = tuple(masks()[..., n].astype(np.uint8) * (n + 1) for n in (0, 1))
+    found = Segmentation(
+        layers, np.diag([4.0, 4.0, 4.0, 1]), (Segment(1, "body", 0, (0.1, 0.2, 0.3)), Segment(2, "rib", 1))
+    )
+    center = transform_points(found.ijk_to_ras, (np.array(SHAPE[::-1]) - 1) / 2)
+    pose = NominalView("AP", tuple(center), 700.0).pose
+    camera = Intrinsics.centered(1000.0, (1.0, 1.0), (128, 128))
+    body, rib = Structures.of(found, [1, 2]).outlines(pose, camera)
+    assert (body[0], body[1]) == ("body", (0.1, 0.2, 0.3))
+    assert (rib[0], rib[1]) == ("rib", color_of_label(2))
+    assert rib[2].any()
+    assert (body[2] | ~rib[2]).all()  # the bone is in the body, from everywhere

@@ -18,6 +18,7 @@ LOWEST = -1024
 """HU. What a scanner calculates is not below; scanners fill up with -2000, -2048 or -3024 what they do not see."""
 _TWELVE_BITS = 3071  # HU: the highest value of a CT that stores 12 bits
 _NORMALISED = 20.0
+_HIGHEST = 100_000.0  # HU; steel has 32,000 at 70 keV
 _NO_AIR = -200.0  # HU: neither air nor fat is above
 _CT_LIKE = ("", "CT", "XA", "OT")
 _ADVICE = (
@@ -79,6 +80,8 @@ def _check_range(low: float, high: float, name: str) -> None:
             f"{said}, which are no Hounsfield units but look normalised; give the original, or say --as attenuation where "
             "they are linear attenuation in 1/mm."
         )
+    if high > _HIGHEST:
+        raise InputError(f"{said}, further than those of a CT go; check RescaleSlope (0028,1053), or the file's scale.")
     if low > _NO_AIR:
         raise InputError(
             f"{said}: there is no air, so that they are no Hounsfield units. For a CT with an offset subtract it (1000 or "

@@ -24,8 +24,8 @@ def open_image(path: Path) -> Any:
     reader.SetFileName(str(path))
     try:
         image = reader.Execute()
-    except RuntimeError as e:
-        reason = str(e).strip().splitlines()[-1]
+    except (RuntimeError, MemoryError, OverflowError) as e:
+        reason = (str(e).strip().splitlines() or ["too large"])[-1]
         raise InputError(f"{path} cannot be read as a volume: {reason}") from e
     size = image.GetSize()
     if len(size) > 3 and set(size[3:]) == {1}:

@@ -30,8 +30,9 @@ def read_voxels(slices: Sequence[Slice]) -> tuple[NDArray[Any], list[str]]:
     gives to what was not scanned become air. Raises InputError that names the file that cannot be decoded.
     """
     columns, rows = slices[0].size
-    array = np.empty((len(slices), rows, columns), _type(slices))
     padded, ignored, opened = 0, False, _Opened()
+    opened.stored(slices[0])  # before there is room for all: a damaged header may ask for any amount
+    array = np.empty((len(slices), rows, columns), _type(slices))
     for k, s in enumerate(slices):
         stored = opened.stored(s)
         slope, intercept = s.rescale

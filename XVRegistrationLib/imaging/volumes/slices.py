@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,14 +115,15 @@ def series_of(files: Iterable[Path]) -> tuple[list[Series], int]:
 
     found: dict[str, Series] = {}
     damaged = 0
+    converted: dict[Any, Any] = {}
     for path in files:
         try:
             with path.open("rb") as file:
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+                dataset = _Header(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS), converted)
                 pixels_at = file.tell()
-            if "Rows" not in dataset or dataset.get("SOPClassUID") is None:
+            if dataset.get("Rows") is None or dataset.get("SOPClassUID") is None:
                 continue
-            if "PerFrameFunctionalGroupsSequence" in dataset and dataset.SOPClassUID not in MULTI_FRAME:
+            if dataset.get("PerFrameFunctionalGroupsSequence") and dataset.get("SOPClassUID") not in MULTI_FRAME:
                 continue  # a segmentation, or a run of X-rays
             uid = str(dataset.get("SeriesInstanceUID") or "")
             series = found.get(uid) or Series(
@@ -143,6 +145,37 @@ def series_of(files: Iterable[Path]) -> tuple[list[Series], int]:
     return list(found.values()), damaged
 
 
+class _Header:
+    """A data set that converts each value once for all slices that have the same bytes, which takes most of the time."""
+
+    def __init__(self, dataset: Dataset, converted: dict[Any, Any]) -> None:
+        self.file_meta = dataset.file_meta
+        self._dataset, self._converted = dataset, converted
+
+    def get(self, keyword: str) -> Any:
+        """The element's value, None where it is absent."""
+        from pydicom.dataelem import RawDataElement
+
+        tag = _tags()[keyword]
+        if tag not in self._dataset:
+            return None
+        raw = self._dataset.get_item(tag)
+        if not isinstance(raw, RawDataElement) or raw.value is None or raw.VR in ("SQ", "US or SS", "UN"):
+            return self._dataset[tag].value
+        key = tag, raw.VR, raw.value, raw.is_little_endian
+        if key not in self._converted:
+            self._converted[key] = self._dataset[tag].value
+        return self._converted[key]
+
+
+@cache
+def _tags() -> dict[str, Any]:
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    return {keyword: Tag(tag_for_keyword(keyword) or 0) for keyword in _TAGS}
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """All files in a folder and those below it, in the order of their names; hidden ones and linked folders left out."""
     for parent, folders, names in os.walk(folder):
@@ -150,17 +183,18 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
 
 
-def _slices(dataset: Dataset, path: Path) -> Iterator[Slice]:
+def _slices(dataset: _Header, path: Path) -> Iterator[Slice]:
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         return
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
+    frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not frames:
         if int(dataset.get("NumberOfFrames") or 1) == 1:
             found = _slice(dataset, [dataset], path, None)
             if found is not None:
                 yield found
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), None)
-    for frame, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+    for frame, groups in enumerate(frames):
         # The macros that place a frame and give its values their meaning (PS3.3, C.7.6.16.2).
         macros = [
             item
@@ -180,7 +214,7 @@ def _slices(dataset: Dataset, path: Path) -> Iterator[Slice]:
             yield found
 
 
-def _slice(dataset: Dataset, parts: list[Dataset], path: Path, frame: int | None) -> Slice | None:
+def _slice(dataset: _Header, parts: list[Any], path: Path, frame: int | None) -> Slice | None:
     """A slice from the first of `parts` that states each value; None where it cannot be placed."""
 
     def first(keyword: str) -> Any:
@@ -200,6 +234,9 @@ def _slice(dataset: Dataset, parts: list[Dataset], path: Path, frame: int | None
     if min(lengths) < 0.5 or abs(float(rows @ columns)) > 0.01:
         return None
     slope, intercept = first("RescaleSlope"), first("RescaleIntercept")
+    rescale = 1.0 if slope is None else float(slope) or 1.0, 0.0 if intercept is None else float(intercept)
+    if not np.isfinite(rescale).all():
+        raise ValueError("RescaleSlope or RescaleIntercept is no number")
     bits, signed = int(dataset.get("BitsStored") or 16), int(dataset.get("PixelRepresentation") or 0) == 1
     image_type = [str(part).upper() for part in (dataset.get("ImageType") or ())]
     return Slice(
@@ -208,8 +245,8 @@ def _slice(dataset: Dataset, parts: list[Dataset], path: Path, frame: int | None
         rows=rows / lengths[0],
         columns=columns / lengths[1],
         spacing=(float(spacing[1]), float(spacing[0])),  # PixelSpacing is row spacing first (PS3.3, 10.7.1.3)
-        size=(int(dataset.Columns), int(dataset.Rows)),
-        rescale=(1.0 if slope is None else float(slope) or 1.0, 0.0 if intercept is None else float(intercept)),
+        size=(int(dataset.get("Columns")), int(dataset.get("Rows"))),
+        rescale=rescale,
         stored_range=(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1),
         padding=_padding(dataset, signed),
         frame=frame,
@@ -221,14 +258,15 @@ def _slice(dataset: Dataset, parts: list[Dataset], path: Path, frame: int | None
     )
 
 
-def _native_at(dataset: Dataset, position: int) -> int | None:
+def _native_at(dataset: _Header, position: int) -> int | None:
     """`position` where the pixels of one frame of 16 bits lie there as they are."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    plain = int(dataset.get("BitsAllocated") or 0) == 16 and int(dataset.get("HighBit") or 0) + 1 == dataset.BitsStored
+    bits = dataset.get("BitsStored")
+    plain = dataset.get("BitsAllocated") == 16 and bits is not None and int(dataset.get("HighBit") or 0) + 1 == bits
     return position if plain and syntax in (IMPLICIT_LITTLE, EXPLICIT_LITTLE) else None
 
 
-def _padding(dataset: Dataset, signed: bool) -> tuple[float, float] | None:
+def _padding(dataset: _Header, signed: bool) -> tuple[float, float] | None:
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if not isinstance(value, int):
         return None

@@ -44,9 +44,13 @@ def stack_of(series: Series, path: Path) -> tuple[Stack, list[str]]:
     Raises InputError for less than two slices, for several stacks in one series, and for different images at one place.
     """
     if not series.slices:
-        what = series.unplaced[0] if len(series.unplaced) == 1 else path
+        if len(series.unplaced) == 1:
+            raise InputError(
+                f"{series.unplaced[0]} is one slice without a place in the patient ({series.modality or 'no modality'}); "
+                "a volume with at least two slices is needed."
+            )
         raise InputError(
-            f"{what} has no ImagePositionPatient, ImageOrientationPatient or PixelSpacing (0020,0032; 0020,0037; "
+            f"{path} has no ImagePositionPatient, ImageOrientationPatient or PixelSpacing (0020,0032; 0020,0037; "
             "0028,0030) that can be used; the slices cannot be placed."
         )
     notes = [f"{len(series.unplaced)} images without a place were left out."] if series.unplaced else []

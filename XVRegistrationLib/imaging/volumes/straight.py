@@ -24,6 +24,7 @@ SHEAR = 5e-4
 _ROUNDING, _SHARE = 0.05, 0.05  # mm, of the distance
 # Between slices further apart than this bone cannot be guessed: mm, or a share of the usual distance.
 _BRIDGED, _UNEVEN = 3.0, 1.5
+_GROWTH = 4  # so many times as many voxels are resampled to; more is a damaged header
 _STEEPEST = 45.0  # degrees; gantries tilt up to 30
 
 
@@ -48,6 +49,10 @@ def straight(
         if hounsfield:
             clamp_padding(array)
         count = round(float(np.ptp(stack.heights)) / usual) + 1
+        if count > _GROWTH * len(stack.heights):
+            raise InputError(
+                f"{path} has slice distances from {steps.min():.3f} to {steps.max():.2f} mm; export it again."
+            )
         even = np.linspace(stack.heights[0], stack.heights[-1], count)
         array = _between(array, stack.heights, even)
         positions = np.stack([np.interp(even, stack.heights, p) for p in stack.positions.T], axis=1)
@@ -85,12 +90,17 @@ def without_shear(
     tilt = float(np.degrees(np.arccos(np.clip(normal @ k, -1, 1))))
     if tilt > _STEEPEST:
         raise InputError(f"{name} has axes sheared by {tilt:.0f} degrees, which no gantry does; correct its header.")
-    straightened, matrix = _resampled(array, ijk_to_ras, normal, fill, labels)
+    straightened, matrix = _resampled(array, ijk_to_ras, normal, fill, labels, name)
     return straightened, matrix, [f"A tilt of {tilt:.1f} degrees (gantry) was resampled to right angles."]
 
 
 def _resampled(
-    array: NDArray[Any], sheared: NDArray[np.float64], normal: NDArray[np.float64], fill: float | None, labels: bool
+    array: NDArray[Any],
+    sheared: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    fill: float | None,
+    labels: bool,
+    name: str,
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Resampled by SimpleITK slice for slice, on a grid as much wider as the stack leans."""
     import SimpleITK as sitk
@@ -100,6 +110,10 @@ def _resampled(
     total = lean * (len(array) - 1)
     low, high = np.floor(np.minimum(total, 0)).astype(int), np.ceil(np.maximum(total, 0)).astype(int)
     size = [int(array.shape[2] + high[0] - low[0]), int(array.shape[1] + high[1] - low[1])]
+    if size[0] * size[1] > _GROWTH * array.shape[1] * array.shape[2]:
+        raise InputError(
+            f"The slices of {name} are shifted by more than their own size; correct the positions in its header."
+        )
     value = float(array.min()) if fill is None else fill
     result = np.empty((len(array), size[1], size[0]), array.dtype)
     method = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
