@@ -37,7 +37,10 @@ def read_slicer_segmentation(path: Path) -> Segmentation:
     import SimpleITK as sitk
 
     image = open_image(path)
-    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    try:
+        fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    except (TypeError, ValueError) as e:  # a name that is no text
+        raise InputError(f"{path} is damaged: its header holds what is no text.") from e
     voxels = sitk.GetArrayFromImage(image)
     if voxels.dtype.kind not in "iu":
         raise InputError(f"{path} holds segments as fractions or surfaces; save them as binary label maps.")
