@@ -12,6 +12,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.imaging.xray_files import read_xray
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
@@ -66,7 +67,7 @@ def _start_job(options: argparse.Namespace) -> None:
     else:
         check_device(options.device)
     job = start_training(
-        Path(options.output), minutes=minutes, volume=Path(options.volume), device=options.device, seed=options.seed
+        Path(options.output), minutes=minutes, volume=file_of(options.volume), device=options.device, seed=options.seed
     )
     console.print(f"{job.id} trains in the background: see `xvregistration jobs`.")
 

@@ -20,7 +20,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
 from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
 from XVRegistrationLib.imaging.volumes.pixels import AIR
-from XVRegistrationLib.imaging.volumes.read import read_stored
+from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
 from XVRegistrationLib.imaging.volumes.reading import Reading, Units
 from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
 
@@ -169,8 +169,8 @@ def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) ->
         notes += said
     segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
     kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
-    place = str(_file_of(path).resolve())
-    return Volume(array, stored.ijk_to_ras, _stem(_file_of(path)), place, units, kept, tuple(notes))
+    place = file_of(path)
+    return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
@@ -232,12 +232,6 @@ def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -
     if not (spacing.min() >= _SMALLEST_VOXEL and spacing.max() <= _LARGEST_VOXEL):
         said = " x ".join(f"{s:g}" for s in spacing)
         raise InputError(f"{path} has voxels of {said} mm; correct the spacing in its header.")
-
-
-def _file_of(path: str | os.PathLike[str]) -> Path:
-    """The file or folder itself, of `FOLDER#N` too."""
-    path = Path(path)
-    return path if path.exists() else path.parent / path.name.rpartition("#")[0]
 
 
 def _with_air(array: NDArray[Any], background: float) -> NDArray[Any]:

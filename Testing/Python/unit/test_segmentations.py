@@ -165,6 +165,8 @@ def test_a_folder_holds_one_dicom_segmentation(tmp_path: Path, slices: list[pydi
 
 def test_a_ct_a_damaged_and_an_unplaced_segmentation_are_refused(tmp_path: Path, slices: list[pydicom.Dataset]) -> None:
     save(slices[0], tmp_path / "ct.dcm")
+    with pytest.raises(InputError, match="holds no labels"):
+        read_segmentation(tmp_path)
     with pytest.raises(InputError, match="no DICOM segmentation but CT Image Storage"):
         read_segmentation(tmp_path / "ct.dcm")
     path = written_by_highdicom(tmp_path / "seg.dcm", slices, "BINARY", masks().astype(np.uint8))

@@ -22,18 +22,27 @@ def read_stored(path: str | os.PathLike[str], series: str | None = None, *, labe
 
     Their grid is straight: a tilt is resampled, of `labels` to the nearest. Raises InputError as the readers do.
     """
-    path = Path(path)
-    if not path.exists() and "#" in path.name:
-        folder, _, number = path.name.rpartition("#")
-        if path.with_name(folder).is_dir() if folder else path.parent.is_dir():
-            path, series = path.parent / folder, series or number
+    given, path = Path(path), file_of(path)
+    if path != given and series is None:
+        series = given.name.rpartition("#")[2]
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     if path.is_dir() or is_dicom(path):
+        if labels:
+            raise InputError(
+                f"{path} holds no labels; give a label map (NIfTI, NRRD, MetaImage) or a DICOM segmentation."
+            )
         return read_series(path, series)
     stored = read_image(path)
     array, matrix, notes = without_shear(stored.array, stored.ijk_to_ras, str(path), 0 if labels else None, labels)
     return dataclasses.replace(stored, array=array, ijk_to_ras=matrix, notes=(*stored.notes, *notes))
+
+
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file or folder itself, of `FOLDER#N` too."""
+    path = Path(path)
+    folder = path.parent / path.name.rpartition("#")[0]
+    return folder if not path.exists() and "#" in path.name and folder.is_dir() else path
 
 
 def is_dicom(path: Path) -> bool:
