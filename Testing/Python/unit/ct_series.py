@@ -16,6 +16,23 @@ CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 TILTED = (0.96, 0.28, 0.0, -0.28 * 0.8, 0.96 * 0.8, 0.6)
 """Directions of rows and columns of an oblique stack."""
 NORMAL = np.cross(TILTED[:3], TILTED[3:])
+HEIGHTS = np.arange(8) * 2.5
+SHAPE = (8, 12, 14)
+
+
+def hu(shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> np.ndarray:
+    array = np.random.default_rng(seed).integers(-900, 1500, shape).astype(np.int16)
+    array[0, 0, 0] = -1000
+    return array
+
+
+def masks() -> np.ndarray:
+    """(8, 12, 14, 2): a body with a bone in it, neither symmetric nor in the first slices."""
+    found = np.zeros((*SHAPE, 2), bool)
+    found[2:7, 1:11, 2:12, 0] = True
+    found[3:6, 3:6, 4:11, 1] = True
+    found[3, 3, 4] = False
+    return found
 
 
 def ct_slice(stored: np.ndarray, position: Any, number: int = 1, **tags: Any) -> Dataset:
