@@ -24,7 +24,7 @@ from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("rendering", "baselines", "evaluation", "imaging", "jobs", "panel_drr", "panel")
+NAMES = ("imaging", "rendering", "baselines", "evaluation", "jobs", "panel_drr", "panel")
 
 
 def main() -> None:
@@ -35,6 +35,8 @@ def main() -> None:
     if unknown := set(which) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
     options.output.mkdir(parents=True, exist_ok=True)
+    if "imaging" in which:
+        imaging.run(options.output)
     if "rendering" in which:
         rendering.run(options.data, options.output)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
@@ -49,8 +51,6 @@ def main() -> None:
             wrist=options.wrist,
             compared=compared,
         )
-    if "imaging" in which:
-        imaging.runs()
     if "jobs" in which:
         jobs.run(options.data, options.output, options.kills)
     if "panel_drr" in which:

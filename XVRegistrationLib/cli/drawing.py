@@ -12,6 +12,7 @@ from XVRegistrationLib.evaluation.report_table import verdict_in_words
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.segmentation import Segmentation
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.render import render
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.evaluation.pictures import Outline
     from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.colors import Color
     from XVRegistrationLib.imaging.volume import LabelMap
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.model import PatientModel
@@ -39,12 +41,15 @@ class Structures:
 
     names: dict[int, str]
     grids: dict[int, DensityGrid]
+    colors: dict[int, Color]
 
     @staticmethod
-    def of(labels: LabelMap, values: Sequence[int]) -> Structures:
-        """Structures of some label values; those without voxels are left out."""
+    def of(labels: LabelMap | Segmentation, values: Sequence[int]) -> Structures:
+        """Structures of some label values, in their own colours if they have any; those without voxels are left out."""
         grids = label_grids(labels, values)
-        return Structures({value: labels.names[value] for value in grids}, grids)
+        own = labels.colors if isinstance(labels, Segmentation) else {}
+        colors = {value: own.get(value, color_of_label(value)) for value in grids}
+        return Structures({value: labels.names[value] for value in grids}, grids, colors)
 
     def outlines(
         self, pose: NDArray[np.float64], intrinsics: Intrinsics, only: Sequence[str] | None = None
@@ -52,7 +57,7 @@ class Structures:
         """Name, colour and mask (H, W) of each structure that an X-ray at `pose` shows."""
         grids = {value: grid for value, grid in self.grids.items() if only is None or self.names[value] in only}
         masks = project_labels(grids, pose, intrinsics)
-        return [(self.names[value], color_of_label(value), mask) for value, mask in masks.items()]
+        return [(self.names[value], self.colors[value], mask) for value, mask in masks.items()]
 
 
 def draw_registration(

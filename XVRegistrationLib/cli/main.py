@@ -52,7 +52,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p = commands.add_parser(
         "train", help="learn a patient from a CT", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.add_argument("volume", metavar="CT", help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices")
+    p.add_argument(
+        "volume", metavar="CT", help="NIfTI, NRRD or MetaImage file, a folder of DICOM slices, or one of them"
+    )
     p.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder for the model")
     p.add_argument(
         "--minutes", type=float, default=None, help="time budget; 0 for a bank without a network (default: 5)"
@@ -83,6 +85,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
     p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")
+    _add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.train import run
@@ -90,6 +93,33 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         return run(options)
 
     p.set_defaults(run=run)
+
+
+def _add_reading(p: argparse.ArgumentParser) -> None:
+    """What is known of the volume beyond its file; a model remembers it."""
+    group = p.add_argument_group("what the volume is", "Without these it is a CT in Hounsfield units.")
+    group.add_argument(
+        "--ct-series",
+        metavar="SERIES",
+        help="which DICOM series of the folder: its number, description or UID (FOLDER#NUMBER is the same)",
+    )
+    group.add_argument(
+        "--as",
+        dest="values",
+        nargs="+",
+        metavar="KIND",
+        help="what its values are: hu (whatever they look like), attenuation (1/mm), or vessels LOW HIGH: an angiogram "
+        "with these values for what is no vessel and for one full of contrast agent, for subtracted X-rays",
+    )
+    group.add_argument(
+        "--not-scanned", type=float, metavar="VALUE", help="value of voxels that were not scanned or cut away: air"
+    )
+    group.add_argument(
+        "--segmentation",
+        metavar="FILE",
+        help="take densities from its structures, as for MR: label map, .seg.nrrd, DICOM SEG",
+    )
+    group.add_argument("--densities", metavar="TABLE.json", help='HU of structures, {"femur*": 650, ...}')
 
 
 def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,7 +130,11 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for NAME.json and NAME.png")
     p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
-    p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
+    p.add_argument(
+        "--labels",
+        metavar="LABELS",
+        help="structures to draw on the X-rays: label map, .seg.nrrd or DICOM segmentation",
+    )
     p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
     p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")

@@ -20,9 +20,10 @@ from XVRegistrationLib.geometry.c_arms import c_arm
 from XVRegistrationLib.geometry.calibrations import read_calibration, relations_of
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.dicom.xray import whole
-from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
+from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+from XVRegistrationLib.imaging.volume import read_label_names, read_volume
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
-from XVRegistrationLib.registration.card import intrinsics_of, read_card
+from XVRegistrationLib.registration.card import intrinsics_of, read_card, reading_of
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """Register each X-ray; write NAME.json and NAME.png. All input is checked before anything is written."""
     check_options(options)
     given = _read(options)
-    volume = None if options.volume is None else read_volume(options.volume)
+    volume = None if options.volume is None else read_volume(options.volume, reading_of(read_card(options.model)))
     model = load_model(options.model, volume)
     structures = _structures(options)
     output = Path(options.output)
@@ -227,6 +228,6 @@ def _structures(options: argparse.Namespace) -> Structures | None:
             raise InputError("--structures and --label-names need the label map: give it with --labels.")
         return None
     names = None if options.label_names is None else read_label_names(options.label_names)
-    labels = read_label_map(options.labels, names)
+    labels = read_segmentation(options.labels, names)
     values = sorted(labels.names) if options.structures is None else labels.values(options.structures)
     return Structures.of(labels, values)

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting, training
+from XVRegistrationLib.cli.volume_options import reading_from, say_notes
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.imaging.xray_files import read_xray
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
 from XVRegistrationLib.jobs.training_job import start_training
-from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.registration.card import read_card, reading_of
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
             _start_job(options)
             return 0
         if options.resume:
-            volume = read_volume(options.volume)
+            volume = read_volume(options.volume, reading_of(read_card(options.output)))
             with training() as progress:
                 model = resume_training(
                     options.output,
@@ -65,7 +67,7 @@ def _start_job(options: argparse.Namespace) -> None:
     else:
         check_device(options.device)
     job = start_training(
-        Path(options.output), minutes=minutes, volume=Path(options.volume), device=options.device, seed=options.seed
+        Path(options.output), minutes=minutes, volume=file_of(options.volume), device=options.device, seed=options.seed
     )
     console.print(f"{job.id} trains in the background: see `xvregistration jobs`.")
 
@@ -81,7 +83,8 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
     check_new_folder(options.output)
     intrinsics = _intrinsics(options)
     pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
-    volume = read_volume(options.volume)
+    volume = read_volume(options.volume, reading_from(options))
+    say_notes(volume)
     with counting("Bank") as count:
         return start_patient(
             options.output,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,13 +15,12 @@ from XVRegistrationLib.evaluation.metrics import farthest_points
 from XVRegistrationLib.evaluation.protocol import DEMO, GIVEN, VESSELS
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, read_label_map, read_label_names, read_volume
+from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.protocol import Points, Protocol
-
-_AIR = -1000  # HU
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +42,15 @@ def load_patient(protocol: Protocol, data: Path) -> Patient:
         return _vessels()
     if source.source == GIVEN:
         raise InputError(f"The protocol {protocol.name} has no volume of its own: give one with --volume FILE.")
-    labels = None
+    labels, reading = None, Reading(background=source.background)
     if source.source == DEMO:
         files = demo_data(data)
-        volume = read_volume(files.ct)
+        volume = read_volume(files.ct, reading)
         labels = read_label_map(files.labels, read_label_names(files.label_names))
     else:
-        volume = read_volume(source.source)
+        volume = read_volume(source.source, reading)
         if source.labels:
             labels = read_label_map(Path(source.labels), read_label_names(source.label_names))
-    if source.background is not None:
-        volume = _with_air(volume, source.background)
     return Patient(volume, structure_points(volume, labels, protocol.points))
 
 
@@ -72,13 +68,6 @@ def structure_points(volume: Volume, labels: LabelMap | None, points: Points) ->
     if len(found) == 0:
         raise InputError(f"{volume.name} has no {what} to measure errors at; correct [points] of the protocol.")
     return farthest_points(found)
-
-
-def _with_air(volume: Volume, background: float) -> Volume:
-    """The volume with air wherever it has the value for "not scanned"."""
-    array = volume.array.astype(np.result_type(volume.array.dtype, np.int16))
-    array[volume.array == background] = _AIR
-    return dataclasses.replace(volume, array=array)
 
 
 def _vessels() -> Patient:

@@ -15,6 +15,7 @@ from XVRegistrationLib.evaluation.simulation import expose
 from XVRegistrationLib.geometry.camera import pixel_to_camera
 from XVRegistrationLib.geometry.rigid import rotation_from_vector, translation
 from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.volumes.vessels import IODINE
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 SIZE_MM = 128.0
 """Side of the volume, mm."""
-IODINE = 0.09
-"""Attenuation above blood's, 1/mm, at 60 keV: 120 mg of iodine per ml (7.6 cm2/g), a selective injection mixed with blood."""
-
 _ROOT_RADIUS, _LEAST_RADIUS = 2.8, 0.4  # mm
 _STEP = 0.8  # mm between the points of a centre line
 _BEND = 0.08  # rad a step, of a vessel of 1 mm; narrow vessels wind more

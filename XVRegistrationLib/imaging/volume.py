@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,19 +17,21 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
+from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
+from XVRegistrationLib.imaging.volumes.pixels import AIR
+from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
+from XVRegistrationLib.imaging.volumes.reading import Reading, Units
+from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
-Units = Literal["HU", "1/mm"]
-"""What voxel values are: Hounsfield units, or linear attenuation (of iodine alone, in a subtracted angiogram)."""
-
 # Directions whose scalar products exceed this are sheared; a 512 voxel row would bend by a quarter of a voxel.
 _SHEAR_TOLERANCE = 5e-4
-# Slices may sit this far from a regular stack, as a share of the slice distance.
-_SPACING_TOLERANCE = 0.02
+_SMALLEST_VOXEL, _LARGEST_VOXEL = 1e-3, 100.0  # mm: of micro-CT, and of nothing that is a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,10 @@ class Volume:
     path: str | None = None
     """File or folder it came from, if any."""
     units: Units = "HU"
+    reading: Reading | None = None
+    """How its file was read; None for a volume that was not read from one."""
+    notes: tuple[str, ...] = ()
+    """What was found and done when it was read, in plain sentences."""
 
     def __post_init__(self) -> None:
         check_grid(self.array.shape, self.ijk_to_ras, self.name)
@@ -59,12 +66,17 @@ class Volume:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the voxels, their layout and units, which tells a volume from others wherever it lies in space."""
+        """Hash of the voxels, their layout and units, which tells a volume from others wherever it lies in space.
+
+        What is thinner than air is air, so that a CT is the same with its padding and without it.
+        """
         digest = hashlib.sha256()
         digest.update(str(self.array.shape).encode())
         if self.units != "HU":
             digest.update(self.units.encode())
-        digest.update(np.ascontiguousarray(self.array, dtype="<f4").tobytes())
+        for plane in self.array:  # not the whole at once: that would be a copy of twice its size
+            values = np.ascontiguousarray(plane, dtype="<f4")
+            digest.update((np.maximum(values, np.float32(AIR)) if self.units == "HU" else values).data)
         return digest.hexdigest()[:32]
 
 
@@ -81,6 +93,11 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         check_grid(self.array.shape, self.ijk_to_ras, "label map")
+
+    @property
+    def layers(self) -> tuple[NDArray[Any], ...]:
+        """The one image, as `Segmentation` has several."""
+        return (self.array,)
 
     def values(self, names: list[str]) -> list[int]:
         """Label values of structures by name, in the order given; InputError for a name that is not there."""
@@ -117,13 +134,43 @@ def check_grid(shape: tuple[int, ...], ijk_to_ras: NDArray[np.float64], what: st
         )
 
 
-def read_volume(path: str | os.PathLike[str], units: Units = "HU") -> Volume:
-    """Read a volume from NIfTI, NRRD, MetaImage or a folder of DICOM slices; voxel values as stored, taken to be in `units`.
+def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) -> Volume:
+    """Read a volume from NIfTI, NRRD, MetaImage, a folder of DICOM files (`FOLDER#N` for series N), or one file of a series.
 
-    Raises InputError for a missing or unreadable file, one slice only, shear, or irregular slice distances.
+    `reading` says what the values are; without it they are Hounsfield units. Padding becomes air, a tilted gantry and
+    uneven slices are resampled, and `notes` say so. Raises InputError for what cannot be read, for values that cannot be
+    what they are said to be, for missing slices, and for a folder that leaves a choice of series.
     """
-    image, matrix = _read_image(path)
-    return Volume(image, matrix, name=_stem(path), path=str(Path(path).resolve()), units=units)
+    reading = reading or Reading()
+    stored = read_stored(path, reading.series)
+    array, notes, units = stored.array, list(stored.notes), reading.units
+    if reading.background is not None:
+        array = _with_air(array, reading.background)
+    stored = dataclasses.replace(stored, array=array)
+    check_grid(array.shape, stored.ijk_to_ras, str(path))
+    _check_size(stored.ijk_to_ras, path)
+    if reading.segmentation is not None:
+        # What reads segmentations reads volumes too.
+        from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+
+        structures = read_segmentation(reading.segmentation)
+        array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
+        notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
+    elif reading.vessels is not None:
+        array, units = vessel_attenuation(array, reading.vessels), "1/mm"
+        share = np.count_nonzero(array) / array.size
+        if not share:
+            raise InputError(
+                f"{path} has no value above {reading.vessels[0]:g}; choose another window for its vessels."
+            )
+        notes.append(f"{share:.1%} of its voxels are vessel, wholly or in part.")
+    elif units == "HU":
+        array, said = checked_hounsfield(stored, str(path), reading.believed)
+        notes += said
+    segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
+    kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
+    place = file_of(path)
+    return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
@@ -148,8 +195,10 @@ def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = 
 
     Raises InputError as `read_volume` does, and for voxel values that are not whole numbers.
     """
-    image, matrix = _read_image(path)
-    labels = image.astype(np.int32)
+    stored = read_stored(path, labels=True)
+    matrix, image = stored.ijk_to_ras, stored.array
+    with np.errstate(invalid="ignore"):  # what is no number is found unequal below
+        labels = image.astype(np.int32)
     if not np.array_equal(labels, image):
         raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
     found = [int(v) for v in np.unique(labels) if v != 0]
@@ -177,66 +226,16 @@ def _stem(path: str | os.PathLike[str]) -> str:
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 
-def _read_image(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    import SimpleITK as sitk
-
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    reader = sitk.ImageSeriesReader() if path.is_dir() else sitk.ImageFileReader()
-    if isinstance(reader, sitk.ImageSeriesReader):
-        files = reader.GetGDCMSeriesFileNames(str(path))
-        if not files:
-            raise InputError(f"{path} holds no DICOM series that can be read as a volume.")
-        _check_slice_positions(files, path)
-        reader.SetFileNames(files)
-    else:
-        reader.SetFileName(str(path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as e:
-        reason = str(e).strip().splitlines()[-1]
-        raise InputError(f"{path} cannot be read as a volume: {reason}") from e
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(
-            f"{path} holds {image.GetNumberOfComponentsPerPixel()} values a voxel; a scalar volume is needed."
-        )
-    if image.GetDimension() != 3:
-        raise InputError(f"{path} has {image.GetDimension()} dimensions; a three-dimensional volume is needed.")
-    lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image), lps_to_ras(lps)
+def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -> None:
+    """Raise InputError for voxels that no scanner makes."""
+    spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    if not (spacing.min() >= _SMALLEST_VOXEL and spacing.max() <= _LARGEST_VOXEL):
+        said = " x ".join(f"{s:g}" for s in spacing)
+        raise InputError(f"{path} has voxels of {said} mm; correct the spacing in its header.")
 
 
-def _check_slice_positions(files: tuple[str, ...], folder: Path) -> None:
-    """ITK stacks slices at the mean distance; refuse what is not a regular stack along the slice normal."""
-    import pydicom
-
-    if len(files) < 2:
-        raise InputError(f"{folder} holds a DICOM series of one slice; a volume with at least two is needed.")
-    positions, normals = [], []
-    for name in files:
-        header = pydicom.dcmread(
-            name, stop_before_pixels=True, specific_tags=["ImagePositionPatient", "ImageOrientationPatient"]
-        )
-        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
-            raise InputError(
-                f"{name} has no ImagePositionPatient or ImageOrientationPatient; the slices cannot be placed."
-            )
-        orientation = np.array(header.ImageOrientationPatient, dtype=float)
-        positions.append(np.array(header.ImagePositionPatient, dtype=float))
-        normals.append(np.cross(orientation[:3], orientation[3:]))
-    steps = np.diff(np.array(positions), axis=0)
-    mean = steps.mean(axis=0)
-    distance = np.linalg.norm(mean)
-    worst = np.linalg.norm(steps - mean, axis=1).max()
-    if distance == 0 or worst > _SPACING_TOLERANCE * distance + 0.01:
-        raise InputError(
-            f"{folder} has irregular slice distances (mean {distance:.2f} mm, off by up to {worst:.2f} mm); "
-            "a slice may be missing. Resample it to regular slices first."
-        )
-    if np.linalg.norm(np.cross(mean / distance, normals[0])) > _SHEAR_TOLERANCE:
-        raise InputError(
-            f"{folder} was taken with a tilted gantry (sheared axes); resample it to a rectangular grid first."
-        )
+def _with_air(array: NDArray[Any], background: float) -> NDArray[Any]:
+    """Voxels with air wherever they have the value for "not scanned"."""
+    array = array.astype(np.result_type(array.dtype, np.int16), copy=False)
+    array[array == background] = AIR
+    return array

@@ -20,7 +20,7 @@ from XVRegistrationLib.jobs.checks import is_kept_volume
 from XVRegistrationLib.jobs.folder import CANCEL, CANCELLED, DONE, FAILED, RUNNING, ProgressWriter, read_job, update_job
 from XVRegistrationLib.jobs.home import what_is_kept
 from XVRegistrationLib.jobs.process import identity, lower_priority
-from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.registration.card import read_card, reading_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -132,7 +132,7 @@ def read_job_volume(job: dict[str, Any], card: dict[str, Any]) -> Volume:
     """The volume of a job: from a file, or voxels as .npy that lie where the model's card says."""
     path = job["volume"] or card["volume"]["path"]
     if Path(path).suffix.lower() != ".npy":
-        return read_volume(path, card["volume"].get("units", "HU"))
+        return read_volume(path, reading_of(card))
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as e:

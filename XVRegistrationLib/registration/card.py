@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:
     import os
@@ -52,3 +53,9 @@ def pose_range_of(card: dict[str, Any]) -> PoseRange:
 def intrinsics_of(card: dict[str, Any]) -> Intrinsics:
     """The camera that the bank and the network see."""
     return Intrinsics.from_dict(card["intrinsics"])
+
+
+def reading_of(card: dict[str, Any]) -> Reading:
+    """How the file of the model's volume is read."""
+    volume = card["volume"]
+    return Reading.from_dict(volume.get("reading") or {"units": volume.get("units", "HU")})

@@ -25,6 +25,7 @@ from XVRegistrationLib.files import replacing, write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
 from XVRegistrationLib.registration.bank import BANK_SIZE, Bank, build_bank
 from XVRegistrationLib.registration.card import (
@@ -35,6 +36,7 @@ from XVRegistrationLib.registration.card import (
     intrinsics_of,
     pose_range_of,
     read_card,
+    reading_of,
     view_of,
 )
 from XVRegistrationLib.rendering.grid import density_grid
@@ -116,6 +118,7 @@ def save_model(
             "size": list(model.volume.array.shape[::-1]),
             "ijk_to_ras": model.volume.ijk_to_ras.tolist(),
             "units": model.volume.units,
+            "reading": (model.volume.reading or Reading(model.volume.units)).to_dict(),
         },
         "view": dataclasses.asdict(model.view),
         "pose_range": dataclasses.asdict(model.pose_range),
@@ -148,7 +151,7 @@ def load_model(
             raise InputError(f"The model {root} does not know where its volume is; give the volume with it.")
         if not Path(described["path"]).exists():
             raise InputError(f"The volume of the model {root} is no longer at {described['path']}; give its new place.")
-        volume = read_volume(described["path"], described.get("units", "HU"))
+        volume = read_volume(described["path"], reading_of(card))
     if volume.fingerprint != described["fingerprint"]:
         raise InputError(
             f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "

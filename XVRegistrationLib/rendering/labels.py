@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.segmentation import Segmentation
     from XVRegistrationLib.imaging.volume import LabelMap
 
 
-def label_grids(labels: LabelMap, values: Iterable[int]) -> dict[int, DensityGrid]:
-    """For each label value a grid that is 1 inside the structure, cropped to it; made once, projected often."""
+def label_grids(labels: LabelMap | Segmentation, values: Iterable[int]) -> dict[int, DensityGrid]:
+    """For each label value a grid that is 1 inside the structure, cropped to it; made once, projected often.
+
+    Structures that overlap in a segmentation are whole, each in its layer.
+    """
     from scipy.ndimage import find_objects
 
-    boxes = find_objects(labels.array)
+    boxes = [(layer, find_objects(layer)) for layer in labels.layers]
     grids = {}
     for value in values:
-        box = boxes[value - 1] if 0 < value <= len(boxes) else None
-        if box is None:
+        found = ((x, b[value - 1]) for x, b in boxes if 0 < value <= len(b) and b[value - 1] is not None)
+        layer, box = next(found, (None, None))
+        if layer is None or box is None:
             continue
-        inside = np.pad((labels.array[box] == value).astype(np.float32), 1)
+        inside = np.pad((layer[box] == value).astype(np.float32), 1)
         first = np.array([s.start - 1 for s in box[::-1]], dtype=np.float64)
         grids[value] = DensityGrid(torch.from_numpy(inside), labels.ijk_to_ras @ translation(first))
     return grids

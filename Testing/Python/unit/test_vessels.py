@@ -11,7 +11,6 @@ import pytest
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.simulation import Detector, NanodrrRenderer
 from XVRegistrationLib.evaluation.vessels import (
-    IODINE,
     SIZE_MM,
     expose_subtracted,
     head_integral,
@@ -23,6 +22,8 @@ from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.describe import describe
 from XVRegistrationLib.imaging.volume import Volume, read_volume, write_volume
+from XVRegistrationLib.imaging.volumes.reading import Reading
+from XVRegistrationLib.imaging.volumes.vessels import IODINE
 from XVRegistrationLib.registration.bank import build_bank
 from XVRegistrationLib.registration.model import PatientModel, load_model, save_model
 from XVRegistrationLib.rendering.grid import density_grid
@@ -94,7 +95,7 @@ def test_units_belong_to_the_volume(vessels: Volume, tmp_path: Path) -> None:
     assert as_hu.fingerprint != vessels.fingerprint
     assert describe(vessels).ok
     write_volume(tmp_path / "v.nrrd", vessels)
-    assert read_volume(tmp_path / "v.nrrd", "1/mm").fingerprint == vessels.fingerprint
+    assert read_volume(tmp_path / "v.nrrd", Reading("1/mm")).fingerprint == vessels.fingerprint
     # Values that would be air as HU, and thin contrast as attenuation, fill the grid all the same.
     thin = dataclasses.replace(vessels, array=vessels.array / 100)
     assert density_grid(thin).data.shape == density_grid(vessels).data.shape
@@ -107,7 +108,7 @@ def test_units_belong_to_the_volume(vessels: Volume, tmp_path: Path) -> None:
 
 def test_a_models_card_keeps_the_units(vessels: Volume, tmp_path: Path) -> None:
     write_volume(tmp_path / "v.nrrd", vessels)
-    volume = read_volume(tmp_path / "v.nrrd", "1/mm")
+    volume = read_volume(tmp_path / "v.nrrd", Reading("1/mm"))
     pyramid, view = Pyramid(density_grid(volume)), NominalView("AP", CENTER, 750.0)
     bank = build_bank(pyramid.finest, view, PoseRange(), CAMERA, 16)
     save_model(tmp_path / "model", PatientModel(volume, pyramid, view, PoseRange(), CAMERA, bank))
@@ -116,7 +117,7 @@ def test_a_models_card_keeps_the_units(vessels: Volume, tmp_path: Path) -> None:
     assert again.volume.units == "1/mm"
     assert again.pyramid.finest.data.max() == pyramid.finest.data.max()
     with pytest.raises(InputError, match="another volume"):
-        load_model(tmp_path / "model", read_volume(tmp_path / "v.nrrd"))
+        load_model(tmp_path / "model", read_volume(tmp_path / "v.nrrd", Reading(believed=True)))
 
 
 def test_the_head_is_as_thick_as_it_is_where_the_beam_goes_through_its_middle() -> None:
