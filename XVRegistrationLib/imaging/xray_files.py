@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.xray import read_dicom_parts, whole
+from XVRegistrationLib.imaging.dicom.xray import read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def read_xray_parts(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
     scale: Scale | None = None,
+    frame: int | str | None = None,
 ) -> PartialXray:
     """What a file states of an X-ray, for the same files and options as `read_xray`; what it lacks is left open.
 
@@ -64,7 +65,7 @@ def read_xray_parts(
     """
     path = Path(path)
     if _is_dicom(path):
-        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored)
+        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, frame=frame)
         if scale is None:
             return parts
         return dataclasses.replace(parts, scale=scale, origins={**parts.origins, "scale": "user"})
@@ -94,6 +95,21 @@ def read_xray_parts(
         origins={name: origin for name, origin in origins.items() if name not in absent},
         absent=absent,
     )
+
+
+def read_run(
+    path: str | os.PathLike[str],
+    frames: slice | None = None,
+    *,
+    sid: float | None = None,
+    spacing: float | tuple[float, float] | None = None,
+    mirrored: bool | None = None,
+    scale: Scale | None = None,
+) -> list[PartialXray]:
+    """What a file states of each of its frames."""
+    if not _is_dicom(Path(path)):
+        return [read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale)]
+    return read_dicom_run(path, sid=sid, spacing=spacing, mirrored=mirrored)[frames or slice(None)]
 
 
 def _is_dicom(path: Path) -> bool:

@@ -46,11 +46,6 @@ def check_image(dataset: Dataset, path: Path) -> None:
         raise InputError(f"{path} has no SOPClassUID (0008,0016), so that it is not known what it holds.")
     if "PixelData" not in dataset:
         raise InputError(f"{path} holds no image ({sop_class.name}); give a DX, CR, XA or RF image.")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise InputError(
-            f"{path} holds {frames} frames; only single-frame X-rays are read. Export the frame to register as one image."
-        )
     if sop_class in ENHANCED:
         raise InputError(
             f"{path} is an {sop_class.name} object, which is not read; export it as a plain XA or RF image."

@@ -33,8 +33,6 @@ def modality_values(dataset: Dataset, path: Path) -> NDArray[Any]:
     except Exception as e:
         reason = " ".join(str(e).split())
         raise InputError(f"The pixels of {path} cannot be decoded: {reason}") from e
-    if values.ndim != 2:
-        raise InputError(f"{path} does not hold one two-dimensional image: its pixels have shape {values.shape}.")
     return values
 
 

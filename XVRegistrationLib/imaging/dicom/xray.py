@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, check_image, positive, read_dataset
+from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, check_image, numbers, positive, read_dataset
 from XVRegistrationLib.imaging.dicom.geometry import angles, distance, pixel_spacing
 from XVRegistrationLib.imaging.dicom.pixels import grey_scale, modality_values
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin
@@ -51,12 +54,30 @@ def read_dicom_parts(
     sid: float | None = None,
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
+    frame: int | str | None = None,
 ) -> PartialXray:
-    """What a single-frame DX, CR, XA or RF file states of an X-ray, in mm and degrees; what it lacks is left open.
+    """What a DX, CR, XA or RF file states of an X-ray, in mm and degrees; what it lacks is left open."""
+    run = read_dicom_run(path, sid=sid, spacing=spacing, mirrored=mirrored)
+    if len(run) == 1 and frame is None:
+        return run[0]
+    if frame is None:
+        raise InputError(f"{path} holds {len(run)} frames; give one of them, from 0, or min, max or mean.")
+    if isinstance(frame, int):
+        if not 0 <= frame < len(run):
+            raise InputError(f"{path} has no frame {frame}: it holds {len(run)}, counted from 0.")
+        return run[frame]
+    pixels = np.stack([part.pixels for part in run])
+    return dataclasses.replace(run[0], pixels=getattr(np, frame)(pixels, axis=0), frame=None)
 
-    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored (see geometry.angles). Raises
-    InputError for a file that holds no X-ray.
-    """
+
+def read_dicom_run(
+    path: str | os.PathLike[str],
+    *,
+    sid: float | None = None,
+    spacing: float | tuple[float, float] | None = None,
+    mirrored: bool | None = None,
+) -> list[PartialXray]:
+    """What a DX, CR, XA or RF file states of each of its frames."""
     path = Path(path)
     dataset = read_dataset(path)
     check_image(dataset, path)
@@ -80,9 +101,9 @@ def read_dicom_parts(
     optional = {"primary_angle": primary, "secondary_angle": secondary, "sod": None if sod is None else sod[0]}
     needed = {"sdd": sdd, "spacing": on_detector}
     unknown = {name for name, value in {**optional, **needed}.items() if value is None}
-    return PartialXray(
+    parts = PartialXray(
         name=path.stem,
-        pixels=pixels,
+        pixels=pixels if pixels.ndim == 2 else pixels[0],
         scale=scale,
         path=str(path.resolve()),
         mirrored=primary is not None if mirrored is None else mirrored,
@@ -94,3 +115,17 @@ def read_dicom_parts(
         origins={name: origin for name, origin in origins.items() if name not in unknown},
         absent={name: origins[name] for name in needed if name in unknown},
     )
+    if pixels.ndim == 2:
+        return [parts]
+    count = len(pixels)
+    steps = numbers(dataset, "PositionerPrimaryAngleIncrement", count) or (0.0,) * count
+    return [
+        dataclasses.replace(
+            parts,
+            pixels=pixels[i],
+            frame=i,
+            frames=count,
+            primary_angle=None if parts.primary_angle is None else parts.primary_angle + steps[i],
+        )
+        for i in range(count)
+    ]
