@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
@@ -14,9 +16,10 @@ from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, write_registration
+from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose, volume_node_of
+from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, pose_from_node, set_pose, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +50,7 @@ class _Task:
     request: int = 0
     share: float = 0.0
     basis: tuple[Any, ...] | None = None
-    """Geometry, scale and volume as they were handed to the engine: a result holds for no other."""
+    """Geometry, scale, volume and frame as they were handed to the engine: a result holds for no other."""
     place: Any = None
     """(4, 4) IJK to RAS, mm, of the volume then."""
 
@@ -229,7 +232,8 @@ class Registering:
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
             task.basis, task.place = _basis(task), ijk_to_world(task.volume)
-            pixels = voxels(node)[0].copy()
+            arrays = {"pixels": voxels(node)[0].copy()}
+            mask = mask_of(node)
         except InputError as e:
             self._failed(task, str(e))
             return
@@ -239,7 +243,7 @@ class Registering:
             lambda message: self._registered(task, message),
             on_error=lambda text: self._failed(task, text),
             on_progress=lambda fields: self._progress(task, fields),
-            arrays={"pixels": pixels},
+            arrays=arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)},
             volume=self._patient.key,
             model=str(self._model.folder),
             name=task.name,
@@ -281,7 +285,7 @@ class Registering:
             return  # cancelled, or removed, in the last moment
         nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
         if nodes is not None and alive(self._context.scene, task.volume) and _basis(task) != task.basis:
-            self._failed(task, _("its geometry or the CT was changed meanwhile; register again"))
+            self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
             return
         if nodes is not None:
             try:
@@ -332,6 +336,6 @@ class Registering:
 def _basis(task: _Task) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
-        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume)
+        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume), item_of(task.node)
     except InputError:
         return None

@@ -13,7 +13,7 @@ SLICER_HAS = {"numpy", "scipy", "simpleitk", "torch", "torchvision"}
 # Import names that differ from the name of the package to install.
 PACKAGE_OF = {"warp": "warp-lang", "slicer": "slicer-core", "vtk": "slicer-core", "vtkmodules": "slicer-core"}
 # Loaded only inside Slicer, which has them.
-ONLY_SLICERS = {"qt", "ctk", "PyTorchUtils", "SampleData", "packaging"}
+ONLY_SLICERS = {"qt", "ctk", "DICOMLib", "PyTorchUtils", "SampleData", "packaging"}
 
 
 def _read(lines: list[str]) -> dict[str, Requirement]:

@@ -20,6 +20,7 @@ from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.jobs.engine import Engine
 from XVRegistrationLib.jobs.engine_protocol import ProtocolError, decode, encode
 from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.xray_messages import unpack
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.result import Registration
 from XVRegistrationLib.rendering.grid import density_grid
@@ -245,10 +246,11 @@ def test_an_xray_file_is_read_as_far_as_it_goes(engine, camera, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, camera.size[::-1]).astype(np.uint16)
     write_dicom_dx(tmp_path / "whole.dcm", pixels, camera)
     answer = engine.wait(engine.request("read_xray", path=str(tmp_path / "whole.dcm"), mirrored=True), PATIENCE)
-    assert np.array_equal(answer.arrays["pixels"], pixels)
-    assert answer.fields["missing"] == []
-    assert answer.fields["known"]["spacing"] == pytest.approx(camera.spacing)
-    assert answer.fields["origins"]["mirrored"] == "user"
+    [read] = unpack(answer.fields, answer.arrays)
+    assert np.array_equal(read.pixels, pixels)
+    assert read.missing == []
+    assert read.spacing == pytest.approx(camera.spacing)
+    assert read.origins["mirrored"] == "user"
     np.save(tmp_path / "x.npy", pixels)  # not an image
     with pytest.raises(InputError, match="cannot be read as an image"):
         engine.wait(engine.request("read_xray", path=str(tmp_path / "x.npy")), PATIENCE)
