@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.xray import read_dicom_parts, read_dicom_run, whole
+from XVRegistrationLib.imaging.dicom.frames import checked_frame, reduced
+from XVRegistrationLib.imaging.dicom.xray import Given, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 
 if TYPE_CHECKING:
@@ -32,14 +33,15 @@ def read_xray(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool = False,
     scale: Scale | None = None,
+    frame: int | str | None = None,
 ) -> Xray:
     """X-ray of a DICOM, NIfTI, MetaImage, NRRD, PNG or TIFF file, with its geometry in mm.
 
     Only DICOM states the distance source-detector; for other files `sid` is needed, and `spacing` for pictures. `scale`
     says what bright pixels mean: without it DICOM's tags decide, and other files are taken as shown, dense being bright.
-    Raises InputError, which says what is missing.
+    `frame` as in `read_xray_parts`. Raises InputError, which says what is missing.
     """
-    parts = read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale)
+    parts = read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale, frame=frame)
     if _is_dicom(Path(path)):
         return whole(parts, path)
     if parts.missing:
@@ -58,43 +60,26 @@ def read_xray_parts(
     mirrored: bool | None = None,
     scale: Scale | None = None,
     frame: int | str | None = None,
+    subtract: bool = False,
 ) -> PartialXray:
     """What a file states of an X-ray, for the same files and options as `read_xray`; what it lacks is left open.
 
-    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored, others as not.
+    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored, others as not. `frame` says which
+    of a run's frames: an index from 0, or "min", "max" or "mean" over the run of the radiation at each pixel. `subtract`
+    subtracts the mask frames that a DICOM file names. Raises InputError for a run without `frame`.
     """
     path = Path(path)
     if _is_dicom(path):
-        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, frame=frame)
-        if scale is None:
-            return parts
-        return dataclasses.replace(parts, scale=scale, origins={**parts.origins, "scale": "user"})
-    suffix = _suffix(path)
-    pixels, file_spacing = _read_image(path, suffix)
-    distance = None if sid is None else user_distance(sid)
-    used = user_spacing(spacing) if spacing is not None else file_spacing
-    origins = {
-        "sdd": "user",
-        "spacing": "tag" if spacing is None else "user",
-        "principal_point": "assumed",
-        "size": "tag",
-        "mirrored": mirrored_origin(mirrored),
-        "scale": "assumed" if scale is None else "user",
-    }
-    absent = {"sdd": "the distance source-detector"} if distance is None else {}
-    if used is None:
-        absent["spacing"] = "the pixel spacing"
-    return PartialXray(
-        name=path.name[: len(path.name) - len(suffix)],
-        pixels=pixels,
-        scale=scale or "attenuation",
-        path=str(path.resolve()),
-        mirrored=bool(mirrored),
-        sdd=distance,
-        spacing=used,
-        origins={name: origin for name, origin in origins.items() if name not in absent},
-        absent=absent,
-    )
+        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, frame=frame, subtract=subtract)
+        return _scaled(parts, scale)
+    images, file_spacing = _read_images(path)
+    which = checked_frame(frame, len(images), path)
+    if isinstance(which, str):
+        # Without a scale dense is bright, and then the least radiation is the highest value.
+        dense_first = {"min": "max", "max": "min", "mean": "mean"}
+        pixels = reduced(images, which if scale == "intensity" else dense_first[which])
+        return _picture(path, pixels, which, len(images), file_spacing, Given(sid, spacing, mirrored), scale)
+    return _picture(path, images[which], which, len(images), file_spacing, Given(sid, spacing, mirrored), scale)
 
 
 def read_run(
@@ -105,11 +90,70 @@ def read_run(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
     scale: Scale | None = None,
+    subtract: bool = False,
 ) -> list[PartialXray]:
-    """What a file states of each of its frames."""
-    if not _is_dicom(Path(path)):
-        return [read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale)]
-    return read_dicom_run(path, sid=sid, spacing=spacing, mirrored=mirrored)[frames or slice(None)]
+    """What a file states of each of its frames, in order, or of those in a slice of their indices from 0; decoded once.
+
+    A file of one frame is a run of one. Options as in `read_xray_parts`.
+    """
+    path = Path(path)
+    if _is_dicom(path):
+        found = read_dicom_run(path, frames, sid=sid, spacing=spacing, mirrored=mirrored, subtract=subtract)
+        return [_scaled(parts, scale) for parts in found]
+    images, file_spacing = _read_images(path)
+    chosen = range(len(images))[frames or slice(None)]
+    if not chosen:
+        raise InputError(f"None of the {len(images)} frames of {path} is among those asked for.")
+    given = Given(sid, spacing, mirrored)
+    return [_picture(path, images[i], i, len(images), file_spacing, given, scale) for i in chosen]
+
+
+def _scaled(parts: PartialXray, scale: Scale | None) -> PartialXray:
+    """A DICOM file's X-ray of which the user may have said what bright pixels mean."""
+    if scale is None:
+        return parts
+    return dataclasses.replace(parts, scale=scale, origins={**parts.origins, "scale": "user"})
+
+
+def _picture(
+    path: Path,
+    pixels: NDArray[Any],
+    which: int | str,
+    count: int,
+    file_spacing: tuple[float, float] | None,
+    given: Given,
+    scale: Scale | None,
+) -> PartialXray:
+    """The X-ray of a file that is not DICOM, of which the user says most."""
+    distance = None if given.sid is None else user_distance(given.sid)
+    used = user_spacing(given.spacing) if given.spacing is not None else file_spacing
+    origins = {
+        "sdd": "user",
+        "spacing": "tag" if given.spacing is None else "user",
+        "principal_point": "assumed",
+        "size": "tag",
+        "mirrored": mirrored_origin(given.mirrored),
+        "scale": "assumed" if scale is None else "user",
+    }
+    absent = {"sdd": "the distance source-detector"} if distance is None else {}
+    if used is None:
+        absent["spacing"] = "the pixel spacing"
+    name = path.name[: len(path.name) - len(_suffix(path))]
+    if count > 1:
+        name += f"-{which:04d}" if isinstance(which, int) else f"-{which}"
+    return PartialXray(
+        name=name,
+        pixels=pixels,
+        scale=scale or "attenuation",
+        path=str(path.resolve()),
+        mirrored=bool(given.mirrored),
+        sdd=distance,
+        spacing=used,
+        frame=which if count > 1 and isinstance(which, int) else None,
+        frames=count,
+        origins={name: origin for name, origin in origins.items() if name not in absent},
+        absent=absent,
+    )
 
 
 def _is_dicom(path: Path) -> bool:
@@ -132,8 +176,8 @@ def _has_dicom_magic(path: Path) -> bool:
         return False
 
 
-def _read_image(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[float, float] | None]:
-    """Pixels (H, W) as stored and their spacing (dx, dy) in mm, None where the file does not state one."""
+def _read_images(path: Path) -> tuple[NDArray[Any], tuple[float, float] | None]:
+    """Frames (N, H, W) as stored, N being 1 for a picture, and their spacing (dx, dy) in mm, None where none is stated."""
     import SimpleITK as sitk
 
     if not path.is_file():
@@ -145,13 +189,9 @@ def _read_image(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[float, flo
         image = reader.Execute()
     except RuntimeError as e:
         raise InputError(f"{path} cannot be read as an image: it is damaged or of an unknown format.") from e
+    if image.GetDimension() > 3 and any(n != 1 for n in image.GetSize()[3:]):
+        raise InputError(f"{path} has four dimensions (size {image.GetSize()}); give X-rays or a run of them.")
     array = sitk.GetArrayFromImage(image)
-    if image.GetDimension() > 2:
-        if any(n != 1 for n in image.GetSize()[2:]):
-            raise InputError(
-                f"{path} has several slices or frames (size {image.GetSize()}); give one two-dimensional X-ray."
-            )
-        array = array.reshape(array.shape[image.GetDimension() - 2 :])
     if image.GetNumberOfComponentsPerPixel() > 1:
         colours = array[..., :3]
         if not (colours == colours[..., :1]).all():
@@ -159,5 +199,5 @@ def _read_image(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[float, flo
         array = colours[..., 0]
     dx, dy = image.GetSpacing()[:2]
     # One millimetre both ways is what these formats report when nobody set a spacing.
-    stated = suffix in _SPACED_SUFFIXES and not (np.isclose(dx, 1) and np.isclose(dy, 1)) and min(dx, dy) > 0
-    return array, (float(dx), float(dy)) if stated else None
+    stated = _suffix(path) in _SPACED_SUFFIXES and not (np.isclose(dx, 1) and np.isclose(dy, 1)) and min(dx, dy) > 0
+    return array.reshape(-1, *array.shape[-2:]), (float(dx), float(dy)) if stated else None

@@ -333,7 +333,7 @@ def test_colour_stacks_damage_and_absence_are_bad_input(tmp_path: Path) -> None:
     damaged.write_bytes(grey.read_bytes()[:60])
     for path, message in [
         (colour, "colour"),
-        (stack, "several slices"),
+        (stack, "4 frames"),
         (damaged, "cannot be read"),
         (tmp_path / "none.png", "does not exist"),
     ]:

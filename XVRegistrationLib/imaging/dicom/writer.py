@@ -53,10 +53,10 @@ def write_dicom_dx(
         raise ValueError(f"Pixels up to {pixels.max()} do not fit into {bits_stored} bits.")
     dataset = _dx_dataset(pixels, intrinsics, ids or make_dicom_ids(seed), seed, instance_number, bits_stored)
     with replacing(path) as temporary:
-        _save(dataset, temporary)
+        save(dataset, temporary)
 
 
-def _save(dataset: Dataset, path: Path) -> None:
+def save(dataset: Dataset, path: Path) -> None:
     """Write a file with its preamble and meta information."""
     from pydicom import __version_info__ as version
 

@@ -1,17 +1,15 @@
-"""DICOM X-rays: reading single-frame DX, CR, XA and RF images with their geometry."""
+"""DICOM X-rays: DX, CR, XA, RF and Enhanced images, single or frames of a run, with their geometry."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, check_image, numbers, positive, read_dataset
+from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE, positive, quiet
+from XVRegistrationLib.imaging.dicom.frames import checked_frame
 from XVRegistrationLib.imaging.dicom.geometry import angles, distance, pixel_spacing
-from XVRegistrationLib.imaging.dicom.pixels import grey_scale, modality_values
+from XVRegistrationLib.imaging.dicom.run import Frame, Run, over_time
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin
 
 if TYPE_CHECKING:
@@ -25,19 +23,29 @@ _GIVE = {
 }
 
 
+class Given(NamedTuple):
+    """What the user says of the geometry, in mm; it takes precedence over the header."""
+
+    sid: float | None = None
+    spacing: float | tuple[float, float] | None = None
+    mirrored: bool | None = None
+
+
 def read_dicom_xray(
     path: str | os.PathLike[str],
     *,
     sid: float | None = None,
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool = False,
+    frame: int | str | None = None,
 ) -> Xray:
-    """X-ray of a single-frame DX, CR, XA or RF file, with its geometry in mm.
+    """X-ray of a DX, CR, XA, RF or Enhanced file, with its geometry in mm.
 
     `sid` (mm) and `spacing` (mm, or mm along columns and rows) take precedence over the header. A secondary capture says
-    nothing reliable about its geometry and needs both. Raises InputError, which names the field that is missing.
+    nothing reliable about its geometry and needs both. `frame` as in `read_dicom_parts`. Raises InputError, which names
+    the field that is missing.
     """
-    return whole(read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored), path)
+    return whole(read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, frame=frame), path)
 
 
 def whole(parts: PartialXray, path: str | os.PathLike[str]) -> Xray:
@@ -55,45 +63,66 @@ def read_dicom_parts(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
     frame: int | str | None = None,
+    subtract: bool = False,
 ) -> PartialXray:
-    """What a DX, CR, XA or RF file states of an X-ray, in mm and degrees; what it lacks is left open."""
-    run = read_dicom_run(path, sid=sid, spacing=spacing, mirrored=mirrored)
-    if len(run) == 1 and frame is None:
-        return run[0]
-    if frame is None:
-        raise InputError(f"{path} holds {len(run)} frames; give one of them, from 0, or min, max or mean.")
-    if isinstance(frame, int):
-        if not 0 <= frame < len(run):
-            raise InputError(f"{path} has no frame {frame}: it holds {len(run)}, counted from 0.")
-        return run[frame]
-    pixels = np.stack([part.pixels for part in run])
-    return dataclasses.replace(run[0], pixels=getattr(np, frame)(pixels, axis=0), frame=None)
+    """What a DX, CR, XA, RF or Enhanced file states of an X-ray, in mm and degrees; what it lacks is left open.
+
+    With `mirrored` None an image of a C-arm that states its angle is taken as mirrored (see geometry.angles). `frame` is
+    needed of a run: an index from 0, or "min", "max" or "mean" over the run of the radiation that was measured, "min"
+    showing all that was dense at any time. With `subtract` the mask frames that the file names are subtracted, which
+    leaves the contrast medium. Raises InputError for a file that holds no X-ray.
+    """
+    run = Run.open(Path(path))
+    which = checked_frame(frame, run.count, run.path)
+    given = Given(sid, spacing, mirrored)
+    if isinstance(which, str):
+        return _parts(run, over_time(run, which, subtract), f"-{which}", None, given)
+    return _parts(run, next(run.frames([which], subtract)), f"-{which:04d}", which, given)
 
 
 def read_dicom_run(
     path: str | os.PathLike[str],
+    frames: slice | None = None,
     *,
     sid: float | None = None,
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
+    subtract: bool = False,
 ) -> list[PartialXray]:
-    """What a DX, CR, XA or RF file states of each of its frames."""
-    path = Path(path)
-    dataset = read_dataset(path)
-    check_image(dataset, path)
-    values = modality_values(dataset, path)
-    sdd, distance_origin = distance(dataset, sid)
-    on_detector, spacing_origin = pixel_spacing(dataset, spacing)
-    pixels, scale, scale_origin = grey_scale(dataset, values)
-    primary, secondary = angles(dataset)
-    sod = None if dataset.SOPClassUID == SECONDARY_CAPTURE else positive(dataset, "DistanceSourceToPatient", 1)
+    """One X-ray for each frame of a file, in order, or of those in a slice of their indices from 0; decoded once.
+
+    Each has what the file states of that frame: where the C-arm moved, its own angles. With `subtract` frames for which
+    the file names no mask are left out. Otherwise as `read_dicom_parts`.
+    """
+    run = Run.open(Path(path))
+    indices = range(run.count)[frames or slice(None)]
+    if subtract:
+        known = set(run.subtractable())
+        chosen = [i for i in indices if i in known]
+    else:
+        chosen = list(indices)
+    if not chosen:
+        raise InputError(f"None of the {run.count} frames of {run.path} is among those asked for.")
+    given = Given(sid, spacing, mirrored)
+    found = zip(chosen, run.frames(chosen, subtract), strict=True)
+    return [_parts(run, frame, f"-{index:04d}", index, given) for index, frame in found]
+
+
+def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given) -> PartialXray:
+    """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
+    dataset = frame.dataset
+    with quiet():
+        sdd, distance_origin = distance(dataset, given.sid)
+        on_detector, spacing_origin = pixel_spacing(dataset, given.spacing)
+        primary, secondary = angles(dataset)
+        sod = None if dataset.SOPClassUID == SECONDARY_CAPTURE else positive(dataset, "DistanceSourceToPatient", 1)
     origins = {
         "sdd": distance_origin,
         "spacing": spacing_origin,
         "principal_point": "assumed",
         "size": "tag",
-        "mirrored": mirrored_origin(mirrored),
-        "scale": scale_origin,
+        "mirrored": mirrored_origin(given.mirrored),
+        "scale": "tag" if frame.stated else "assumed",
         "primary_angle": "tag",
         "secondary_angle": "tag",
         "sod": "tag",
@@ -101,31 +130,21 @@ def read_dicom_run(
     optional = {"primary_angle": primary, "secondary_angle": secondary, "sod": None if sod is None else sod[0]}
     needed = {"sdd": sdd, "spacing": on_detector}
     unknown = {name for name, value in {**optional, **needed}.items() if value is None}
-    parts = PartialXray(
-        name=path.stem,
-        pixels=pixels if pixels.ndim == 2 else pixels[0],
-        scale=scale,
-        path=str(path.resolve()),
-        mirrored=primary is not None if mirrored is None else mirrored,
+    several = run.count > 1
+    return PartialXray(
+        name=run.path.stem + (suffix if several else ""),
+        pixels=frame.pixels,
+        scale=frame.scale,
+        path=str(run.path.resolve()),
+        mirrored=primary is not None if given.mirrored is None else given.mirrored,
         sdd=sdd,
         spacing=on_detector,
         primary_angle=optional["primary_angle"],
         secondary_angle=optional["secondary_angle"],
         sod=optional["sod"],
+        mask=frame.mask,
+        frame=index if several else None,
+        frames=run.count,
         origins={name: origin for name, origin in origins.items() if name not in unknown},
         absent={name: origins[name] for name in needed if name in unknown},
     )
-    if pixels.ndim == 2:
-        return [parts]
-    count = len(pixels)
-    steps = numbers(dataset, "PositionerPrimaryAngleIncrement", count) or (0.0,) * count
-    return [
-        dataclasses.replace(
-            parts,
-            pixels=pixels[i],
-            frame=i,
-            frames=count,
-            primary_angle=None if parts.primary_angle is None else parts.primary_angle + steps[i],
-        )
-        for i in range(count)
-    ]

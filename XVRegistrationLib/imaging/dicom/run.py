@@ -1,0 +1,141 @@
+"""Frames of a DICOM file as grey values, with the data set that describes each, one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.dataset import check_image, number_of_frames, plain, quiet, read_dataset
+from XVRegistrationLib.imaging.dicom.frames import decoded, reduced
+from XVRegistrationLib.imaging.dicom.geometry import angles
+from XVRegistrationLib.imaging.dicom.pixels import GreyScale, grey_scale, padded
+from XVRegistrationLib.imaging.dicom.shutters import opening
+from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, shifted, subtraction_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset, FileDataset
+
+    from XVRegistrationLib.imaging.xray import Scale
+
+_STILL = 0.5
+"""Degrees that the C-arm may turn while frames are put together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a file, or one made of several frames."""
+
+    dataset: Dataset
+    """What describes it, in the words of a plain image (see dataset.plain)."""
+    pixels: NDArray[Any]
+    """(H, W) grey values."""
+    scale: Scale
+    stated: bool
+    """Whether a tag says what bright pixels mean."""
+    mask: NDArray[np.bool_] | None
+    """(H, W) pixels that are neither padding nor behind a shutter; None: all are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A file that holds one frame or several."""
+
+    path: Path
+    dataset: FileDataset
+    count: int
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Of a file whose header is read and checked; InputError unless it is an X-ray."""
+        dataset = read_dataset(path)
+        with quiet():
+            check_image(dataset, path)
+            return cls(path, dataset, number_of_frames(dataset, path))
+
+    def frames(self, indices: Sequence[int], subtract: bool = False) -> Iterator[Frame]:
+        """Some frames (from 0) in their order, each decoded when it is asked for; InputError where the file is damaged.
+
+        With `subtract` they are line integrals of contrast medium, as far as the file says what to subtract.
+        """
+        if subtract:
+            yield from self._subtracted(indices)
+            return
+        last: tuple[Dataset, GreyScale, NDArray[np.bool_] | None] | None = None
+        for index, stored in zip(indices, decoded(self.path, self.dataset, indices), strict=True):
+            with quiet():
+                dataset = plain(self.dataset, index)
+                # What is the same object for all frames says the same of them.
+                if last is None or last[0] is not dataset:
+                    last = dataset, grey_scale(dataset, self.path), opening(dataset)
+                _, grey, open_ = last
+                padding = padded(dataset, stored)
+            mask = open_ if padding is None else _both(open_, ~padding)
+            yield Frame(dataset, grey.values(stored), grey.scale, grey.stated, mask)
+
+    def subtractable(self) -> list[int]:
+        """Frames (from 0) for which the file says what to subtract; InputError where there are none."""
+        found = []
+        for index in range(self.count):
+            try:
+                subtraction_of(plain(self.dataset, index), index, self.count, self.path)
+            except InputError:
+                continue
+            found.append(index)
+        if not found:
+            raise InputError(
+                f"{self.path} does not say which frames are the mask of others (MaskSubtractionSequence (0028,6100)); "
+                "register it without --subtract."
+            )
+        return found
+
+    def _subtracted(self, indices: Sequence[int]) -> Iterator[Frame]:
+        known: tuple[tuple[int, ...], NDArray[np.float32]] | None = None
+        for index in indices:
+            with quiet():
+                how = subtraction_of(plain(self.dataset, index), index, self.count, self.path)
+            if known is None or known[0] != how.mask:
+                known = how.mask, mean_of([line_integrals(f.pixels, f.scale) for f in self.frames(how.mask)])
+            contrast = list(self.frames(how.contrast))
+            first = contrast[0]
+            difference = mean_of([line_integrals(f.pixels, f.scale) for f in contrast]) - shifted(known[1], how.shift)
+            yield Frame(first.dataset, difference, "attenuation", first.stated, first.mask)
+
+
+def over_time(run: Run, how: str, subtract: bool = False) -> Frame:
+    """The min, max or mean over a run of the radiation that reached each pixel, holding no more than a few frames.
+
+    The least radiation ("min") shows all that was dense at any time, such as vessels as they fill. Raises InputError
+    where the C-arm turned meanwhile.
+    """
+    ends = [angles(plain(run.dataset, index)) for index in (0, run.count - 1)]
+    turns = [abs(a - b) for a, b in zip(*ends, strict=True) if a is not None and b is not None]
+    if max(turns, default=0.0) > _STILL:
+        raise InputError(
+            f"The C-arm turned by {max(turns):.0f} degrees during {run.path}: a {how} over its frames shows nothing of one "
+            "pose. Choose a frame, or register the run with --series."
+        )
+    frames = run.frames(run.subtractable() if subtract else range(run.count), subtract)
+    first = next(frames)
+    mask = first.mask
+
+    def values() -> Iterator[NDArray[Any]]:
+        nonlocal mask
+        yield first.pixels
+        for frame in frames:
+            mask = _both(mask, frame.mask)
+            yield frame.pixels
+
+    dense_first = {"min": "max", "max": "min", "mean": "mean"}
+    pixels = reduced(values(), how if first.scale == "intensity" else dense_first[how])
+    return Frame(first.dataset, pixels, first.scale, first.stated, mask)
+
+
+def _both(a: NDArray[np.bool_] | None, b: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Pixels that count by both of two masks, of which None is all."""
+    return b if a is None else a if b is None else a & b
