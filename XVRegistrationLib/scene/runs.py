@@ -6,7 +6,6 @@ attributes of that frame. What is changed on the image or its pose is kept for t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +66,9 @@ def add_run(
     other = None if partner is None else run_of(partner)
     browser = other.browser if other is not None and other.count == len(frames) else None
     if browser is None:
-        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"Run ({_in_files(name_of(node))})")
+        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"Run ({name_of(node)})")
         browser.SetAttribute(PART, "Browser")
-    images = _sequence(scene, node, "Frames", f"Frames ({_in_files(name_of(node))})")
+    images = _sequence(scene, node, "Frames", f"Frames ({name_of(node)})")
     for number, frame in enumerate(frames):
         item = slicer.vtkMRMLScalarVolumeNode()
         item.CopyContent(node)
@@ -141,7 +140,7 @@ def place_frames(node: Any, poses: Sequence[ArrayLike]) -> None:
     parent = np.linalg.inv(to_world(transform.GetParentTransformNode(), transform.GetName()))
     items = run.poses
     if items is None:
-        items = _sequence(node.GetScene(), node, "Poses", f"Poses ({_in_files(name_of(node))})")
+        items = _sequence(node.GetScene(), node, "Poses", f"Poses ({name_of(node)})")
         add_to_folder(node.GetScene(), [items], folder_of(node.GetScene(), node))
     shown = item_of(node)
     for number, pose in enumerate(poses):
@@ -197,8 +196,3 @@ def _play(browser: Any, sequence: Any, proxy: Any) -> None:
     browser.SetOverwriteProxyName(sequence, False)
     browser.SetSaveChanges(sequence, True)
     browser.EndModify(was_modifying)
-
-
-def _in_files(name: str) -> str:
-    """A name without the characters that Slicer replaces in file names: it does not find such a sequence again in a bundle."""
-    return re.sub(r"[^\w .()+-]", "_", name)

@@ -6,6 +6,7 @@ Everything of one X-ray lies under its "C-arm pose" transform, whose matrix is t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +299,12 @@ def _set_window(node: Any, pixels: NDArray[Any], scale: Scale) -> None:
 
 
 def _unused_name(scene: Any, name: str) -> str:
-    """The name, with a number if an X-ray of the scene is called so already."""
+    """The name, with a number if an X-ray of the scene is called so already.
+
+    Without the characters that Slicer replaces, or forgets to, in the names of a bundle's files, which are those of the
+    nodes: it would not find a sequence again, or not read the scene at all.
+    """
+    name = re.sub(r"[^\w .,()+=@#-]", "_", name).strip(" .") or "X-ray"
     taken = {name_of(node) for node in all_xrays_in(scene)}
     candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(taken) + 2))
     return next(candidate for candidate in candidates if candidate not in taken)
