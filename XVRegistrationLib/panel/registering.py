@@ -10,12 +10,14 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.patient import signature_of
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.export import export_xrays
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, write_registration
+from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, registration_that_holds, write_registration
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
@@ -23,6 +25,7 @@ from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, pose_from_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
@@ -174,6 +177,28 @@ class Registering:
         self._rows.forget(node)
         remove_xray(self._context.scene, node)
         self._context.changed.emit("xrays")
+
+    def export(self, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool) -> list[Path]:
+        """Write X-rays, or all that are registered where they stand, into a folder; return the files."""
+        foreign = self._foreign(nodes or ())
+        if foreign:
+            raise InputError(foreign)
+        mine = self._xrays.nodes()
+        chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
+        if not chosen:
+            raise InputError(_("Register an X-ray first."))
+        sources = {node: source_of(node) for node in chosen}
+        written = export_xrays(
+            self._context.scene,
+            chosen,
+            folder,
+            targets_node=self._context.parameters.targets if self._context.parameters is not None else None,
+            dicom_files={node: source.file for node, source in sources.items() if source is not None},
+            keep_identity=keep_identity,
+            bundle=bundle,
+        )
+        self._context.say(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
+        return written
 
     # Its life
 

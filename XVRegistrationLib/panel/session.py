@@ -258,6 +258,22 @@ class Session:
         """Share of the queue that is done, 0 to 1; None while nothing is registered."""
         return self._registering.fraction
 
+    def export(
+        self,
+        folder: str | Path,
+        nodes: Sequence[Any] | None = None,
+        *,
+        keep_identity: bool = False,
+        bundle: bool = True,
+    ) -> list[Path]:
+        """Write these X-rays, or all that are registered, for other programs; return the files, of which README.txt tells.
+
+        Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
+        the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
+        the patient but, with `keep_identity`, the DICOM segmentations, and what the scene has from elsewhere.
+        """
+        return self._registering.export(Path(folder), nodes, keep_identity, bundle)
+
     # 5 See it
 
     def show(self, node: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
@@ -38,7 +39,6 @@ from XVRegistrationLib.scene.xrays import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -162,7 +162,7 @@ class Xrays:
         scene, first = self._context.scene, frames[0]
         belongs = volume if alive(scene, volume) else None
         if len(frames) > 1:
-            node = add_run(scene, frames, name=name or first.name, volume_node=belongs)
+            node = add_run(scene, frames, name=name or Path(first.path).stem, volume_node=belongs)
         else:
             node = add_pending_xray(
                 scene,
