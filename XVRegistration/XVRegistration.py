@@ -23,7 +23,6 @@ from XVRegistrationLib.panel import dependencies, reload, selftest, startup
 from XVRegistrationLib.panel.parameter_node import XVRegistrationParameterNode
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.panel.widgets.panel import Panel
-from XVRegistrationLib.scene import dicom_plugin
 
 
 class XVRegistration(ScriptedLoadableModule):
@@ -40,9 +39,7 @@ class XVRegistration(ScriptedLoadableModule):
             "trained for the patient. For research, not for clinical use."
         )
         parent.acknowledgementText = _("Built on PyTorch, NVIDIA Warp and timm.")
-        # At once: the DICOM module shows in its list what was registered when it is opened.
-        dicom_plugin.register()
-        slicer.app.connect("startupCompleted()", startup.on_startup_completed)
+        startup.on_module_found()
 
 
 class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

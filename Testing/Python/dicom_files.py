@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -107,3 +111,27 @@ class Database:
 
     def instanceValue(self, uid: str, tag: str) -> str:
         return self.fileValue(self._files[uid], tag) if uid in self._files else ""
+
+
+def named(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
+    """(file, value) wherever something of the patient is in files, their names, or what is packed in them."""
+    return [
+        (name, value)
+        for path in map(Path, paths)
+        for name, data in _contents(path.name, path.read_bytes())
+        for value in NAMES.values()
+        if value.encode() in data or value in name
+    ]
+
+
+def _contents(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of a file and of all that is packed in it: gzip, zip (.mrb, also in one another) and NRRD."""
+    yield name, data
+    if data[:2] == b"\x1f\x8b":
+        yield from _contents(f"{name}!", gzip.decompress(data))
+    if data[:4] == b"PK\x03\x04":
+        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+            for entry in bundle.infolist():
+                yield from _contents(f"{name}!{entry.filename}", bundle.read(entry))
+    if b"encoding: gzip" in data[:2000]:
+        yield from _contents(f"{name}!", gzip.decompress(data.partition(b"\n\n")[2]))

@@ -18,13 +18,13 @@ from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.export import export_xrays
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, registration_that_holds, write_registration
-from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, pose_from_node, set_pose, volume_node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from XVRegistrationLib.jobs.engine import Message
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _HEADER = "header"
 """The start that the C-arm's angles state."""
+_BEFORE = "before"
+"""Where the frame before was found."""
 _PRESET = "preset"
 """The nominal view, of which the angles are known as well but not how the patient lies on the table."""
 
@@ -50,6 +52,10 @@ class _Task:
     """Whether to refine from the present pose and from nowhere else."""
     volume: Any
     """The volume that was chosen when this was asked for, to which alone it is registered."""
+    item: int | None = None
+    """Which frame of a run to show and register; None for what is shown then."""
+    before: Any = None
+    """(4, 4) where the frame before it was found, mm: a start."""
     request: int = 0
     share: float = 0.0
     basis: tuple[Any, ...] | None = None
@@ -137,6 +143,16 @@ class Registering:
         left = [name_of(node) for node in chosen if nodes_of(node) is None]
         if left:
             self._context.say(_("Left out until their geometry is entered: {names}.").format(names=", ".join(left)))
+
+    def register_run(self, node: Any) -> None:
+        """Register all frames of a run in turn, each also from where the one before it was found."""
+        obstacle = self.can_register([node])
+        if obstacle:
+            raise InputError(obstacle)
+        run = run_of(node)
+        if run is None:
+            raise InputError(_("{name} is a single image; register it as such.").format(name=name_of(node)))
+        self._enqueue([node] * run.count, from_here=False, items=range(run.count))
 
     def refine_from_here(self, node: Any) -> None:
         if node is None:
@@ -234,14 +250,15 @@ class Registering:
         names = [name_of(node) or node.GetName() for node in nodes if node not in mine]
         return _("Not an X-ray of this CT: {names}.").format(names=", ".join(names)) if names else ""
 
-    def _enqueue(self, nodes: Sequence[Any], *, from_here: bool) -> None:
+    def _enqueue(self, nodes: Sequence[Any], *, from_here: bool, items: Iterable[int] | None = None) -> None:
         waiting = {task.node for task in self._queue} | ({self._task.node} if self._task is not None else set())
         if not self.busy:
             self._done = 0
-        for node in nodes:
+        numbers: list[int | None] = list(items) if items is not None else [None] * len(nodes)
+        for node, item in zip(nodes, numbers, strict=True):
             if node not in waiting:
                 self._rows.outcome(node, "", "")
-                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node))
+                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node, item))
         self._context.changed.emit("xrays")
 
     def _begin(self, task: _Task) -> None:
@@ -254,6 +271,10 @@ class Registering:
             self._failed(task, _("another CT was chosen before its turn came; choose its own and register again"))
             return
         try:
+            if task.item is not None:
+                held = registration_that_holds(node) if task.item == item_of(node) + 1 else None
+                task.before = None if held is None else held.pose
+                show_item(node, task.item)
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
             task.basis, task.place = _basis(task), ijk_to_world(task.volume)
@@ -294,6 +315,8 @@ class Registering:
             starts[_PRESET] = self._patient.nominal_pose.tolist()
         if p.useCurrent:
             starts["current"] = pose_from_node(nodes.pose).tolist()
+        if task.before is not None:
+            starts[_BEFORE] = task.before.tolist()
         return sources, starts
 
     # What the engine says

@@ -246,6 +246,10 @@ class Session:
         """Register these X-rays, or all checked ones that are complete, one after the other."""
         self._registering.register(nodes)
 
+    def register_run(self, node: Any) -> None:
+        """Register all frames of a run in turn; each keeps its own pose and result, which `show_frame` shows."""
+        self._registering.register_run(node)
+
     def refine_from_here(self, node: Any = None) -> None:
         """Register an X-ray (else the current one) from where its pose transform is now, and from nowhere else."""
         self._registering.refine_from_here(node)

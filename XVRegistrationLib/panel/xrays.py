@@ -25,7 +25,7 @@ from XVRegistrationLib.scene.attributes import (
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place, place_again
 from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
-from XVRegistrationLib.scene.runs import add_run, frame_nodes, run_of, share, show_item
+from XVRegistrationLib.scene.runs import add_run, frame_nodes, run_of, share, show_controls, show_item
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import (
     add_pending_xray,
@@ -200,6 +200,7 @@ class Xrays:
             lacking = _(" and ").join(words[field] for field in missing)
             self._context.say(_("{name} does not state {what}; enter it.").format(name=name_of(node), what=lacking))
         elif run is not None:
+            show_controls(node)
             self._context.say(
                 _("{name} was added with {count} frames; the one that is shown is registered.").format(
                     name=name_of(node), count=run.count

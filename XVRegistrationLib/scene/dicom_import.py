@@ -16,7 +16,7 @@ from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES, RF, XA
 from XVRegistrationLib.scene.attributes import read_known
 from XVRegistrationLib.scene.placing import missing_of, place
-from XVRegistrationLib.scene.runs import add_run, share
+from XVRegistrationLib.scene.runs import add_run, share, show_controls
 from XVRegistrationLib.scene.xrays import add_pending_xray, set_mask
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def load(scene: Any, offer: Offer) -> list[Any]:
         node.SetAttribute(_SOURCE, uid)
         share(node, _SOURCE)
         nodes.append(node)
+    show_controls(nodes[0])
     return nodes
 
 
@@ -190,7 +191,7 @@ def _offer(planes: Sequence[_Header]) -> Offer:
         tuple(h.text("SOPInstanceUID") for h in planes),
         " ".join([*(w for w in words if w), *(a for a in angles if a)]),
         "; ".join(parts),
-        f"The file does not state its {lacking}; it has to be entered." if lacking else "",
+        f"The file does not state its {lacking}; what cannot be derived has to be entered." if lacking else "",
         NOT_STATED if lacking else STATED,
     )
 
@@ -213,5 +214,5 @@ def _angles(header: _Header) -> str:
             angle = float(header.tags.get(keyword))
         except (TypeError, ValueError):
             return ""
-        words.append(f"{positive if angle >= 0 else negative} {abs(angle):.0f}")
+        words.append(f"{positive if round(angle) >= 0 else negative} {abs(angle):.0f}")
     return " ".join(words)

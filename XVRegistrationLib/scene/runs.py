@@ -164,6 +164,15 @@ def poses_of(node: Any) -> list[NDArray[np.float64]]:
     return [parent @ slicer.util.arrayFromTransformMatrix(item) for item in items]
 
 
+def show_controls(node: Any) -> None:
+    """Show Slicer's own controls for the frames of a run, where there is a window to show them in."""
+    run: Run | None = run_of(node)
+    module: Any = getattr(slicer.modules, "sequences", None)
+    if run is not None and hasattr(module, "showSequenceBrowser"):
+        module.setToolBarActiveBrowserNode(run.browser)
+        module.showSequenceBrowser(run.browser)
+
+
 def browser_of(node: Any) -> tuple[Any, int] | None:
     """The sequence browser that fills any node, ours or of another reader, and the item it shows; None if none does."""
     scene = node.GetScene()

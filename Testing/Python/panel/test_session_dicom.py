@@ -74,6 +74,27 @@ def test_a_run_of_a_file_is_one_xray_whose_shown_frame_is_registered(session, ru
         session.show_frame(node, 3)
 
 
+def test_all_frames_of_a_run_are_registered_in_turn(session, tmp_path):
+    choose(session)
+    frames = np.stack([grey(line_integrals(patient(), number)) for number in (0, 1, 0)])
+    nothing = {"PositionerPrimaryAngle": None, "PositionerSecondaryAngle": None}
+    session.add_files([write(tmp_path / "run.dcm", frames, **nothing)])
+    node = added(session)
+    assert name_of(node) == "run"
+    session.register_run(node)
+    assert session.registration_progress() == 0.0
+    session.wait(TIMEOUT)
+    for item, number in enumerate((0, 1, 0)):
+        session.show_frame(node, item)
+        assert error_of(node, number) < 1.0
+        assert read_registration(node)["similarity"] > 0.9
+    kinds = {start["kind"] for start in read_registration(node)["starts"]}
+    assert "before" in kinds
+    session.add_files([tmp_path / "run.dcm"], frame=0)
+    with pytest.raises(InputError, match="single image"):
+        session.register_run(added(session))
+
+
 @pytest.mark.parametrize(("frame", "made"), [(1, 1), ("max", np.max), ("mean", np.mean)])
 def test_one_frame_or_what_is_made_of_all_is_added_alone(session, run_file, frame, made):
     choose(session)
