@@ -129,7 +129,7 @@ def test_the_planes_of_a_biplane_system_are_loaded_together(plugin, monkeypatch,
     """They are two files, in two series or one."""
     from pydicom.dataset import Dataset
 
-    study, uids = generate_uid(), (generate_uid(), generate_uid())
+    study, series, uids = generate_uid(), generate_uid(), (generate_uid(), generate_uid())
     shared = {"StudyInstanceUID": study}
     planes = [dict(shared), dict(shared)]
     for i, plane in enumerate(planes):
@@ -140,7 +140,7 @@ def test_the_planes_of_a_biplane_system_are_loaded_together(plugin, monkeypatch,
             plane |= {"ImageType": ["ORIGINAL", "PRIMARY", f"BIPLANE {'AB'[i]}"], "ReferencedImageSequence": [other]}
             plane["InstanceNumber"] = i + 1
         else:
-            plane["SeriesInstanceUID"] = study + ".1"
+            plane["SeriesInstanceUID"] = series
     files = [
         write(tmp_path / "lateral", RUN[::-1].copy(), PositionerPrimaryAngle=90, **planes[1]),
         write(tmp_path / "frontal", RUN, PositionerPrimaryAngle=0, **planes[0]),
