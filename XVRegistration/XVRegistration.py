@@ -39,7 +39,7 @@ class XVRegistration(ScriptedLoadableModule):
             "trained for the patient. For research, not for clinical use."
         )
         parent.acknowledgementText = _("Built on PyTorch, NVIDIA Warp and timm.")
-        slicer.app.connect("startupCompleted()", startup.on_startup_completed)
+        startup.on_module_found()
 
 
 class XVRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

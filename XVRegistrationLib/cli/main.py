@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_register(commands)
+    _add_export(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
     _add_demo(commands)
@@ -239,6 +240,37 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="X-rays are frames of one run, in order, or one file of several frames; with --surroundings none may jump",
     )
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser(
+        "export",
+        help="write registrations for other programs",
+        description="Transforms, matrices, calibrations and tables of registered X-rays; with --labels, structures on the X-ray "
+        "as label map, picture and, for DICOM X-rays, DICOM segmentation; with --volume, a Slicer scene.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("results", nargs="+", metavar="RESULT.json", help="made by `xvregistration register`")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the files")
+    p.add_argument("--xrays", nargs="+", metavar="XRAY", help="the X-rays, in the order of the results")
+    p.add_argument("--frame", type=int, default=None, metavar="N", help="of X-rays that are runs, counted from 0")
+    p.add_argument("--volume", metavar="CT", help="the CT, for a Slicer scene (scene.mrb)")
+    p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
+    p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
+    p.add_argument("--structures", nargs="+", metavar="NAME", help="only these structures")
+    p.add_argument("--targets", metavar="FILE", help="planned points: CSV name,r,a,s in mm, or Slicer's .mrk.json")
+    p.add_argument(
+        "--keep-identity",
+        action="store_true",
+        help="DICOM segmentations keep patient and study of the X-ray; without it these are left empty",
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.export import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

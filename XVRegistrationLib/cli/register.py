@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     given = _read(options)
     volume = None if options.volume is None else read_volume(options.volume, reading_of(read_card(options.model)))
     model = load_model(options.model, volume)
-    structures = _structures(options)
+    structures = structures_of(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give a folder for the results.")
@@ -222,7 +222,8 @@ def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -
                 )
 
 
-def _structures(options: argparse.Namespace) -> Structures | None:
+def structures_of(options: argparse.Namespace) -> Structures | None:
+    """The structures to draw that the options name; None without a label map."""
     if options.labels is None:
         if options.structures or options.label_names:
             raise InputError("--structures and --label-names need the label map: give it with --labels.")

@@ -28,16 +28,47 @@ class Code:
     value: str
     meaning: str
 
+    @staticmethod
+    def of_entry(text: str) -> Code | None:
+        """The inverse of `entry`; None without a value."""
+        parts = text.split("^")
+        return Code(parts[0], parts[1], parts[2]) if len(parts) >= 3 and parts[1] else None
+
+    @property
+    def entry(self) -> str:
+        """As Slicer writes it."""
+        return f"{self.scheme}^{self.value}^{self.meaning}"
+
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a segment is, in the codes of DICOM segmentations (PS3.3, C.8.20.4) and of Slicer's terminology."""
+    """What a segment is, in the codes of DICOM segmentations (PS3.3, C.8.20.4) and of Slicer's terminology.
+
+    Slicer's entry is `context~category~type~type modifier~anatomic context~region~region modifier`.
+    """
 
     category: Code | None = None
     type: Code | None = None
     type_modifier: Code | None = None
     region: Code | None = None
     region_modifier: Code | None = None
+
+    @staticmethod
+    def of_entry(text: str) -> Terminology | None:
+        """The inverse of `entry`; None where it holds no code."""
+        codes = [Code.of_entry(part) for part in text.split("~")]
+        codes += [None] * (7 - len(codes))
+        found = Terminology(codes[1], codes[2], codes[3], codes[5], codes[6])
+        return None if found == Terminology() else found
+
+    @property
+    def entry(self) -> str:
+        """As Slicer writes it, of no context in particular."""
+        category, kind, modifier, region, where = (
+            "^^" if code is None else code.entry
+            for code in (self.category, self.type, self.type_modifier, self.region, self.region_modifier)
+        )
+        return "~".join(["", category, kind, modifier, "", region, where])
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ The fields are described in Slicer's developer guide, "Segmentation labelmap fil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation, Terminology, numbered
+from XVRegistrationLib.imaging.segmentation import Segment, Segmentation, Terminology, numbered
 from XVRegistrationLib.imaging.volumes.image_files import matrix_of, open_image
 from XVRegistrationLib.imaging.volumes.straight import without_shear
 
@@ -95,20 +95,9 @@ def _color(text: str) -> Color | None:
 
 
 def terminology_of_tags(text: str) -> Terminology | None:
-    """The terminology entry in a segment's tags (`key:value|key:value`); None where there is none.
-
-    The entry is `context~category~type~type modifier~anatomic context~region~region modifier`, a code `scheme^value^meaning`.
-    """
+    """The terminology entry in a segment's tags (`key:value|key:value`); None where there is none."""
     for tag in text.split("|"):
         key, _, entry = tag.partition(":")
         if key.strip() == _TERMINOLOGY:
-            parts: list[Any] = [_code(part) for part in entry.split("~")]
-            parts += [None] * (7 - len(parts))
-            found = Terminology(parts[1], parts[2], parts[3], parts[5], parts[6])
-            return None if found == Terminology() else found
+            return Terminology.of_entry(entry)
     return None
-
-
-def _code(text: str) -> Code | None:
-    parts = text.split("^")
-    return Code(parts[0], parts[1], parts[2]) if len(parts) >= 3 and parts[1] else None

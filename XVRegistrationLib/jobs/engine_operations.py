@@ -21,7 +21,8 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.describe import describe
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.imaging.xray import Xray
-from XVRegistrationLib.imaging.xray_files import read_xray_parts
+from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
+from XVRegistrationLib.jobs.xray_messages import pack
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
@@ -161,38 +162,26 @@ class Operations:
         return {"pose": f["pose"], "intrinsics": camera.to_dict()}, {"image": image}
 
     def read_xray(self, request: Request) -> Answer:
-        """Pixels of the file `path`, and what it states of its geometry; what it lacks is in `missing`.
+        """Pixels of the file `path`, all frames of a run or the one that `frame` names, and what it states of each.
 
-        Of a run the frame `frame` (see read_xray_parts); `mask` has the pixels that count, if the file says that some do not.
+        As `xray_messages.pack` puts it; what a frame lacks is in `absent`.
         """
         f = request.fields
         spacing = f.get("spacing")
         if isinstance(spacing, (list, tuple)):
             spacing = (spacing[0], spacing[-1])
-        parts = read_xray_parts(
-            f["path"],
-            sid=f.get("sid"),
-            spacing=spacing,
-            mirrored=f.get("mirrored"),
-            frame=f.get("frame"),
-            subtract=bool(f.get("subtract")),
-        )
-        arrays = {"pixels": parts.pixels} if parts.mask is None else {"pixels": parts.pixels, "mask": parts.mask}
-        return {
-            "name": parts.name,
-            "path": parts.path,
-            "scale": parts.scale,
-            "size": list(parts.size),
-            "known": parts.known,
-            "notes": list(parts.notes),
-            "origins": parts.origins,
-            "missing": parts.missing,
-            "frame": parts.frame,
-            "frames": parts.frames,
-        }, arrays
+        options: dict[str, Any] = {
+            "sid": f.get("sid"),
+            "spacing": spacing,
+            "mirrored": f.get("mirrored"),
+            "subtract": bool(f.get("subtract")),
+        }
+        if f.get("frame") is not None:
+            return pack([read_xray_parts(f["path"], frame=f["frame"], **options)])
+        return pack(read_run(f["path"], **options))
 
     def register(self, request: Request) -> Answer:
-        """The pose of the X-ray with `pixels`; hypotheses come from `sources` and the poses in `starts`.
+        """The pose of the X-ray with `pixels`, of which those in `mask` count; hypotheses come from `sources` and the poses in `starts`.
 
         Of the starts, those named in `by_angles` are tried shifted onto the X-ray as well.
         """
@@ -200,12 +189,13 @@ class Operations:
         if patient.model is None or patient.model_folder != Path(f["model"]):
             self.load_model(request)
         assert patient.model is not None
+        mask = request.arrays.get("mask")
         xray = Xray(
             f["name"],
             request.arrays["pixels"],
             Intrinsics.from_dict(f["intrinsics"]),
             f["scale"],
-            mask=request.arrays.get("mask"),
+            mask=None if mask is None else mask.astype(np.bool_),
         )
 
         def progress(level: int, levels: int, similarity: float) -> None:

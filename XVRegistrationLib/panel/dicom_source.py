@@ -1,21 +1,55 @@
-"""The file that a volume node was loaded from by Slicer's DICOM module."""
+"""The DICOM file and frame that a volume node was loaded from by Slicer's DICOM module.
+
+Slicer keeps pixels and spacing of an X-ray and drops its geometry, which is in the file. What it keeps is not always what
+the file says: without ImagerPixelSpacing a CR has pixels of 1 mm, MONOCHROME1 is inverted, and the frames of a run are the slices of
+a volume or the items of a sequence. So a node only tells which file and frame to read anew.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import slicer
 
+from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES
+from XVRegistrationLib.scene.runs import browser_of
 
-def dicom_file(node: Any) -> Path | None:
-    """The one DICOM file of a one-slice volume node; None if it did not come from DICOM, or its file is gone.
+Frame = int | Literal["min", "max", "mean", "run"]
+"""A frame counted from 0, what to make of all of them, or "run": each of them."""
+SOURCE = "DICOM.instanceUIDs"
+"""Attribute by which Slicer names the DICOM instances of a node."""
+_SOP_CLASS = "0008,0016"
 
-    Slicer keeps pixels and spacing of an X-ray and drops its geometry, which is in the file.
+
+@dataclass(frozen=True)
+class Source:
+    """Where an image came from."""
+
+    file: Path
+    uid: str
+    """SOP instance UID."""
+    frame: int | None
+    """The frame that a sequence shows; None where the node holds all there is."""
+
+
+def source_of(node: Any) -> Source | None:
+    """The DICOM file of a node with one image, or with the frames of one X-ray; None if it came from elsewhere.
+
+    None also where its file is gone, and for the slices of a volume.
     """
-    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    uids = (node.GetAttribute(SOURCE) or "").split()
     database = getattr(slicer, "dicomDatabase", None)
-    if len(uids) != 1 or database is None or not database.isOpen:
+    image = node.GetImageData()
+    if len(uids) != 1 or database is None or not database.isOpen or image is None:
         return None
     path = database.fileForInstance(uids[0])
-    return Path(path) if path and Path(path).is_file() else None
+    if not path or not Path(path).is_file():
+        return None
+    if image.GetDimensions()[2] > 1:
+        projection = database.instanceValue(uids[0], _SOP_CLASS) in (*PROJECTION_CLASSES, *ENHANCED)
+        return Source(Path(path), uids[0], None) if projection else None
+    played = browser_of(node)
+    several = played is not None and played[0].GetNumberOfItems() > 1
+    return Source(Path(path), uids[0], played[1] if played is not None and several else None)

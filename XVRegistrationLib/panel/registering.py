@@ -6,20 +6,26 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.patient import signature_of
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.export import export_xrays
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, write_registration
+from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, registration_that_holds, write_registration
+from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose, volume_node_of
+from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, pose_from_node, set_pose, volume_node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 
 _HEADER = "header"
 """The start that the C-arm's angles state."""
+_BEFORE = "before"
+"""Where the frame before was found."""
 _PRESET = "preset"
 """The nominal view, of which the angles are known as well but not how the patient lies on the table."""
 
@@ -44,10 +52,14 @@ class _Task:
     """Whether to refine from the present pose and from nowhere else."""
     volume: Any
     """The volume that was chosen when this was asked for, to which alone it is registered."""
+    item: int | None = None
+    """Which frame of a run to show and register; None for what is shown then."""
+    before: Any = None
+    """(4, 4) where the frame before it was found, mm: a start."""
     request: int = 0
     share: float = 0.0
     basis: tuple[Any, ...] | None = None
-    """Geometry, scale and volume as they were handed to the engine: a result holds for no other."""
+    """Geometry, scale, volume and frame as they were handed to the engine: a result holds for no other."""
     place: Any = None
     """(4, 4) IJK to RAS, mm, of the volume then."""
 
@@ -132,6 +144,16 @@ class Registering:
         if left:
             self._context.say(_("Left out until their geometry is entered: {names}.").format(names=", ".join(left)))
 
+    def register_run(self, node: Any) -> None:
+        """Register all frames of a run in turn, each also from where the one before it was found."""
+        obstacle = self.can_register([node])
+        if obstacle:
+            raise InputError(obstacle)
+        run = run_of(node)
+        if run is None:
+            raise InputError(_("{name} is a single image; register it as such.").format(name=name_of(node)))
+        self._enqueue([node] * run.count, from_here=False, items=range(run.count))
+
     def refine_from_here(self, node: Any) -> None:
         if node is None:
             obstacle, node = self.can_refine(), self._viewing.node
@@ -172,6 +194,28 @@ class Registering:
         remove_xray(self._context.scene, node)
         self._context.changed.emit("xrays")
 
+    def export(self, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool) -> list[Path]:
+        """Write X-rays, or all that are registered where they stand, into a folder; return the files."""
+        foreign = self._foreign(nodes or ())
+        if foreign:
+            raise InputError(foreign)
+        mine = self._xrays.nodes()
+        chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
+        if not chosen:
+            raise InputError(_("Register an X-ray first."))
+        sources = {node: source_of(node) for node in chosen}
+        written = export_xrays(
+            self._context.scene,
+            chosen,
+            folder,
+            targets_node=self._context.parameters.targets if self._context.parameters is not None else None,
+            dicom_files={node: source.file for node, source in sources.items() if source is not None},
+            keep_identity=keep_identity,
+            bundle=bundle,
+        )
+        self._context.say(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
+        return written
+
     # Its life
 
     def tick(self) -> None:
@@ -206,14 +250,15 @@ class Registering:
         names = [name_of(node) or node.GetName() for node in nodes if node not in mine]
         return _("Not an X-ray of this CT: {names}.").format(names=", ".join(names)) if names else ""
 
-    def _enqueue(self, nodes: Sequence[Any], *, from_here: bool) -> None:
+    def _enqueue(self, nodes: Sequence[Any], *, from_here: bool, items: Iterable[int] | None = None) -> None:
         waiting = {task.node for task in self._queue} | ({self._task.node} if self._task is not None else set())
         if not self.busy:
             self._done = 0
-        for node in nodes:
+        numbers: list[int | None] = list(items) if items is not None else [None] * len(nodes)
+        for node, item in zip(nodes, numbers, strict=True):
             if node not in waiting:
                 self._rows.outcome(node, "", "")
-                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node))
+                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node, item))
         self._context.changed.emit("xrays")
 
     def _begin(self, task: _Task) -> None:
@@ -226,10 +271,15 @@ class Registering:
             self._failed(task, _("another CT was chosen before its turn came; choose its own and register again"))
             return
         try:
+            if task.item is not None:
+                held = registration_that_holds(node) if task.item == item_of(node) + 1 else None
+                task.before = None if held is None else held.pose
+                show_item(node, task.item)
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
             task.basis, task.place = _basis(task), ijk_to_world(task.volume)
-            pixels = voxels(node)[0].copy()
+            arrays = {"pixels": voxels(node)[0].copy()}
+            mask = mask_of(node)
         except InputError as e:
             self._failed(task, str(e))
             return
@@ -239,7 +289,7 @@ class Registering:
             lambda message: self._registered(task, message),
             on_error=lambda text: self._failed(task, text),
             on_progress=lambda fields: self._progress(task, fields),
-            arrays={"pixels": pixels},
+            arrays=arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)},
             volume=self._patient.key,
             model=str(self._model.folder),
             name=task.name,
@@ -265,6 +315,8 @@ class Registering:
             starts[_PRESET] = self._patient.nominal_pose.tolist()
         if p.useCurrent:
             starts["current"] = pose_from_node(nodes.pose).tolist()
+        if task.before is not None:
+            starts[_BEFORE] = task.before.tolist()
         return sources, starts
 
     # What the engine says
@@ -281,7 +333,7 @@ class Registering:
             return  # cancelled, or removed, in the last moment
         nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
         if nodes is not None and alive(self._context.scene, task.volume) and _basis(task) != task.basis:
-            self._failed(task, _("its geometry or the CT was changed meanwhile; register again"))
+            self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
             return
         if nodes is not None:
             try:
@@ -332,6 +384,6 @@ class Registering:
 def _basis(task: _Task) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
-        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume)
+        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume), item_of(task.node)
     except InputError:
         return None

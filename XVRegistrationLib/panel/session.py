@@ -23,6 +23,7 @@ from XVRegistrationLib.panel.xrays import Xrays
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.presets import Preset
     from XVRegistrationLib.panel.signal import Signal
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, XrayRow
@@ -192,16 +193,28 @@ class Session:
         """The X-rays of the present volume, and those that belong to none yet, in the order in which they were added."""
         return self._registering.rows()
 
-    def add_files(self, paths: Iterable[str | Path]) -> None:
-        """Read X-ray files and add each to the scene; what cannot be read is said in `status`, and the others go on."""
-        self._xrays.add_files([Path(p) for p in paths])
+    def add_files(self, paths: Iterable[str | Path], frame: Frame | None = None) -> None:
+        """Read X-ray files and add each to the scene; what cannot be read is said in `status`, and the others go on.
 
-    def add_nodes(self, nodes: Iterable[Any]) -> None:
-        """Add copies of one-slice volume nodes of the scene; one that came from DICOM is read anew from its file."""
-        self._xrays.add_nodes(list(nodes))
+        Of a run, `frame` is the one to add, counted from 0, or "min", "max" or "mean" over all; without it the run is
+        added with all its frames, of which the one shown is the X-ray.
+        """
+        self._xrays.add_files([Path(p) for p in paths], frame)
+
+    def add_nodes(self, nodes: Iterable[Any], frame: Frame | None = None) -> None:
+        """Add copies of volume nodes of the scene; what came from DICOM is read anew from its file.
+
+        Of a sequence the frame that is shown is added, of a run that was loaded as a volume all frames, if `frame` does
+        not say otherwise: as in `add_files`, or "run" for all frames of a sequence.
+        """
+        self._xrays.add_nodes(list(nodes), frame)
+
+    def show_frame(self, node: Any, item: int) -> None:
+        """Show this frame of a run, counted from 0: from now on it is the one that is registered and drawn on."""
+        self._xrays.show_frame(node, item)
 
     def candidates(self) -> list[Any]:
-        """One-slice volume nodes of the scene that `add_nodes` could take."""
+        """Volume nodes of the scene that `add_nodes` could take."""
         return self._xrays.candidates()
 
     def set_checked(self, node: Any, checked: bool) -> None:
@@ -233,6 +246,10 @@ class Session:
         """Register these X-rays, or all checked ones that are complete, one after the other."""
         self._registering.register(nodes)
 
+    def register_run(self, node: Any) -> None:
+        """Register all frames of a run in turn; each keeps its own pose and result, which `show_frame` shows."""
+        self._registering.register_run(node)
+
     def refine_from_here(self, node: Any = None) -> None:
         """Register an X-ray (else the current one) from where its pose transform is now, and from nowhere else."""
         self._registering.refine_from_here(node)
@@ -244,6 +261,22 @@ class Session:
     def registration_progress(self) -> float | None:
         """Share of the queue that is done, 0 to 1; None while nothing is registered."""
         return self._registering.fraction
+
+    def export(
+        self,
+        folder: str | Path,
+        nodes: Sequence[Any] | None = None,
+        *,
+        keep_identity: bool = False,
+        bundle: bool = True,
+    ) -> list[Path]:
+        """Write these X-rays, or all that are registered, for other programs; return the files, of which README.txt tells.
+
+        Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
+        the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
+        the patient but, with `keep_identity`, the DICOM segmentations, and what the scene has from elsewhere.
+        """
+        return self._registering.export(Path(folder), nodes, keep_identity, bundle)
 
     # 5 See it
 

@@ -1,11 +1,18 @@
-"""What the module does once Slicer has started, before anyone opens it."""
+"""What the module does as Slicer starts, before anyone opens it."""
 
 from __future__ import annotations
 
 import slicer
 
 from XVRegistrationLib.panel import sample_data
+from XVRegistrationLib.scene import dicom_plugin
 from XVRegistrationLib.scene.layout import add_layout
+
+
+def on_module_found() -> None:
+    """Register the plugin of the DICOM module, which shows those that are there when it is opened first; wait for the rest."""
+    dicom_plugin.register()
+    slicer.app.connect("startupCompleted()", on_startup_completed)
 
 
 def on_startup_completed() -> None:

@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
-from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.partial import seen_as
+from XVRegistrationLib.jobs.xray_messages import unpack
 from XVRegistrationLib.panel.context import alive
-from XVRegistrationLib.panel.dicom_source import dicom_file
+from XVRegistrationLib.panel.dicom_source import SOURCE, source_of
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.scene.attributes import PREFIX, read_known, read_missing, read_origins, read_scale, write_known
+from XVRegistrationLib.scene.attributes import (
+    PREFIX,
+    read_intrinsics,
+    read_known,
+    read_missing,
+    read_origins,
+    read_scale,
+    write_known,
+)
+from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place, place_again
 from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
+from XVRegistrationLib.scene.runs import add_run, frame_nodes, run_of, share, show_controls, show_item
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import (
     add_pending_xray,
     all_xrays_in,
-    complete_xray,
     name_of,
     nodes_of,
-    pose_from_node,
     refer_to_volume,
-    set_pose,
+    set_mask,
     volume_node_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Scale
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.patient import Patient
     from XVRegistrationLib.scene.xrays import XrayNodes
 
 _CHECKED = PREFIX + "Checked"
-_PLACED = PREFIX + "Placed"
-"""Attribute of an X-ray whose pose is still the one it was given when it was added: "header" or "preset"."""
-_PLACED_AT = PREFIX + "PlacedAt"
-"""That pose, row by row: any other is somebody's work, also where nobody watched it being moved."""
-_SAME = 1e-3
-"""Entries of two poses differ by less, mm for the position, where these are the same."""
+_UNSET = 1e-5
+"""A spacing of one millimetre to within this is what other readers put where they found none, as Slicer does for CR."""
 
 
 class Xrays:
@@ -73,7 +80,7 @@ class Xrays:
         """Geometry of the first checked X-ray that is complete; None if there is none."""
         found = (nodes_of(node) for node in self.checked())
         first = next((nodes for nodes in found if nodes is not None), None)
-        return None if first is None else Intrinsics(*_fields(read_known(first.xray)))
+        return None if first is None else read_intrinsics(first.xray)
 
     def tick(self) -> None:
         """Look whether the user removed or renamed an X-ray, or something that belongs to one."""
@@ -103,15 +110,9 @@ class Xrays:
     def can_add(self) -> str:
         return "" if self._context.parameters is not None else _("There is no scene to add X-rays to.")
 
-    def add_files(self, paths: Sequence[Path]) -> None:
-        obstacle = self.can_add()
-        if obstacle:
-            raise InputError(obstacle)
-        volume = self._patient.chosen
+    def add_files(self, paths: Sequence[Path], frame: Frame | None = None) -> None:
         for path in paths:
-            self._context.say(_("Reading {name}...").format(name=path.name))
-            read = partial(self._read, volume)
-            self._context.ask("read_xray", read, path=str(path), sid=None, spacing=None, mirrored=None)
+            self._ask_for(path, frame)
 
     def candidates(self) -> list[Any]:
         scene = self._context.scene
@@ -120,56 +121,102 @@ class Xrays:
         return [
             node
             for node in nodes
-            if _is_one_slice(node) and not name_of(node) and not node.GetAttribute(PREFIX + "Part")
+            if not name_of(node) and not node.GetAttribute(PREFIX + "Part") and (_is_one_slice(node) or source_of(node))
         ]
 
-    def add_nodes(self, nodes: Sequence[Any]) -> None:
+    def add_nodes(self, nodes: Sequence[Any], frame: Frame | None = None) -> None:
         for node in nodes:
+            source = source_of(node)
+            if source is not None:
+                shown = source.frame if frame is None else frame
+                self._ask_for(source.file, shown, node.GetName(), source.uid)
+                continue
             if not _is_one_slice(node):
                 raise InputError(_("{name} is not an X-ray: one grey image is needed.").format(name=node.GetName()))
-            file = dicom_file(node)
-            if file is not None:
-                self.add_files([file])
-                continue
-            dx, dy, _dz = node.GetSpacing()
-            known: dict[str, Any] = {"mirrored": False}
-            origins = {"mirrored": "assumed", "scale": "assumed"}
-            if not np.isclose([dx, dy], 1.0).all():  # what nobody has set
-                known["spacing"], origins["spacing"] = (dx, dy), "tag"
-            pixels = voxels(node)[0].copy()
-            self._add(self._patient.chosen, node.GetName(), pixels, known, origins, "attenuation")
+            self._add_pixels(node)
 
-    def _read(self, volume: Any, message: Message) -> None:
-        f = message.fields
-        pixels = np.array(message.arrays["pixels"])
-        self._add(volume, str(f["name"]), pixels, dict(f["known"]), dict(f["origins"]), f["scale"])
+    def _ask_for(self, path: Path, frame: Frame | None, name: str = "", uid: str = "") -> None:
+        """Read a file in the engine; a node of the scene that it belongs to gives the X-ray its name."""
+        obstacle = self.can_add()
+        if obstacle:
+            raise InputError(obstacle)
+        self._context.say(_("Reading {name}...").format(name=name or path.name))
+        read = partial(self._read, self._patient.chosen, name, uid)
+        self._context.ask("read_xray", read, path=str(path), frame=None if frame == "run" else frame, mirrored=None)
 
-    def _add(
-        self,
-        volume: Any,
-        name: str,
-        pixels: NDArray[Any],
-        known: dict[str, Any],
-        origins: dict[str, str],
-        scale: Scale,
-    ) -> None:
-        """Add an X-ray for the volume that was chosen when the user added it, which may be another than the present one."""
-        missing = [field for field in ("sdd", "spacing") if known.get(field) is None]
+    def _add_pixels(self, node: Any) -> None:
+        """Add a copy of an image of which nothing is known but what it looks like."""
+        dx, dy, _dz = node.GetSpacing()
+        known: dict[str, Any] = {"mirrored": False}
+        origins = {"mirrored": "assumed", "scale": "assumed"}
+        if not (abs(dx - 1.0) < _UNSET and abs(dy - 1.0) < _UNSET):
+            known["spacing"], origins["spacing"] = (dx, dy), "tag"
+        scene, pixels = self._context.scene, voxels(node)[0].copy()
+        added = add_pending_xray(
+            scene, node.GetName(), pixels, known, origins, missing_of(known), "attenuation", self._volume_now()
+        )
+        self._added(added, self._patient.chosen)
+
+    def _read(self, volume: Any, name: str, uid: str, message: Message) -> None:
+        """Add the X-ray of a file for the volume that was chosen when the user asked for it."""
+        frames: list[PartialXray] = unpack(message.fields, message.arrays)
+        scene, first = self._context.scene, frames[0]
+        belongs = volume if alive(scene, volume) else None
+        if len(frames) > 1:
+            node = add_run(scene, frames, name=name or Path(first.path).stem, volume_node=belongs)
+        else:
+            node = add_pending_xray(
+                scene,
+                name or first.name,
+                first.pixels,
+                first.known,
+                first.origins,
+                first.missing,
+                first.scale,
+                belongs,
+            )
+        set_mask(scene, node, first.mask)
+        if uid:
+            node.SetAttribute(SOURCE, uid)
+            share(node, SOURCE)
+        self._added(node, volume)
+
+    def _volume_now(self) -> Any:
+        chosen = self._patient.chosen
+        return chosen if alive(self._context.scene, chosen) else None
+
+    def _added(self, node: Any, volume: Any) -> None:
+        """Place a new X-ray, show it where none is, and say what it lacks."""
         scene, parameters = self._context.scene, self._context.parameters
         volume = volume if alive(scene, volume) else None
-        node = add_pending_xray(scene, name, pixels, known, origins, missing, scale, volume)
         if volume in (None, self._patient.node):  # else it is placed when its volume is chosen
             self.place(node)
         if parameters is not None and volume in (None, self._patient.chosen):
             shown = parameters.xray if alive(scene, parameters.xray) else None
             if shown is None or volume_node_of(shown) not in (None, volume):
                 parameters.xray = node
+        missing, run = read_missing(node), run_of(node)
         if missing:
             words = {"sdd": _("the distance source-detector"), "spacing": _("the pixel spacing")}
             lacking = _(" and ").join(words[field] for field in missing)
             self._context.say(_("{name} does not state {what}; enter it.").format(name=name_of(node), what=lacking))
+        elif run is not None:
+            show_controls(node)
+            self._context.say(
+                _("{name} was added with {count} frames; the one that is shown is registered.").format(
+                    name=name_of(node), count=run.count
+                )
+            )
         else:
             self._context.say(_("{name} was added.").format(name=name_of(node)))
+        self._context.changed.emit("xrays")
+
+    # Frames
+
+    def show_frame(self, node: Any, item: int) -> None:
+        if not alive(self._context.scene, node) or not name_of(node):
+            raise InputError(_("Choose an X-ray of the table."))
+        show_item(node, item)
         self._context.changed.emit("xrays")
 
     # Geometry and place
@@ -193,53 +240,49 @@ class Xrays:
                 raise InputError(
                     _("{what} must lie between {least} and {most} mm.").format(what=what, least=least, most=most)
                 )
-        known, origins = read_known(node), read_origins(node)
-        given_values = {"sdd": sdd, "spacing": spacing, "mirrored": mirrored}
-        changed = {field: value for field, value in given_values.items() if value is not None}
-        scale: Scale = read_scale(node)
+        values = {"sdd": sdd, "spacing": spacing, "mirrored": mirrored}
+        changed = {field: value for field, value in values.items() if value is not None}
+        scale: Scale | None = None
         if dense_is_bright is not None:
-            scale, origins["scale"] = ("attenuation" if dense_is_bright else "intensity"), "user"
-        if mirrored is not None:
-            known = seen_as(known, mirrored)
-        known.update(changed)
-        origins.update(dict.fromkeys(changed, "user"))
-        missing = [field for field in ("sdd", "spacing") if known.get(field) is None]
-        if missing:
-            write_known(node, known, origins, missing, scale)
-        else:
-            node.SetAttribute(PREFIX + "Missing", None)
-            placed = nodes_of(node)
-            pose = self.first_pose(node) if placed is None else (pose_from_node(placed.pose), None)
-            self._complete(node, known, origins, pose, scale)
+            scale = "attenuation" if dense_is_bright else "intensity"
+        entered = dict.fromkeys([*changed, *(["scale"] if scale else [])], "user")
+        missing: list[str] = []
+        for frame in frame_nodes(node):
+            known = read_known(frame)
+            known = {**(known if mirrored is None else seen_as(known, mirrored)), **changed}
+            missing = missing_of(known)
+            write_known(frame, known, {**read_origins(frame), **entered}, missing, read_scale(frame))
+        if not missing:
+            place(self._context.scene, node, self.first_pose, scale)
+        elif scale is not None:
+            for frame in frame_nodes(node):
+                write_known(frame, {}, {}, missing, scale)
         self._context.changed.emit("xrays")
 
     def place(self, node: Any) -> XrayNodes | None:
         """The nodes of an X-ray, which gets a pose if it is complete and has none; None if it is incomplete."""
         nodes = nodes_of(node)
-        known = read_known(node)
-        if nodes is not None or read_missing(node) or known.get("sdd") is None or known.get("spacing") is None:
+        if nodes is not None or read_missing(node) or missing_of(read_known(node)):
             return nodes
-        return self._complete(node, known, read_origins(node), self.first_pose(node), read_scale(node))
+        return place(self._context.scene, node, self.first_pose)
 
     def _place_again(self, nodes: Sequence[Any]) -> None:
-        """Put X-rays that were neither registered nor moved where they belong by a new volume or preset."""
+        """Put X-rays that were neither registered nor moved where they belong by a new volume or preset.
+
+        So are those that somebody else added since, Slicer's DICOM module for one.
+        """
         if not self._patient.ready:
             return
-        place = (self._patient.key, self._patient.preset.name)
-        if place == self._place:
-            return
-        self._place = place
-        for node in nodes:
-            placed = nodes_of(node)
-            if placed is not None and self.is_first_placed(node):
+        now = (self._patient.key, self._patient.preset.name)
+        again = [node for node in nodes if now != self._place or volume_node_of(node) is None]
+        self._place = now
+        for node in again:
+            if nodes_of(node) is not None and self.is_first_placed(node):
                 if volume_node_of(node) is None:
                     refer_to_volume(node, self._patient.node)
-                pose, by = self.first_pose(node)
-                try:
-                    set_pose(placed, pose)
-                except InputError:
-                    continue  # the user put its C-arm under a transform that cannot be undone
-                _note_place(node, pose, by)
+                # The user may have put its C-arm under a transform that cannot be undone.
+                with contextlib.suppress(InputError):
+                    place_again(node, self.first_pose)
 
     def _mend(self, node: Any) -> None:
         """An X-ray whose pose the user deleted counts as not registered, and gets one as if it were new."""
@@ -249,20 +292,11 @@ class Xrays:
 
     def is_first_placed(self, node: Any) -> bool:
         """Whether an X-ray has been neither registered nor moved since it was placed."""
-        if not node.GetAttribute(_PLACED):
-            return False
-        text = node.GetAttribute(_PLACED_AT)
-        if text is None:
-            return True
-        try:
-            return np.allclose(pose_from_node(node).ravel(), [float(v) for v in text.split()], atol=_SAME)
-        except (InputError, ValueError):
-            return False
+        return is_first_placed(node)
 
     def moved(self, node: Any) -> None:
         """Note that an X-ray stands where a registration or the user put it."""
-        node.SetAttribute(_PLACED, None)
-        node.SetAttribute(_PLACED_AT, None)
+        note_moved(node)
 
     def header_pose(self, node: Any) -> NDArray[np.float64] | None:
         """(4, 4) camera -> RAS, mm, by the C-arm's angles about the volume's centre; None where they are not known."""
@@ -273,26 +307,6 @@ class Xrays:
         pose = self.header_pose(node)
         return (self._patient.nominal_pose, "preset") if pose is None else (pose, "header")
 
-    def _complete(
-        self,
-        node: Any,
-        known: dict[str, Any],
-        origins: dict[str, str],
-        placed: tuple[NDArray[np.float64], str | None],
-        scale: Scale,
-    ) -> XrayNodes:
-        height, width = voxels(node).shape[1:]
-        if known.get("principal_point") is None:
-            known["principal_point"] = ((width - 1) / 2, (height - 1) / 2)
-            origins["principal_point"] = "assumed"
-        known.setdefault("mirrored", False)
-        known["size"] = (width, height)
-        pose, by = placed
-        nodes = complete_xray(self._context.scene, node, Intrinsics(*_fields(known)), origins, pose, scale=scale)
-        if by is not None:
-            _note_place(node, pose, by)
-        return nodes
-
     # The check mark
 
     def is_checked(self, node: Any) -> bool:
@@ -301,24 +315,8 @@ class Xrays:
     def set_checked(self, node: Any, checked: bool) -> None:
         if self.is_checked(node) != checked:
             node.SetAttribute(_CHECKED, None if checked else "false")
+            share(node, _CHECKED)
             self._context.changed.emit("xrays")
-
-
-def _fields(known: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments of `Intrinsics`."""
-    return (
-        float(known["sdd"]),
-        tuple(known["spacing"]),
-        tuple(known["principal_point"]),
-        tuple(known["size"]),
-        bool(known["mirrored"]),
-    )
-
-
-def _note_place(node: Any, pose: NDArray[np.float64], by: str) -> None:
-    """Keep where an X-ray was put until it is registered, and by what."""
-    node.SetAttribute(_PLACED, by)
-    node.SetAttribute(_PLACED_AT, " ".join(repr(float(v)) for v in pose.ravel()))
 
 
 def _is_one_slice(node: Any) -> bool:

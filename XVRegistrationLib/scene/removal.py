@@ -9,6 +9,7 @@ import slicer.util
 
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.hierarchy import folder_of, remove_folder_if_empty, remove_nodes
+from XVRegistrationLib.scene.runs import RUN_PARTS
 from XVRegistrationLib.scene.xrays import OVERLAYS, PART, XrayNodes, all_xrays_in
 
 
@@ -49,7 +50,11 @@ def remove_leftovers(scene: Any) -> None:
 
 def _parts(scene: Any, image: Any, pose: Any) -> list[Any]:
     """What belongs to an X-ray besides its image: what it refers to, and what this package put under its pose."""
-    referred = [image.GetNodeReference(PREFIX + name) for name in ("Frustum", *OVERLAYS)] if image.GetScene() else []
+    referred = (
+        [image.GetNodeReference(PREFIX + name) for name in (*RUN_PARTS, "Frustum", "Mask", *OVERLAYS)]
+        if image.GetScene()
+        else []
+    )
     under: list[Any] = []
     if pose is not None and pose.GetScene() is scene and pose.GetAttribute(PART):
         nodes = slicer.util.getNodesByClass("vtkMRMLTransformableNode", scene)

@@ -12,9 +12,10 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.segmentation import Terminology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -93,6 +94,22 @@ def copy_terminology(source_node: Any, node: Any) -> None:
         text = vtk.reference("")
         if original is not None and original.GetTag(tag, text):
             segment.SetTag(tag, str(text))
+
+
+def set_terminology(node: Any, of: Mapping[str, Terminology]) -> None:
+    """Say what segments are, by name; `terminology_of` is the inverse."""
+    segmentation = node.GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        if segment.GetName() in of:
+            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), of[segment.GetName()].entry)
+
+
+def terminology_of(segment: Any) -> Terminology | None:
+    """What a vtkSegment is by Slicer's tag; None where it has none."""
+    text = vtk.reference("")
+    found = segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), text)
+    return Terminology.of_entry(str(text)) if found else None
 
 
 def segments_of(node: Any) -> list[tuple[str, str, Color]]:

@@ -10,9 +10,10 @@ import slicer.util
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.colors import color_of_label
+from XVRegistrationLib.imaging.segmentation import Segmentation, of_label_map
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.scene.hierarchy import add_to_folder
-from XVRegistrationLib.scene.segments import Layer, add_layers, new_segmentation, show_surfaces
+from XVRegistrationLib.scene.segments import Layer, add_layers, new_segmentation, set_terminology, show_surfaces
 from XVRegistrationLib.scene.transforms import ijk_to_world
 
 if TYPE_CHECKING:
@@ -81,30 +82,30 @@ def voxels(node: Any) -> NDArray[Any]:
 
 def add_segmentation(
     scene: Any,
-    label_map: LabelMap,
+    labels: LabelMap | Segmentation,
     reference_node: Any = None,
     colors: dict[int, Color] | None = None,
     *,
     name: str = "Segmentation",
     show_in_3d: Iterable[str] = (),
 ) -> Any:
-    """Add a label map to the scene as a vtkMRMLSegmentationNode whose segments share one image.
+    """Add structures to the scene as a vtkMRMLSegmentationNode, an image for each layer.
 
-    `reference_node` is the volume that the labels belong to. Labels without a colour of their own get one that depends
-    on the label value only. Structures named in `show_in_3d` appear as surfaces in 3D views, which takes seconds.
+    `reference_node` is the volume that the labels belong to. Labels without a colour of their own, in `colors` or the
+    segmentation, get one that depends on the label value only. Structures named in `show_in_3d` appear as surfaces in 3D views, which takes seconds.
     """
-    present = np.unique(label_map.array)
-    segments = {
-        int(value): (
-            label_map.names.get(int(value), f"label {value}"),
-            (colors or {}).get(int(value)) or color_of_label(int(value)),
-        )
-        for value in present[present != 0]
-    }
+    found = labels if isinstance(labels, Segmentation) else of_label_map(labels)
+    own = {**found.colors, **(colors or {})}
     node = new_segmentation(scene, name)
     if reference_node is not None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
-    add_layers(node, [Layer(_as_slicer_stores(label_map.array), label_map.ijk_to_ras, segments)])
+    layers = []
+    for array in found.layers:
+        present = [int(value) for value in np.unique(array) if value != 0]
+        segments = {v: (found.names.get(v, f"label {v}"), own.get(v) or color_of_label(v)) for v in present}
+        layers.append(Layer(_as_slicer_stores(array), found.ijk_to_ras, segments))
+    add_layers(node, layers)
+    set_terminology(node, {s.name: s.terminology for s in found.segments if s.terminology is not None})
     shown = list(show_in_3d)
     if shown:
         show_surfaces(node, shown)

@@ -6,6 +6,7 @@ Everything of one X-ray lies under its "C-arm pose" transform, whose matrix is t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ PART = PREFIX + "Part"
 OVERLAYS = ("Labels", "Targets", "Ellipses", "Drr")
 """References of the image to what is drawn on it, without the prefix."""
 _FRUSTUM_REFERENCE = PREFIX + "Frustum"
+_MASK_REFERENCE = PREFIX + "Mask"
 _VOLUME_REFERENCE = PREFIX + "Volume"
 _NAME = PREFIX + "Name"
 _COLOR = PREFIX + "Color"
@@ -246,7 +248,29 @@ def xray_from_node(xray_node: Any) -> Xray:
             f"{intrinsics.size}; it was resampled. Use the original."
         )
     name = xray_node.GetAttribute(_NAME) or xray_node.GetName()
-    return Xray(name, array[0].copy(), intrinsics, read_scale(xray_node), origins=read_origins(xray_node))
+    origins, mask = read_origins(xray_node), mask_of(xray_node)
+    return Xray(name, array[0].copy(), intrinsics, read_scale(xray_node), origins=origins, mask=mask)
+
+
+def set_mask(scene: Any, xray_node: Any, mask: NDArray[np.bool_] | None) -> None:
+    """Keep which pixels (H, W) of an X-ray count as its file says, as a label map that is not shown; None for all."""
+    remove_nodes(scene, [xray_node.GetNodeReference(_MASK_REFERENCE)])
+    if mask is None or mask.all():
+        return
+    node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", f"Mask ({name_of(xray_node)})")
+    node.SetHideFromEditors(True)
+    node.SetAttribute(PART, "Mask")
+    slicer.util.updateVolumeFromArray(node, mask[None].astype(np.uint8))
+    xray_node.SetNodeReferenceID(_MASK_REFERENCE, node.GetID())
+
+
+def mask_of(xray_node: Any) -> NDArray[np.bool_] | None:
+    """(H, W) pixels of an X-ray that count as its file says; None for all, and where somebody removed the mask."""
+    node = xray_node.GetNodeReference(_MASK_REFERENCE)
+    image = voxels(xray_node)
+    if node is None or node.GetImageData() is None or voxels(node).shape != image.shape:
+        return None
+    return np.asarray(voxels(node)[0] != 0)
 
 
 def _color(node: Any) -> Color:
@@ -275,7 +299,12 @@ def _set_window(node: Any, pixels: NDArray[Any], scale: Scale) -> None:
 
 
 def _unused_name(scene: Any, name: str) -> str:
-    """The name, with a number if an X-ray of the scene is called so already."""
+    """The name, with a number if an X-ray of the scene is called so already.
+
+    Without the characters that Slicer replaces, or forgets to, in the names of a bundle's files, which are those of the
+    nodes: it would not find a sequence again, or not read the scene at all.
+    """
+    name = re.sub(r"[^\w .,()+=@#-]", "_", name).strip(" .") or "X-ray"
     taken = {name_of(node) for node in all_xrays_in(scene)}
     candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(taken) + 2))
     return next(candidate for candidate in candidates if candidate not in taken)

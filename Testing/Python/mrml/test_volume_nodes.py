@@ -11,7 +11,9 @@ import vtk
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import rigid, rotation_from_vector
 from XVRegistrationLib.imaging.colors import color_of_label
+from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation, Terminology
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.scene.segments import segments_of, terminology_of
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume, volume_from_node
 
 
@@ -117,3 +119,26 @@ def test_seventy_labels_are_added_with_seventy_different_colors(scene):
     distances = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + np.eye(70)
     assert distances.min() > 0.02
     assert np.linalg.norm(np.diff(colors, axis=0), axis=1).min() > 0.3
+
+
+def test_layers_colours_and_codes_of_a_segmentation_are_kept(scene):
+    body, rib = np.zeros((6, 7, 8), np.uint8), np.zeros((6, 7, 8), np.uint8)
+    body[1:5, 1:6, 1:7], rib[2:3, 2:5, 2:5] = 1, 2  # the rib lies in the body
+    is_ = Terminology(
+        Code("SCT", "123037004", "Anatomical Structure"),
+        Code("SCT", "113197003", "Rib"),
+        Code("SCT", "7771000", "Left"),
+    )
+    matrix = np.diag([-2.0, 1.5, 3.0, 1.0])
+    segments = Segment(1, "body"), Segment(2, "rib", 1, (0.25, 0.5, 0.125), is_)
+    node = add_segmentation(scene, Segmentation((body, rib), matrix, segments))
+    found = {name: (i, color) for i, name, color in segments_of(node)}
+    assert list(found) == ["body", "rib"]
+    assert found["rib"][1] == (0.25, 0.5, 0.125)
+    reference = add_volume(scene, Volume(np.zeros(body.shape, np.int16), matrix))
+    for name, mask in (("body", body), ("rib", rib)):
+        np.testing.assert_array_equal(
+            slicer.util.arrayFromSegmentBinaryLabelmap(node, found[name][0], reference) != 0, mask != 0
+        )
+    assert terminology_of(node.GetSegmentation().GetSegment(found["rib"][0])) == is_
+    assert terminology_of(node.GetSegmentation().GetSegment(found["body"][0])) != is_

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import slicer
+import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of, write_xray
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.panel.batch import register_folder
-from XVRegistrationLib.panel.dicom_source import dicom_file
+from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.files import session_folder
 from XVRegistrationLib.panel.presets import load_presets, preset_named
 from XVRegistrationLib.panel.signal import Signal
@@ -67,18 +68,19 @@ def test_the_file_of_a_node_from_dicom_is_found_and_nothing_else_is(monkeypatch,
     scene = start().scene
     scene.Clear(0)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "fluoro")
+    slicer.util.updateVolumeFromArray(node, np.zeros((1, 4, 4), np.uint16))
     file = tmp_path / "1.2.3"
     file.touch()
     files = {"1.2.3": str(file), "1.2.4": str(tmp_path / "gone")}
     database = SimpleNamespace(isOpen=True, fileForInstance=lambda uid: files.get(uid, ""))
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
-    assert dicom_file(node) is None
+    assert source_of(node) is None
     for uids, found in (("1.2.3", file), ("1.2.4", None), ("9", None), ("1.2.3 1.2.4", None)):
         node.SetAttribute("DICOM.instanceUIDs", uids)
-        assert dicom_file(node) == found
+        assert (source_of(node) and source_of(node).file) == found
     monkeypatch.delattr(slicer, "dicomDatabase")
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3")
-    assert dicom_file(node) is None
+    assert source_of(node) is None
     scene.Clear(0)
 
 

@@ -21,7 +21,7 @@ LAYERS = (
 BASE = {"errors", "resources", "files", "versions"}  # below all, as is the package itself
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 IN_SLICER = {"scene", "panel"}
-ONLY_IN_SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "slicer_core", "PyTorchUtils"}
+ONLY_IN_SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "slicer_core", "PyTorchUtils", "DICOMLib"}
 AT_START_UP = {"slicer", "vtk", "qt", "ctk", "numpy", "XVRegistrationLib"}
 
 

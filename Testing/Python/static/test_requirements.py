@@ -19,7 +19,7 @@ PACKAGE_OF = {
     "vtkmodules": "slicer-core",
 }
 # Loaded only inside Slicer, which has them.
-ONLY_SLICERS = {"qt", "ctk", "PyTorchUtils", "SampleData", "packaging"}
+ONLY_SLICERS = {"qt", "ctk", "DICOMLib", "PyTorchUtils", "SampleData", "packaging"}
 
 
 def _read(lines: list[str]) -> dict[str, Requirement]:

@@ -21,6 +21,7 @@ from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.jobs.engine import Engine
 from XVRegistrationLib.jobs.engine_protocol import ProtocolError, decode, encode
 from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.xray_messages import unpack
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.result import Registration
 from XVRegistrationLib.rendering.grid import density_grid
@@ -246,10 +247,11 @@ def test_an_xray_file_is_read_as_far_as_it_goes(engine, camera, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, camera.size[::-1]).astype(np.uint16)
     write_dicom_dx(tmp_path / "whole.dcm", pixels, camera)
     answer = engine.wait(engine.request("read_xray", path=str(tmp_path / "whole.dcm"), mirrored=True), PATIENCE)
-    assert np.array_equal(answer.arrays["pixels"], pixels)
-    assert answer.fields["missing"] == []
-    assert answer.fields["known"]["spacing"] == pytest.approx(camera.spacing)
-    assert answer.fields["origins"]["mirrored"] == "user"
+    [read] = unpack(answer.fields, answer.arrays)
+    assert np.array_equal(read.pixels, pixels)
+    assert read.missing == []
+    assert read.spacing == pytest.approx(camera.spacing)
+    assert read.origins["mirrored"] == "user"
     np.save(tmp_path / "x.npy", pixels)  # not an image
     with pytest.raises(InputError, match="cannot be read as an image"):
         engine.wait(engine.request("read_xray", path=str(tmp_path / "x.npy")), PATIENCE)
@@ -260,11 +262,14 @@ def test_a_frame_of_a_run_is_read_with_the_pixels_that_count(engine, tmp_path):
     run[:, :2] = 0
     path = str(write_xray(tmp_path / "run.dcm", run, bits=12, PixelPaddingValue=0))
     answer = engine.wait(engine.request("read_xray", path=path, frame=1), PATIENCE)
-    assert np.array_equal(answer.arrays["pixels"], run[1])
-    assert np.array_equal(answer.arrays["mask"], run[1] != 0)
-    assert (answer.fields["name"], answer.fields["frame"], answer.fields["frames"]) == ("run-0001", 1, 3)
-    with pytest.raises(InputError, match="holds 3 frames"):
-        engine.wait(engine.request("read_xray", path=path), PATIENCE)
+    [read] = unpack(answer.fields, answer.arrays)
+    assert np.array_equal(read.pixels, run[1])
+    assert np.array_equal(read.mask, run[1] != 0)
+    assert (read.name, read.frame, read.frames) == ("run-0001", 1, 3)
+    answer = engine.wait(engine.request("read_xray", path=path), PATIENCE)
+    for i, (read, frame) in enumerate(zip(unpack(answer.fields, answer.arrays), run, strict=True)):
+        assert np.array_equal(read.pixels, frame)
+        assert read.frame == i
 
 
 def test_structures_are_projected_where_they_are(engine, described, phantom, camera, true_pose, tmp_path):

@@ -1,0 +1,202 @@
+"""Runs in the scene: frames that are played with their own poses, changed, saved, read back and removed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.angles import pose_from_angles
+from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.imaging.partial import PartialXray
+from XVRegistrationLib.scene.attributes import read_known
+from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
+from XVRegistrationLib.scene.overlays import project_through_nodes
+from XVRegistrationLib.scene.placing import is_first_placed, place, place_again
+from XVRegistrationLib.scene.removal import remove_xray
+from XVRegistrationLib.scene.runs import add_run, frame_nodes, frame_of, item_of, poses_of, run_of, show_item
+from XVRegistrationLib.scene.xrays import (
+    all_xrays_in,
+    intrinsics_from_node,
+    mask_of,
+    name_of,
+    nodes_of,
+    pose_from_node,
+    set_mask,
+    set_pose,
+    xray_from_node,
+)
+
+COUNT = 4
+CENTER = np.array([12.0, -30.0, 55.0])
+POINTS = CENTER + np.random.default_rng(0).uniform(-60, 60, (30, 3))
+
+
+def frames(first: int = 0, **changes) -> list[PartialXray]:
+    """Frames of a rotation, each of its own grey values."""
+    known = {"sdd": 1020.0, "spacing": (1.5, 1.7), "sod": 700.0, **changes}
+    return [
+        PartialXray(
+            "run",
+            np.random.default_rng(i).integers(0, 4000, (40, 50)).astype(np.uint16),
+            "intensity",
+            "",
+            True,
+            primary_angle=7.5 * i,
+            secondary_angle=-3.0,
+            frame=first + i,
+            frames=COUNT,
+            origins={"sdd": "tag", "spacing": "tag"},
+            **known,
+        )
+        for i in range(COUNT)
+    ]
+
+
+def by_angles(node):
+    """Where a frame belongs by its angles."""
+    known = read_known(node)
+    return pose_from_angles(known["primary_angle"], known["secondary_angle"], known["sod"], CENTER), "header"
+
+
+@pytest.fixture
+def run(scene):
+    node = add_run(scene, frames())
+    place(scene, node, by_angles)
+    return node
+
+
+def test_each_frame_is_shown_with_its_own_pixels_and_pose(run):
+    intrinsics = Intrinsics.centered(1020.0, (1.5, 1.7), (50, 40), mirrored=True)
+    for item in (2, 0, 3, 1):
+        show_item(run, item)
+        assert (item_of(run), frame_of(run)) == (item, item)
+        assert np.array_equal(slicer.util.arrayFromVolume(run)[0], frames()[item].pixels)
+        assert intrinsics_from_node(run) == intrinsics
+        pose = pose_from_angles(7.5 * item, -3.0, 700.0, CENTER)
+        assert np.abs(pose_from_node(run) - pose).max() < 1e-9
+        seen = project_through_nodes(run, POINTS)
+        assert np.abs(seen - project(POINTS, pose, intrinsics)).max() < 0.01
+        assert is_first_placed(run)
+    assert nodes_of(run).frustum.GetParentTransformNode() is nodes_of(run).pose
+
+
+def test_there_is_one_xray_and_nothing_of_slicers_own_beside_it(scene, run):
+    assert all_xrays_in(scene) == [run]
+    names = {n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLTransformableNode", scene)}
+    assert names == {"X-ray (run)", "C-arm pose (run)", "C-arm frustum (run)"}
+
+
+def test_what_is_changed_on_a_frame_stays_with_it(run):
+    show_item(run, 1)
+    moved = pose_from_node(run).copy()
+    moved[:3, 3] += [3.0, -2.0, 5.0]
+    set_pose(nodes_of(run), moved)
+    run.SetAttribute("XVRegistration.Registration", '{"similarity": 0.9}')
+    show_item(run, 2)
+    assert run.GetAttribute("XVRegistration.Registration") is None
+    assert is_first_placed(run)
+    show_item(run, 1)
+    assert run.GetAttribute("XVRegistration.Registration") == '{"similarity": 0.9}'
+    assert np.abs(pose_from_node(run) - moved).max() < 1e-9
+    assert not is_first_placed(run)
+    place_again(run, lambda node: (pose_from_angles(90.0, 0.0, 700.0, CENTER), "preset"))
+    assert np.abs(pose_from_node(run) - moved).max() < 1e-9
+    assert np.allclose(poses_of(run)[3], pose_from_angles(90.0, 0.0, 700.0, CENTER))
+
+
+def test_a_run_without_geometry_gets_that_of_all_frames_at_once(scene):
+    node = add_run(scene, frames(sdd=None))
+    assert nodes_of(node) is None
+    show_item(node, 3)
+    assert np.array_equal(slicer.util.arrayFromVolume(node)[0], frames()[3].pixels)
+    for frame in frame_nodes(node):
+        frame.SetAttribute("XVRegistration.SDD", "990.0")
+        frame.SetAttribute("XVRegistration.Missing", None)
+    place(scene, node, by_angles)
+    for item in range(COUNT):
+        show_item(node, item)
+        assert intrinsics_from_node(node).sdd == 990.0
+        assert np.abs(pose_from_node(node) - by_angles(node)[0]).max() < 1e-9
+
+
+def test_frames_of_different_distances_keep_them(scene):
+    parts = frames()
+    parts[2] = dataclasses.replace(parts[2], sdd=1100.0)
+    node = add_run(scene, parts)
+    place(scene, node, by_angles)
+    found = []
+    for item in range(COUNT):
+        show_item(node, item)
+        found.append(intrinsics_from_node(node).sdd)
+        assert np.abs(project_through_nodes(node, POINTS) - project(POINTS, *_camera(node))).max() < 0.01
+    assert found == [1020.0, 1020.0, 1100.0, 1020.0]
+
+
+def _camera(node):
+    return pose_from_node(node), intrinsics_from_node(node)
+
+
+def test_a_run_is_in_the_bundle_with_every_frames_pose_and_is_removed_whole(scene, run, tmp_path):
+    show_item(run, 1)
+    run.SetAttribute("XVRegistration.Registration", "{}")
+    mask = np.ones((40, 50), bool)
+    mask[:7] = False
+    set_mask(scene, run, mask)
+    expected = poses_of(run)
+    load_mrb(scene, save_mrb(scene, tmp_path / "run.mrb"))
+    [node] = all_xrays_in(scene)
+    for item in (3, 1, 0, 2):
+        show_item(node, item)
+        assert np.abs(pose_from_node(node) - expected[item]).max() < 1e-9
+        assert np.array_equal(xray_from_node(node).pixels, frames()[item].pixels)
+        assert np.array_equal(mask_of(node), mask)
+        assert np.array_equal(xray_from_node(node).mask, mask)
+        assert read_known(node)["primary_angle"] == 7.5 * item
+        assert node.GetAttribute("XVRegistration.Registration") == ("{}" if item == 1 else None)
+    before = {scene.GetNthNode(i).GetName() for i in range(scene.GetNumberOfNodes())}
+    assert any("(run)" in name for name in before if name)
+    remove_xray(scene, node)
+    left = [scene.GetNthNode(i).GetName() or "" for i in range(scene.GetNumberOfNodes())]
+    assert not [name for name in left if "(run)" in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("LAO 30: a/b [2]", "LAO 30_ a_b _2_"), ("50 % & <ä>", "50 _ _ _ä_"), ('"x;y?*|\\', "_x_y____"), ("..", "X-ray")],
+)
+def test_a_run_comes_back_from_a_bundle_whatever_it_is_called(scene, tmp_path, name, kept):
+    node = add_run(scene, frames(), name=name)
+    place(scene, node, by_angles)
+    load_mrb(scene, save_mrb(scene, tmp_path / "run.mrb"))
+    [node] = all_xrays_in(scene)
+    show_item(node, 2)
+    assert name_of(node) == kept
+    assert np.array_equal(xray_from_node(node).pixels, frames()[2].pixels)
+
+
+def test_two_planes_are_played_together_and_one_can_be_removed(scene):
+    first = add_run(scene, frames(), name="A")
+    second = add_run(scene, frames(), name="B", partner=first)
+    for node in (first, second):
+        place(scene, node, by_angles)
+    assert run_of(first).browser is run_of(second).browser
+    show_item(first, 3)
+    assert (item_of(second), frame_of(second)) == (3, 3)
+    remove_xray(scene, first)
+    show_item(second, 2)
+    assert all_xrays_in(scene) == [second]
+    assert np.array_equal(slicer.util.arrayFromVolume(second)[0], frames()[2].pixels)
+
+
+def test_an_item_that_is_not_there_and_frames_of_several_sizes_are_refused(scene, run):
+    with pytest.raises(InputError, match="has 4 frames, of which 4 is none"):
+        show_item(run, 4)
+    parts = frames()
+    parts[1] = dataclasses.replace(parts[1], pixels=parts[1].pixels[:10])
+    with pytest.raises(InputError, match="different sizes"):
+        add_run(scene, parts)

@@ -1,0 +1,188 @@
+"""`xvregistration export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.cli.progress import console
+from XVRegistrationLib.cli.register import structures_of
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+from XVRegistrationLib.imaging.volume import read_label_names, read_volume
+from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.imaging.xray_files import read_xray_parts
+from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
+from XVRegistrationLib.registration.export import Exported, write_exports, write_readme
+from XVRegistrationLib.registration.result import Registration
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.cli.drawing import Structures
+
+_LARGEST = 100_000_000  # bytes: results and targets have some thousands
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write what other programs read of registrations into a folder. All input is checked before anything is written."""
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give a folder for the files.")
+    found = [_registration(path) for path in options.results]
+    targets = [] if options.targets is None else read_targets(options.targets)
+    files = options.xrays or []
+    if files and len(files) != len(found):
+        raise InputError(f"Give one X-ray for each result: got {len(files)} for {len(found)}.")
+    if options.keep_identity and not files:
+        raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
+    structures = structures_of(options)
+    items = [
+        _exported(registration, files[i] if files else None, options.frame, structures)
+        for i, registration in enumerate(found)
+    ]
+    inputs = [*options.results, *files, *(p for p in (options.labels, options.targets, options.label_names) if p)]
+    _keep_inputs(inputs, output, [item.registration.name for item in items])
+    volume = None if options.volume is None else read_volume(options.volume)
+    written = write_exports(output, items, targets, keep_identity=options.keep_identity)
+    if volume is not None:
+        written.append(_write_scene(output, options, volume, items, targets))
+        write_readme(output, written)
+    console.print(f"{len(written)} files are in {output}; README.txt says what each holds.", markup=False)
+    if any(item.dicom is not None and item.labels for item in items):
+        kept = (
+            "keep what the X-rays' headers say of the patient" if options.keep_identity else "do not name the patient"
+        )
+        console.print(f"The DICOM segmentations {kept}; they refer to the X-rays by their UIDs.", markup=False)
+    return 0
+
+
+def read_targets(path: str) -> list[tuple[str, NDArray[np.float64]]]:
+    """Names and points (3,), RAS mm, of a CSV file (name,r,a,s) or of Slicer's markups (.mrk.json); InputError if neither."""
+    text = _text(path)
+    try:
+        found = _markups(json.loads(text)) if text.lstrip().startswith("{") else _table(text)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        raise InputError(
+            f"{path} holds no targets: a table name,r,a,s or Slicer's markups (.mrk.json) is needed."
+        ) from e
+    if not all(np.isfinite(point).all() for _, point in found):
+        raise InputError(f"{path} has a target whose position is not three numbers of mm.")
+    return found
+
+
+def _table(text: str) -> list[tuple[str, NDArray[np.float64]]]:
+    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
+    if [cell.lower() for cell in rows[0]] != ["name", "r", "a", "s"]:
+        raise ValueError("no such header")
+    return [(name, np.array([float(v) for v in (r, a, s)])) for name, r, a, s in rows[1:]]
+
+
+def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
+    """Control points of all lists of a markups file, which says for each list whether it is in LPS or RAS."""
+    found: list[tuple[str, NDArray[np.float64]]] = []
+    for markup in content["markups"]:
+        sign = np.array([1.0, 1.0, 1.0] if str(markup.get("coordinateSystem")) in ("RAS", "0") else [-1.0, -1.0, 1.0])
+        found += [
+            (str(point["label"]), sign * np.array(point["position"], dtype=np.float64).reshape(3))
+            for point in markup["controlPoints"]
+            if point.get("positionStatus", "defined") == "defined"
+        ]
+    return found
+
+
+def _exported(found: Registration, file: str | None, frame: int | None, structures: Structures | None) -> Exported:
+    xray, dicom = None, None
+    if file is not None:
+        camera = found.intrinsics
+        parts = read_xray_parts(file, sid=camera.sdd, spacing=camera.spacing, mirrored=camera.mirrored, frame=frame)
+        if parts.size != camera.size:
+            raise InputError(
+                f"{file} has {parts.size[0]} x {parts.size[1]} pixels; the result is for {camera.size[0]} x {camera.size[1]}."
+            )
+        xray = Xray(found.name, parts.pixels, camera, parts.scale, mask=parts.mask)
+        dicom = Path(file) if _is_dicom(Path(file)) else None
+    outlines = [] if structures is None else structures.outlines(found.pose, found.intrinsics)
+    return Exported(found, xray, tuple(ProjectedLabel(*outline) for outline in outlines), dicom, frame)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as f:
+        f.seek(128)
+        return f.read(4) == b"DICM"
+
+
+def _write_scene(
+    output: Path,
+    options: argparse.Namespace,
+    volume: Any,
+    items: Sequence[Exported],
+    targets: Sequence[tuple[str, NDArray[np.float64]]],
+) -> Path:
+    """Save volume, structures, targets, and the X-rays that are there, as a Slicer scene."""
+    from XVRegistrationLib.scene.bundle import save_mrb
+    from XVRegistrationLib.scene.overlays import add_targets, set_reprojected_labels
+    from XVRegistrationLib.scene.results import write_registration
+    from XVRegistrationLib.scene.standalone.app import start
+    from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+    from XVRegistrationLib.scene.xrays import add_xray
+
+    scene = start().scene
+    ct = add_volume(scene, volume)
+    segmentation = None
+    if options.labels is not None:
+        names = None if options.label_names is None else read_label_names(options.label_names)
+        segmentation = add_segmentation(scene, read_segmentation(options.labels, names), ct)
+    targets_node = None
+    for item in items:
+        if item.xray is None:
+            raise InputError("The scene shows the X-rays: give them with --xrays.")
+        nodes = add_xray(scene, item.xray, item.registration.pose, volume_node=ct)
+        write_registration(nodes.xray, item.registration.to_dict())
+        drawn = [(label.name, label.color, label.mask) for label in item.labels]
+        if drawn:
+            set_reprojected_labels(scene, nodes, drawn, source_node=segmentation)
+        if targets:
+            points = np.array([point for _, point in targets])
+            targets_node, _ = add_targets(
+                scene, nodes, [name for name, _ in targets], points, targets_node=targets_node
+            )
+    return save_mrb(scene, output / "scene.mrb")
+
+
+def _registration(path: str) -> Registration:
+    try:
+        content = json.loads(_text(path))
+        return Registration.from_dict(content)
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from e
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
+
+
+def _text(path: str) -> str:
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{path} does not exist.")
+    if file.stat().st_size > _LARGEST:
+        raise InputError(f"{path} is too large for what it should be.")
+    try:
+        return file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} cannot be read as text: {e}.") from e
+
+
+def _keep_inputs(inputs: Sequence[str], output: Path, names: Sequence[str]) -> None:
+    """Raise InputError where a file that is read would be replaced."""
+    for path in map(Path, inputs):
+        if path.resolve().parent != output.resolve():
+            continue
+        stem_taken = any(path.name.startswith(f"{name}_") for name in names)
+        if stem_taken or path.name in ("registrations.json", "registrations.csv", "README.txt"):
+            raise InputError(f"{path} could be overwritten; choose another -o.")

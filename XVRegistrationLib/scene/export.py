@@ -1,0 +1,87 @@
+"""The registered X-rays of a scene as files for other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import slicer.util
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
+from XVRegistrationLib.scene.attributes import PREFIX
+from XVRegistrationLib.scene.bundle import save_mrb
+from XVRegistrationLib.scene.results import registration_that_holds
+from XVRegistrationLib.scene.runs import frame_of
+from XVRegistrationLib.scene.segments import segments_of, terminology_of
+from XVRegistrationLib.scene.xrays import name_of, xray_from_node
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from XVRegistrationLib.registration.export import Exported
+
+
+def export_xrays(
+    scene: Any,
+    nodes: Sequence[Any],
+    folder: Path,
+    *,
+    targets_node: Any = None,
+    dicom_files: Mapping[Any, Path] | None = None,
+    keep_identity: bool = False,
+    bundle: bool = True,
+) -> list[Path]:
+    """Write the X-rays with these image nodes into a folder, as `registration.export` does; return the paths.
+
+    `dicom_files` are the files of image nodes that came from DICOM, for DICOM segmentations. With `bundle` the whole
+    scene is saved beside them, as it is. Raises InputError for an X-ray that is not registered where it stands.
+    """
+    from XVRegistrationLib.registration.export import write_exports, write_readme
+
+    items = [_exported(node, (dicom_files or {}).get(node)) for node in nodes]
+    written = write_exports(folder, items, _targets(targets_node), keep_identity=keep_identity)
+    if bundle:
+        written.append(save_mrb(scene, folder / "scene.mrb"))
+        write_readme(folder, written)
+    return written
+
+
+def _exported(node: Any, dicom: Path | None) -> Exported:
+    from dataclasses import replace
+
+    from XVRegistrationLib.registration.export import Exported
+
+    found = registration_that_holds(node)
+    if found is None:
+        raise InputError(f"{name_of(node)} is not registered where it stands; register it before it is exported.")
+    xray = xray_from_node(node)
+    return Exported(replace(found, name=name_of(node)), xray, _labels(node), dicom, frame_of(node))
+
+
+def _labels(node: Any) -> tuple[ProjectedLabel, ...]:
+    """The structures that are drawn on an X-ray, on its own pixels; those that it does not show are left out."""
+    drawn = node.GetNodeReference(PREFIX + "Labels")
+    if drawn is None:
+        return ()
+    found = []
+    for segment_id, name, color in segments_of(drawn):
+        mask = np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(drawn, segment_id, node))[0] != 0
+        if mask.any():
+            terminology = terminology_of(drawn.GetSegmentation().GetSegment(segment_id))
+            found.append(ProjectedLabel(name, color, mask, terminology))
+    return tuple(found)
+
+
+def _targets(node: Any) -> list[tuple[str, Any]]:
+    """Names and points (3,), RAS mm, of the control points of a markups node that have a position."""
+    if node is None:
+        return []
+    placed = [
+        i
+        for i in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined
+    ]
+    return [(node.GetNthControlPointLabel(i), np.array(node.GetNthControlPointPositionWorld(i))) for i in placed]
