@@ -115,7 +115,7 @@ class Field:
         straight = 0.0
         reach = int(_WINDOW)
         for _ in range(_DIRECTIONS):
-            near = sum(np.roll(left, s) for s in range(-reach, reach + 1))
+            near = np.sum([np.roll(left, s) for s in range(-reach, reach + 1)], axis=0)
             best = int(np.argmax(near))
             straight += float(near[best])
             left[np.arange(best - reach, best + reach + 1) % 360] = 0

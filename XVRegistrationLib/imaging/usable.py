@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LEAST_SHARE = 0.01  # of the image: fewer pixels at the highest value are noise, not saturation
 _MOST_SATURATED = 0.9  # of the image: more is an image without anything in it
 _LEAST_LEFT = 0.02
+_FOUND: WeakKeyDictionary[Xray | PartialXray, LeftOut] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,17 @@ class LeftOut:
 
 
 def left_out(xray: Xray | PartialXray) -> LeftOut:
-    """What is found not to count, and what the file says so of. Raises InputError for an X-ray without content."""
+    """What is found not to count, and what the file says so of. Raises InputError for an X-ray without content.
+
+    It is found once for an X-ray, whose pixels nobody changes.
+    """
+    found = _FOUND.get(xray)
+    if found is None:
+        found = _FOUND[xray] = _left_out(xray)
+    return found
+
+
+def _left_out(xray: Xray | PartialXray) -> LeftOut:
     check_shows(xray)
     pixels = np.asarray(xray.pixels, dtype=np.float32)
     attenuation = xray.scale == "attenuation"
