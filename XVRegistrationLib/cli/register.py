@@ -150,7 +150,7 @@ def _read(options: argparse.Namespace) -> _Input:
     return _Input(
         parts,
         xrays,
-        read_masks(options.mask, xrays),
+        read_masks(options.mask, xrays, options.ignore or ()),
         None if options.relative is None else read_relations(options.relative, xrays),
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),

@@ -38,6 +38,23 @@ def modality_values(dataset: Dataset, path: Path) -> NDArray[Any]:
     return values
 
 
+def stored_values(path: str, frame: int | None) -> NDArray[Any] | None:
+    """(H, W) pixel values of a file, or of a frame of it, as they are stored; None where there is no such image."""
+    import pydicom
+
+    try:
+        try:
+            from pydicom.pixels import pixel_array
+
+            values = pixel_array(path, index=frame)
+        except ImportError:  # before pydicom 3, as in Slicer 5.10
+            whole = pydicom.dcmread(path).pixel_array
+            values = whole if frame is None else whole[frame]
+    except Exception:  # whoever reads the X-ray says what is wrong with it
+        return None
+    return values if values.ndim == 2 else None
+
+
 def grey_scale(dataset: Dataset, values: NDArray[Any]) -> tuple[NDArray[Any], Scale, str]:
     """Pixels (H, W), their scale, and whether a tag said so.
 
