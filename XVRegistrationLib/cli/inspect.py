@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what is understood of a file; write the picture of its steps where one was asked for."""
     path, picture = Path(options.file), None if options.output is None else Path(options.output)
     _check_picture(path, picture)
-    words = None if path.is_dir() or not path.exists() else dicom_words(path)
+    words = dicom_words(path) if path.is_file() else None
     if path.is_dir() or (words is not None and words.is_volume) or (words is None and _has_slices(path)):
         found = _volume(options, path, words, picture)
     else:

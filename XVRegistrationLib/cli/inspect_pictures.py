@@ -60,7 +60,7 @@ def draw_xray(
 
 
 def draw_volume(path: Path, volume: Volume) -> None:
-    """Write a PNG: the middle slices across the three axes, as stored, with the sides of the patient."""
+    """Write a PNG: the middle slices across the three axes, with the sides of the patient."""
     figure, axes = _figure(3)
     i, j, k = axis_letters(volume)
     di, dj, dk = volume.spacing
@@ -73,6 +73,11 @@ def draw_volume(path: Path, volume: Volume) -> None:
     )
     for ax, (title, image, row, column, aspect) in zip(axes, slices, strict=True):
         grey = np.clip((np.nan_to_num(image.astype(np.float32)) - low) / max(high - low, 1e-9), 0, 1)
+        # Seen as radiologists do: head or front on top, the patient's left side or back at the right.
+        if row in "RAF":
+            grey, row = grey[:, ::-1], _OPPOSITE[row]
+        if column in "HAR":
+            grey, column = grey[::-1], _OPPOSITE[column]
         _show(ax, grey, title, aspect, _letters(row, column))
     _save(figure, path)
 

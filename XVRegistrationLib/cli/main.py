@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
@@ -21,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            # pydicom's warnings quote what a header holds, which may be about a person.
+            warnings.filterwarnings("ignore", module=r"pydicom\b")
+            return int(options.run(options))
     except InputError as e:
         print(f"xvregistration: {e}", file=sys.stderr)
         return BAD_INPUT

@@ -129,7 +129,14 @@ def _geometry(parts: PartialXray, name: str, dicom: bool) -> Fact:
         stated = parts.absent.get(name, where)
         return Fact(name, what, "not stated", None, "missing", f"{stated}; {_GIVE[name]}")
     origin = parts.origins.get(name, "assumed")
-    return Fact(name, what, _said(name, value), value, origin, where if dicom and origin != "user" else "")
+    return Fact(name, what, _said(name, value), value, origin, _where(where, origin, dicom))
+
+
+def _where(attribute: str, origin: str, dicom: bool) -> str:
+    """What states a value, or does not."""
+    if not dicom or origin == "user":
+        return ""
+    return f"no usable {attribute}" if origin == "assumed" else attribute if origin == "tag" else ""
 
 
 def _said(name: str, value: Any) -> str:
@@ -154,7 +161,7 @@ def _scale(parts: PartialXray, words: DicomWords | None) -> Fact:
     relationship = "" if words is None else words.enumerated.get("PixelIntensityRelationship", "")
     said = _SCALES[parts.scale] + (f" (stored as {relationship})" if relationship else "")
     origin = parts.origins.get("scale", "assumed")
-    return Fact("scale", what, said, parts.scale, origin, where if words is not None and origin != "user" else "")
+    return Fact("scale", what, said, parts.scale, origin, _where(where, origin, words is not None))
 
 
 def _intensities(parts: PartialXray, counts: NDArray[np.bool_] | None) -> list[Fact]:

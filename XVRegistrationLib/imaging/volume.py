@@ -16,6 +16,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.damaged import reading
 
 if TYPE_CHECKING:
     import os
@@ -122,7 +123,8 @@ def read_volume(path: str | os.PathLike[str], units: Units = "HU") -> Volume:
 
     Raises InputError for a missing or unreadable file, one slice only, shear, or irregular slice distances.
     """
-    image, matrix = _read_image(path)
+    with reading(path):
+        image, matrix = _read_image(path)
     return Volume(image, matrix, name=_stem(path), path=str(Path(path).resolve()), units=units)
 
 
@@ -181,7 +183,7 @@ def _read_image(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.
     import SimpleITK as sitk
 
     path = Path(path)
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():
         raise InputError(f"{path} does not exist.")
     reader = sitk.ImageSeriesReader() if path.is_dir() else sitk.ImageFileReader()
     if isinstance(reader, sitk.ImageSeriesReader):

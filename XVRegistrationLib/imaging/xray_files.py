@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.damaged import reading
 from XVRegistrationLib.imaging.dicom.xray import read_dicom_parts, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
+from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
 
 if TYPE_CHECKING:
     import os
@@ -63,6 +65,21 @@ def read_xray_parts(
     With `mirrored` None an image of a C-arm that states its angle is taken as mirrored, others as not.
     """
     path = Path(path)
+    with reading(path):
+        return with_recognised_meaning(
+            _read_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale),
+        )
+
+
+def _read_parts(
+    path: Path,
+    *,
+    sid: float | None,
+    spacing: float | tuple[float, float] | None,
+    mirrored: bool | None,
+    scale: Scale | None,
+) -> PartialXray:
+    """As `read_xray_parts`, with grey values as they are assumed to be where the file does not say it."""
     if _is_dicom(path):
         parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored)
         if scale is None:
