@@ -1,12 +1,13 @@
 """Make the table that tells what grey values mean, Resources/picture_meaning.json, and measure how often it is right; by hand.
 
-    python Testing/Benchmarks/picture_meaning.py --fit CT1.nii.gz -1024 --measure CT2.nii.gz -1024 --measure CT3.mha 0 -o FOLDER
+    python Testing/Benchmarks/picture_meaning.py --volume CT1.nii.gz --volume CT2.nii.gz --volume CT3.mha 0 --table FILE -o FOLDER
 
 X-rays of each CT are rendered by nanodrr from four sides, at random zoom - whole, its bones alone, and parts
 as slender as limbs - and exposed with random scatter, blur, noise and
 gamma. Each is then stored in each of the four meanings; as it is, as a display would have it (windowed, 8 bits, edges enhanced),
-or behind blades. The table is fitted on the CTs of --fit alone. Printed are, for the CTs of --measure, how often it is certain, and how
-often it is then wrong, with Wilson's 95 % intervals. Line integrals are kept in FOLDER.
+or behind blades. The table is fitted on all CTs. Printed is, for each CT by a table of the others alone, how often that is certain,
+and how often it is then wrong, with Wilson's 95 % intervals. Line integrals are kept in FOLDER. --real FILE MEANING adds real X-rays,
+judged by the table of all.
 """
 
 from __future__ import annotations
@@ -14,29 +15,30 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import SimpleITK as sitk
 from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.rates import Rate
-from XVRegistrationLib.evaluation.simulation import NanodrrRenderer, draw_detector, expose
+from XVRegistrationLib.evaluation.simulation import NanodrrRenderer
+from XVRegistrationLib.evaluation.stored_xrays import STORED, stored_as
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
-from XVRegistrationLib.imaging import picture_meaning
-from XVRegistrationLib.imaging.picture_meaning import CERTAIN, MEANINGS, Meaning, features, recognise
+from XVRegistrationLib.imaging.picture_meaning import CERTAIN, MEANINGS, Meaning, features, judge, terms
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STORED = ("plain", "display", "blades")
 _SIZE, _SEED = 144, 7
 _RANGE = PoseRange((25.0, 25.0, 25.0), (70.0, 40.0, 90.0))
 _BONE, _LIMBS = 200, 6  # HU; so many different parts
 _PENALTY = 1e-3
+Numbers = list[tuple[str, str, "NDArray[np.float64]"]]
 
 
 def line_integrals(path: Path, background: float | None, count: int, folder: Path) -> NDArray[np.float32]:
@@ -74,39 +76,6 @@ def _limb(hu: NDArray[np.float32], spacing: NDArray[np.float64], rng: np.random.
     return np.where(radius < rng.uniform(30, 70), hu, np.float32(-1000))
 
 
-def stored_as(p: NDArray[np.float32], meaning: str, how: str, seed: tuple[int, ...]) -> NDArray[np.float32]:
-    """The X-ray (H, W) of line integrals with one of MEANINGS, kept in one of the ways of STORED."""
-    rng = np.random.default_rng(seed)
-    camera = Intrinsics.centered(1020.0, (2.0, 2.0), p.shape[::-1])
-    exposed, _ = expose(p, camera, draw_detector(rng), rng)
-    pixels = exposed.astype(np.float32)
-    if how == "blades":
-        pixels = np.where(_field(p.shape, rng), pixels, rng.poisson(rng.uniform(5e-4, 5e-3) * pixels.max(), p.shape))
-    pixels = pixels / pixels.max()
-    values = -np.log(np.maximum(pixels, 1e-4)) if meaning.endswith("attenuation") else pixels
-    if meaning.startswith("inverted"):
-        values = values.max() - values
-    return _displayed(values, rng) if how == "display" else values.astype(np.float32)
-
-
-def _field(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A turned rectangle, or a circle."""
-    y, x = np.mgrid[: shape[0], : shape[1]] - (np.array(shape)[:, None, None] - 1) / 2
-    angle, (w, h) = rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.52, 2) * min(shape)
-    if rng.random() < 0.3:
-        return np.hypot(x, y) < w
-    return (abs(np.cos(angle) * x + np.sin(angle) * y) < w) & (abs(np.cos(angle) * y - np.sin(angle) * x) < h)
-
-
-def _displayed(values: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Edges enhanced, windowed with both ends cut, and 8 bits."""
-    from scipy.ndimage import gaussian_filter
-
-    sharp = values + rng.uniform(0, 1) * (values - gaussian_filter(values, rng.uniform(2, 8)))
-    low, high = np.percentile(sharp, [rng.uniform(0, 3), rng.uniform(96, 100)])
-    return np.round(255 * np.clip((sharp - low) / max(high - low, 1e-9), 0, 1)).astype(np.float32)
-
-
 def cases(images: NDArray[np.float32], number: int) -> list[tuple[str, str, NDArray[np.float32]]]:
     """Meaning, way and pixels of all variants of some line integrals."""
     return [
@@ -118,34 +87,39 @@ def cases(images: NDArray[np.float32], number: int) -> list[tuple[str, str, NDAr
     ]
 
 
-def fit(examples: list[tuple[str, str, NDArray[np.float32]]]) -> dict[str, object]:
+def numbers_of(examples: list[tuple[str, str, NDArray[np.float32]]]) -> Numbers:
+    """Meaning, way and features of each picture."""
+    return [(meaning, how, features(pixels)) for meaning, how, pixels in examples]
+
+
+def fit(examples: Numbers) -> dict[str, Any]:
     """The table of a softmax regression with a quadratic penalty."""
     from scipy.optimize import minimize
 
-    x = np.array([features(pixels) for _, _, pixels in examples])
+    x = np.array([numbers for _, _, numbers in examples])
     y = np.array([MEANINGS.index(meaning) for meaning, _, _ in examples])
+    # The inverted picture has the other sign in all of them, and the inverted meaning.
+    x, y = np.concatenate([x, -x]), np.concatenate([y, y ^ 1])
     scales = np.maximum(np.sqrt((x**2).mean(axis=0)), 1e-6)
-    terms = np.array([picture_meaning._terms(row) for row in x / scales])
+    t = np.array([terms(row) for row in x / scales])
     hot = np.eye(len(MEANINGS))[y]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         w = flat.reshape(len(MEANINGS), -1)
-        scores = terms @ w.T
+        scores = t @ w.T
         scores -= scores.max(axis=1, keepdims=True)
         shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         value = -np.log(np.maximum(shares[np.arange(len(y)), y], 1e-12)).mean() + _PENALTY * (w**2).sum()
-        return value, ((shares - hot).T @ terms / len(y) + 2 * _PENALTY * w).ravel()
+        return value, ((shares - hot).T @ t / len(y) + 2 * _PENALTY * w).ravel()
 
-    best = minimize(
-        loss, np.zeros(len(MEANINGS) * terms.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 2000}
-    )
+    best = minimize(loss, np.zeros(len(MEANINGS) * t.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 3000})
     weights = best.x.reshape(len(MEANINGS), -1)
-    return {"scales": scales.round(6).tolist(), "weights": weights.round(4).tolist(), "examples": len(y)}
+    return {"scales": scales.round(6).tolist(), "weights": weights.round(4).tolist(), "examples": len(examples)}
 
 
-def report(name: str, examples: list[tuple[str, str, NDArray[np.float32]]]) -> None:
-    """How often the table is certain, and right, of X-rays whose meaning is known."""
-    found = [(meaning, how, recognise(pixels)) for meaning, how, pixels in examples]
+def report(name: str, examples: Numbers, table: dict[str, Any]) -> list[tuple[str, str, Meaning]]:
+    """Print how often a table is certain, and right, of X-rays whose meaning is known; what it made of each."""
+    found = [(meaning, how, judge(numbers, table)) for meaning, how, numbers in examples]
     print(f"\n{name}: {len(found)} pictures; rows are the truth, columns what was most probable")
     for meaning in MEANINGS:
         row = [sum(f.best == other for m, _, f in found if m == meaning) for other in MEANINGS]
@@ -153,6 +127,7 @@ def report(name: str, examples: list[tuple[str, str, NDArray[np.float32]]]) -> N
     for how in STORED:
         _rates(how, [(m, f) for m, h, f in found if h == how])
     _rates("all", [(m, f) for m, _, f in found])
+    return found
 
 
 def _rates(name: str, found: list[tuple[str, Meaning]]) -> None:
@@ -166,26 +141,39 @@ def _dense(meaning: str) -> bool:
     return meaning in ("attenuation", "inverted intensity")
 
 
+def real(files: list[list[str]], table: dict[str, Any]) -> None:
+    """What the table of all makes of files whose bright pixels are known to mean "radiation" or "dense"."""
+    for path, truth in files:
+        pixels = sitk.GetArrayFromImage(sitk.ReadImage(path)).astype(np.float32)
+        image = pixels.reshape(-1, *pixels.shape[-2:])[len(pixels) // 3 if pixels.ndim > 2 else 0]
+        found = judge(features(image), table)
+        said = "dense" if found.bright_is_dense > 0.5 else "radiation"
+        print(f"{Path(path).name}: bright is {truth}; judged {said}, certainty {found.certainty:.3f}, {found.best}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for which in ("--fit", "--measure"):
-        parser.add_argument(which, action="append", nargs="+", default=[], metavar=("CT", "BACKGROUND"))
-    parser.add_argument("--count", type=int, default=60, help="line integrals of each CT")
-    parser.add_argument("--table", type=Path, default=None, help="write the table here; else what is there is measured")
+    parser.add_argument("--volume", action="append", nargs="+", required=True, metavar=("CT", "BACKGROUND"))
+    parser.add_argument("--real", action="append", nargs=2, default=[], metavar=("FILE", "radiation|dense"))
+    parser.add_argument("--count", type=int, default=90, help="line integrals of each CT")
+    parser.add_argument("--table", type=Path, default=None, help="write the table here")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench-output"))
     options = parser.parse_args()
-    images = {
-        (which, path): line_integrals(path, background, options.count, options.output)
-        for which in ("fit", "measure")
-        for path, background in volumes_of(getattr(options, which))
-    }
-    made = {key: cases(p, number) for number, (key, p) in enumerate(images.items())}
-    examples = [case for (which, _), c in made.items() if which == "fit" for case in c]
-    if examples and options.table is not None:
-        write_json(options.table, fit(examples))
-        picture_meaning._table.cache_clear()
-    for (which, path), found in made.items():
-        report(f"{path.name} ({'fitted on' if which == 'fit' else 'not seen by the fit'})", found)
+    known = {}
+    for path, background in volumes_of(options.volume):
+        images = line_integrals(path, background, options.count, options.output)
+        known[path.name] = numbers_of(cases(images, len(known)))
+    found = []
+    for name, examples in known.items():
+        others = [e for other, es in known.items() if other != name for e in es]
+        if others:
+            found += report(f"{name}, by the others", examples, fit(others))
+    print("\nall left out in turn")
+    _rates("all", [(m, f) for m, _, f in found])
+    table = fit([e for examples in known.values() for e in examples])
+    if options.table is not None:
+        write_json(options.table, table)
+    real(options.real, table)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.inspect_pictures import draw_volume, draw_xray
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.damaged import reading
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
 from XVRegistrationLib.imaging.markers import ignored
@@ -83,10 +84,11 @@ def _has_slices(path: Path) -> bool:
         return False
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return False
+    with reading(path):
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            return False
     return any(n > 1 for n in reader.GetSize()[2:])
 
 

@@ -11,7 +11,7 @@ from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.dicom.pixels import stored_values
 from XVRegistrationLib.imaging.inspection import axis_letters
 from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.usable import left_out
+from XVRegistrationLib.imaging.usable import left_out, usable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def draw_xray(
 ) -> None:
     """Write a PNG: the image as stored, after the file's look-up tables, as line integrals, and what of it counts."""
     stored = None if words is None else stored_values(parts.path, parts.frame)
-    p = line_integral(parts)
+    p = _within_what_counts(parts, line_integral(parts))
     panels = [
         ("as understood: " + ("bright is radiation" if parts.scale == "intensity" else "bright is dense"), parts.pixels)
     ]
@@ -80,6 +80,12 @@ def draw_volume(path: Path, volume: Volume) -> None:
             grey, column = grey[::-1], _OPPOSITE[column]
         _show(ax, grey, title, aspect, _letters(row, column))
     _save(figure, path)
+
+
+def _within_what_counts(parts: PartialXray, p: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Line integrals cut to the range of those that count, so that blades do not take the greys from them."""
+    good = usable(parts)
+    return p if good is None else np.clip(p, *np.percentile(p[good], [0.2, 99.8]))
 
 
 def _coloured(parts: PartialXray, p: NDArray[np.float32], counts: NDArray[np.bool_] | None) -> NDArray[np.float32]:

@@ -86,7 +86,8 @@ def read_masks(
     outside = [ignored(xray.pixels.shape, rectangles, xray.name) for xray in xrays]
     if not paths:
         for xray, counts in zip(xrays, outside, strict=True):
-            usable(xray, counts)
+            if counts is not None:
+                usable(xray, counts)
         return outside
     read = [read_xray_parts(path).pixels != 0 for path in paths]
     masks = read if len(read) == len(xrays) else read * len(xrays)

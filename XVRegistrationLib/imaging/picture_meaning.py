@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 MEANINGS = ("intensity", "inverted intensity", "attenuation", "inverted attenuation")
 """Bright is radiation, linear; the same inverted; bright is dense, a logarithm; the same inverted."""
-CERTAIN = 0.95
+CERTAIN = 0.97
 """A meaning is used from this certainty on."""
+_LEAST_SIDE = 48  # px: smaller ones say nothing
+_MOST_NOISE = 0.5  # of a picture's standard deviation is left when it is smoothed; more than that is no X-ray
 _SIDE = 192  # px: on so many a picture is judged
 
 
@@ -57,11 +59,19 @@ class Meaning:
 def recognise(pixels: NDArray[Any]) -> Meaning:
     """What grey values (H, W) mean, by the picture alone; of a picture of nothing, that nothing is known."""
     values = np.asarray(pixels, dtype=np.float32)
-    table = _table()
-    if not np.isfinite(values).all() or values.min() == values.max() or min(values.shape) < 16:
+    if (
+        not np.isfinite(values).all()
+        or values.min() == values.max()
+        or min(values.shape) < _LEAST_SIDE
+        or _is_noise(values)
+    ):
         return Meaning(dict.fromkeys(MEANINGS, 1 / len(MEANINGS)))
-    x = _terms(features(values) / np.array(table["scales"]))
-    scores = np.array(table["weights"]) @ x
+    return judge(features(values), _table())
+
+
+def judge(numbers: NDArray[np.float64], table: dict[str, Any]) -> Meaning:
+    """What the numbers of a picture, as `features` gives them, mean by a table."""
+    scores = np.array(table["weights"]) @ terms(numbers / np.array(table["scales"]))
     shares = np.exp(scores - scores.max())
     return Meaning(dict(zip(MEANINGS, (float(s) for s in shares / shares.sum()), strict=True)))
 
@@ -127,6 +137,14 @@ def features(values: NDArray[np.float32]) -> NDArray[np.float64]:
     )
 
 
+def _is_noise(values: NDArray[np.float32]) -> bool:
+    """Whether neighbouring pixels have nothing to do with each other."""
+    from scipy.ndimage import gaussian_filter
+
+    small = _halved(values)
+    return bool((small - gaussian_filter(small, 1.5)).std() > _MOST_NOISE * small.std())
+
+
 def _noise_slope(v: NDArray[np.floating[Any]], left: NDArray[np.bool_]) -> float:
     """Change of ln noise by the value: of six classes of values, the quieter half's difference to the neighbours' mean."""
     from scipy.ndimage import uniform_filter
@@ -177,7 +195,7 @@ def _slope(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> float:
     return float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread > 1e-9 else 0.0
 
 
-def _terms(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def terms(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) a constant, the numbers, and their products."""
     i, j = np.triu_indices(len(x))
     x = np.clip(x, -4, 4)

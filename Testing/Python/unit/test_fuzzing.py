@@ -164,6 +164,14 @@ def test_a_sample_of_damaged_files_ends_in_results_or_sentences(worker, good, tm
     assert not wrong, "\n\n".join(wrong)
 
 
+@pytest.mark.parametrize("dimensions", ["1e9", "-1", "0", "11", "x", ""])
+def test_an_absurd_number_of_dimensions_does_not_end_the_process(worker, good, tmp_path, dimensions):
+    """ITK's reader of MetaImages aborts on some."""
+    path = tmp_path / "absurd.mha"
+    path.write_bytes(good["mha"].read_bytes().replace(b"NDims = 3", b"NDims = " + dimensions.encode()))
+    assert worker.inspect(str(path), "--json") == ""
+
+
 def test_hostile_names_and_what_is_no_file(worker, good, tmp_path):
     wrong = []
     for name in mutations.NAMES:

@@ -44,7 +44,7 @@ def stored_values(path: str, frame: int | None) -> NDArray[Any] | None:
 
     try:
         try:
-            from pydicom.pixels import pixel_array
+            from pydicom.pixels.utils import pixel_array
 
             values = pixel_array(path, index=frame)
         except ImportError:  # before pydicom 3, as in Slicer 5.10

@@ -78,10 +78,10 @@ def _words(dataset: Dataset) -> DicomWords:
 
 def _name(uid: object, otherwise: str) -> str:
     """The standard's name of a UID; a UID that it does not name is not shown, as it may tell the institution."""
-    from pydicom.uid import UID_dictionary
+    from pydicom.uid import UID
 
-    known = UID_dictionary.get(str(uid))
-    return known[0] if known else otherwise
+    name = UID(str(uid)).name
+    return otherwise if uid is None or name == str(uid) else name
 
 
 def _orientation(value: object) -> tuple[str, str] | None:
