@@ -95,6 +95,8 @@ def parse_mayacam(text: str, where: str = "the MayaCam file") -> MayaCam:
             parts[name] = np.array(numbers).reshape(shape)
         except ValueError as e:
             raise InputError(f"{where} is not a MayaCam 2 calibration: its part {name!r} is missing or damaged.") from e
+    if not np.isfinite(parts["image size"]).all():
+        raise InputError(f"{where} is not a MayaCam 2 calibration: its image size is not a number.")
     extrinsic = np.eye(4)
     extrinsic[:3, :3], extrinsic[:3, 3] = parts["rotation"], parts["translation"]
     width, height = parts["image size"]

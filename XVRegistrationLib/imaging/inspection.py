@@ -10,6 +10,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.describe import describe
 from XVRegistrationLib.imaging.intensity import unattenuated
+from XVRegistrationLib.imaging.picture_meaning import CERTAIN, recognise
 from XVRegistrationLib.imaging.usable import left_out, usable
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def inspect_xray(parts: PartialXray, words: DicomWords | None, counts: NDArray[n
     """
     facts = [_pixels(parts, words), *_frames(parts)]
     facts += [_geometry(parts, name, words is not None) for name in _WORDS if name in parts.known or name in _GIVE]
-    facts.append(_scale(parts, words))
+    facts += [_scale(parts, words), _by_the_picture(parts)]
     facts += _intensities(parts, counts)
     if words is not None and words.orientation is not None:
         row, column = words.orientation
@@ -162,6 +163,15 @@ def _scale(parts: PartialXray, words: DicomWords | None) -> Fact:
     said = _SCALES[parts.scale] + (f" (stored as {relationship})" if relationship else "")
     origin = parts.origins.get("scale", "assumed")
     return Fact("scale", what, said, parts.scale, origin, _where(where, origin, words is not None))
+
+
+def _by_the_picture(parts: PartialXray) -> Fact:
+    """What the grey values, as they are understood, seem to mean by the picture alone."""
+    found = recognise(parts.pixels)
+    said = _SCALES["attenuation" if found.bright_is_dense > 0.5 else "intensity"]
+    sure = "" if found.certainty >= CERTAIN else ": too little to say so"
+    told = f"{said}, certainty {found.certainty:.0%}{sure}"
+    return Fact("picture", "By the picture alone", told, found.probabilities, "measured")
 
 
 def _intensities(parts: PartialXray, counts: NDArray[np.bool_] | None) -> list[Fact]:

@@ -66,9 +66,9 @@ def read_xray_parts(
     """
     path = Path(path)
     with reading(path):
-        return with_recognised_meaning(
-            _read_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale),
-        )
+        parts = _read_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale)
+        # DICOM at least says how an image is to be shown; a picture says nothing, and is asked itself.
+        return parts if _is_dicom(path) else with_recognised_meaning(parts)
 
 
 def _read_parts(

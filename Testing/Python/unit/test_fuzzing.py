@@ -83,6 +83,8 @@ def complaint(code: object, out: str, err: str, arguments: tuple[str, ...]) -> s
 
 
 def _finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(_finite(v) for v in value.values())
     if isinstance(value, list):
         return all(_finite(v) for v in value)
     return not isinstance(value, float) or math.isfinite(value)
