@@ -25,6 +25,8 @@ _SIDE = 256  # px: on so many a field's outline is looked for
 _LEAST_COVERED = 0.01  # of the image
 _LIT = 0.8  # of a blade's outline that has light along it; anatomy may be dark along the rest
 _SHUTTER_STEP = 0.1  # of the range of values: between a drawn shutter and the picture along it
+_EVEN = 2.5  # times brighter, at most, is the brightest behind a blade than the darkest
+_LEAST_LEAK = 2e-3  # of the brightest: differences between less are none
 _LOG_RANGE = 5.0  # from the brightest to the darkest of a picture of line integrals, whose scale nobody knows
 
 
@@ -93,12 +95,25 @@ def _outside_field(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
         field = Field.of(~_from_the_border(small <= threshold * bright))
         if field is None or _mean(small[field.beyond(reach)] <= threshold * bright) < 0.97:
             continue
+        if not _is_even(small, field.beyond(2 * reach), bright):
+            continue  # a limb's straight side, or a dense body's: there is structure in it
         outline, normals = field.outline(margin=2)
         inside, outside = _at(small, outline - reach * normals), _at(small, outline + reach * normals)
         lit = inside >= _STEP_OF_A_FIELD * np.maximum(outside, 1e-3 * bright)
         if len(outline) and lit.mean() >= _LIT and field.is_cut_by_blades(outline, normals):
             return _enlarged(field.beyond(-reach), pixels.shape)
     return np.zeros(pixels.shape, dtype=bool)
+
+
+def _is_even(light: NDArray[np.floating], region: NDArray[np.bool_], bright: float) -> bool:
+    """Whether there is nothing in a region but noise, leakage and smooth scatter; a thin one does not tell."""
+    from scipy.ndimage import gaussian_filter
+
+    if region.mean() < _LEAST_COVERED:
+        return True
+    alone = np.where(region, light, np.median(light[region]))  # the field's light must not spread into it
+    low, high = np.percentile(gaussian_filter(alone, 2.0)[region], [5, 95])
+    return bool(high <= _EVEN * max(float(low), _LEAST_LEAK * bright))
 
 
 def _drawn(pixels: NDArray[np.floating], attenuation: bool) -> NDArray[np.bool_]:

@@ -114,6 +114,14 @@ def line_integrals(pixels: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(pixels, 1) / 3500).astype(np.float32)
 
 
+@pytest.mark.parametrize("scale", ["intensity", "attenuation"])
+def test_a_limb_with_a_straight_side_is_not_taken_for_a_blade(scale):
+    across = (COLUMN - 0.2 * ROW - 20) / 40
+    thickness = np.maximum(1 - across**2, 0) ** 0.5
+    pixels = 3500 * np.exp(-5 * thickness - 2 * (np.abs(across) < 0.3)) * np.random.default_rng(0).normal(1, 0.01, SIZE)
+    assert usable(xray(pixels if scale == "intensity" else line_integrals(pixels), scale)) is None
+
+
 def turned_field(degrees: float, corner: float) -> np.ndarray:
     """(H, W) bool: a field of 120 x 90 px about the middle, turned, with corners rounded by so many px."""
     angle = np.deg2rad(degrees)
