@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
@@ -22,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            # pydicom's warnings quote what a header holds, which may be about a person.
+            warnings.filterwarnings("ignore", module=r"pydicom\b")
+            return int(options.run(options))
     except InputError as e:
         print(f"xvregistration: {e}", file=sys.stderr)
         return BAD_INPUT
@@ -43,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_register(commands)
     _add_export(commands)
+    _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
     _add_demo(commands)
@@ -228,6 +233,7 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="pixels that are not zero here count (PNG, TIFF, NIfTI); once for all X-rays, or once for each",
     )
+    _add_ignore(known)
     known.add_argument(
         "--relative",
         metavar="FILE.json",
@@ -271,6 +277,36 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         return run(options)
 
     p.set_defaults(run=run)
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser("inspect", help="say what is understood of an X-ray or a volume, assumed and missing")
+    p.add_argument("file", metavar="FILE", help="an X-ray, a volume, or a folder of DICOM slices")
+    p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
+    p.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    p.add_argument("--frame", default=None, metavar="N", help="of a run: a number from 0, or min, max, mean over time")
+    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where the file does not say")
+    p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
+    p.add_argument("--mirrored", action=argparse.BooleanOptionalAction, default=None, help="stored flipped left-right")
+    _add_ignore(p)
+
+    def run(options: argparse.Namespace) -> int:
+        from XVRegistrationLib.cli.inspect import run
+
+        return run(options)
+
+    p.set_defaults(run=run)
+
+
+def _add_ignore(p: argparse._ActionsContainer) -> None:
+    p.add_argument(
+        "--ignore",
+        action="append",
+        type=float,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="leave out a rectangle of pixels as stored, such as burned-in text; may be repeated",
+    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

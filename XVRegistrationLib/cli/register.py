@@ -160,7 +160,7 @@ def _read(options: argparse.Namespace) -> _Input:
     return _Input(
         parts,
         xrays,
-        read_masks(options.mask, xrays),
+        read_masks(options.mask, xrays, options.ignore or ()),
         _relations(options, xrays, calibrations),
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),

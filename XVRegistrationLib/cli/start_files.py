@@ -10,6 +10,7 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import check_rigid
+from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.registration.landmarks import pose_from_landmarks
@@ -78,10 +79,16 @@ def read_relations(path: str, xrays: Sequence[Xray]) -> list[NDArray[np.float64]
         raise InputError(f"{path}: {e}") from e
 
 
-def read_masks(paths: Sequence[str] | None, xrays: Sequence[Xray]) -> list[NDArray[np.bool_] | None]:
-    """Which pixels (H, W) of each X-ray count, by one image for all or one for each; None without any."""
+def read_masks(
+    paths: Sequence[str] | None, xrays: Sequence[Xray], rectangles: Sequence[Sequence[float]] = ()
+) -> list[NDArray[np.bool_] | None]:
+    """Which pixels (H, W) of each X-ray count, by one image for all or one for each, without rectangles; None if nothing says so."""
+    outside = [ignored(xray.pixels.shape, rectangles, xray.name) for xray in xrays]
     if not paths:
-        return [None] * len(xrays)
+        for xray, counts in zip(xrays, outside, strict=True):
+            if counts is not None:
+                usable(xray, counts)
+        return outside
     read = [read_xray_parts(path).pixels != 0 for path in paths]
     if len(read) not in (1, len(xrays)):
         raise InputError(
@@ -90,7 +97,10 @@ def read_masks(paths: Sequence[str] | None, xrays: Sequence[Xray]) -> list[NDArr
     masks = read if len(read) == len(xrays) else read * len(xrays)
     for xray, mask in zip(xrays, masks, strict=True):
         usable(xray, mask)  # raises InputError for a mask of another size, or one that leaves nothing
-    return list(masks)
+    both = [m if counts is None else m & counts for m, counts in zip(masks, outside, strict=True)]
+    for xray, mask in zip(xrays, both, strict=True):
+        usable(xray, mask)
+    return list(both)
 
 
 def _field(path: str, name: str) -> Any:

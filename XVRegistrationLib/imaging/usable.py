@@ -1,35 +1,75 @@
-"""Which pixels of an X-ray say something: neither behind the collimator's blades nor saturated."""
+"""Which pixels of an X-ray say something: not collimated, not saturated, no text or marker."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.collimation import collimated
+from XVRegistrationLib.imaging.markers import marked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Xray
 
-_DARK = 0.03  # of the brightest intensity: blades let through less
-_STEP = 4.0  # times brighter, at least, it is beside a blade than behind it, all along the edge
-_REACH = 0.02  # of the image's side: from the edge of a blade to where that is looked at
 _LEAST_SHARE = 0.01  # of the image: fewer pixels at the highest value are noise, not saturation
 _MOST_SATURATED = 0.9  # of the image: more is an image without anything in it
 _LEAST_LEFT = 0.02
+_FOUND: WeakKeyDictionary[Xray | PartialXray, LeftOut] = WeakKeyDictionary()
 
 
-def usable(xray: Xray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Why pixels (H, W) of an X-ray do not count; one may do so for several reasons."""
+
+    collimated: NDArray[np.bool_]
+    """Behind blades, outside of an iris or a round field, or under a shutter that was drawn."""
+    saturated: NDArray[np.bool_]
+    """At the very highest value, where many pixels are."""
+    marked: NDArray[np.bool_]
+    """Burned-in text and lead markers."""
+    by_the_file: NDArray[np.bool_]
+    """What the file says to leave out."""
+
+    @property
+    def any(self) -> NDArray[np.bool_]:
+        """(H, W) pixels that do not count."""
+        return self.collimated | self.saturated | self.marked | self.by_the_file
+
+
+def left_out(xray: Xray | PartialXray) -> LeftOut:
+    """What is found not to count, and what the file says so of. Raises InputError for an X-ray without content.
+
+    It is found once for an X-ray, whose pixels nobody changes.
+    """
+    found = _FOUND.get(xray)
+    if found is None:
+        found = _FOUND[xray] = _left_out(xray)
+    return found
+
+
+def _left_out(xray: Xray | PartialXray) -> LeftOut:
+    check_shows(xray)
+    pixels = np.asarray(xray.pixels, dtype=np.float32)
+    attenuation = xray.scale == "attenuation"
+    by_the_file = np.zeros(pixels.shape, dtype=bool) if xray.mask is None else ~xray.mask
+    return LeftOut(collimated(pixels, attenuation), _saturated(xray), marked(pixels, attenuation), by_the_file)
+
+
+def usable(xray: Xray | PartialXray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
     """(H, W) pixels that count, of those in `mask` (H, W) if given; None where all do.
 
-    Collimated is what lies behind straight blades or around a round field; saturated what holds the very highest value
-    where many pixels do. Raises InputError for a mask of another size, and for one that leaves nothing, by itself or
-    together with what was found.
+    What is left out is said by `left_out`. Raises InputError for an X-ray without content, for a mask of another size,
+    and for one that leaves nothing, by itself or together with what was found.
     """
     pixels = np.asarray(xray.pixels)
-    open_ = good = ~_collimated(xray) & ~_saturated(xray) & (True if xray.mask is None else xray.mask)
+    open_ = good = ~left_out(xray).any
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(
@@ -44,6 +84,13 @@ def usable(xray: Xray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool
     return None if good.all() else good
 
 
+def check_shows(xray: Xray | PartialXray) -> None:
+    """Raise InputError for an image without content."""
+    pixels = np.asarray(xray.pixels)
+    if not np.isfinite(pixels).all() or pixels.min() == pixels.max():
+        raise InputError(f"The X-ray {xray.name} shows nothing: its pixels are all the same, or not numbers.")
+
+
 def _nothing_left(name: str, mask: NDArray[np.bool_], open_: NDArray[np.bool_]) -> str:
     """Why a mask and what was found leave nothing: it is too small, or what it holds looks like no picture."""
     if mask.mean() < _LEAST_LEFT:
@@ -55,63 +102,7 @@ def _nothing_left(name: str, mask: NDArray[np.bool_], open_: NDArray[np.bool_]) 
     return f"Nearly everything within the mask of {name} looks collimated or saturated: {advice}"
 
 
-def _collimated(xray: Xray) -> NDArray[np.bool_]:
-    """What lies behind straight blades along the image's sides, or outside of a round field.
-
-    Dense anatomy can be as dark; what tells a blade is its edge, straight or round, with light all along it.
-    """
-    pixels = np.asarray(xray.pixels, dtype=np.float32)
-    covered = np.zeros(pixels.shape, dtype=bool)
-    if xray.scale == "attenuation":
-        return covered
-    # Blades are large: a few hundred rows and columns tell where they end.
-    k = max(1, min(pixels.shape) // 256)
-    bright = float(np.percentile(pixels[::k, ::k], 99.9))
-    if bright <= 0:
-        return covered
-    dark_columns = np.percentile(pixels[::k], 95, axis=0) <= _DARK * bright
-    dark_rows = np.percentile(pixels[:, ::k], 95, axis=1) <= _DARK * bright
-    for side in range(4):
-        # Where another blade lies, this one's edge is not lit.
-        along = (dark_columns, dark_rows)[side % 2]
-        turned = np.rot90(pixels, side)
-        lit = turned[:, ~(along if side in (0, 1) else along[::-1])]
-        # Where all count as dark (a small field, a burned-in marker), nothing tells an edge.
-        rows = _blade(lit[:, ::k], bright) if lit.size else 0
-        if rows:
-            np.rot90(covered, side)[:rows] = True
-    return covered | _outside_circle(pixels, bright)
-
-
-def _blade(pixels: NDArray[np.float32], bright: float) -> int:
-    """How many of the first rows a blade covers."""
-    height = pixels.shape[0]
-    reach = max(2, round(_REACH * height))
-    level = np.percentile(pixels, 95, axis=1)
-    dark = level <= _DARK * bright
-    first_light = int(np.argmin(dark)) if not dark.all() else 0
-    if first_light == 0 or first_light + reach >= height:
-        return 0
-    behind = np.median(pixels[max(0, first_light - 2 * reach) : max(1, first_light - reach)], axis=0)
-    beside = pixels[first_light + reach]
-    lit = beside >= _STEP * np.maximum(behind, 1e-3 * bright)
-    return min(height, first_light + reach) if lit.mean() > 0.9 else 0
-
-
-def _outside_circle(pixels: NDArray[np.float32], bright: float) -> NDArray[np.bool_]:
-    """The corners around the inscribed circle of an image intensifier, if they are dark and it is lit along its rim."""
-    height, width = pixels.shape
-    row, column = np.ogrid[:height, :width]
-    radius = np.hypot((row - (height - 1) / 2) / height, (column - (width - 1) / 2) / width)
-    outside, rim = radius > 0.5 + _REACH, (radius > 0.5 - 2 * _REACH) & (radius < 0.5 - _REACH)
-    corners = pixels[outside]
-    if not corners.size or np.percentile(corners, 95) > _DARK * bright:
-        return np.zeros(pixels.shape, dtype=bool)
-    lit = np.percentile(pixels[rim], 10) >= _STEP * max(float(np.median(corners)), 1e-3 * bright)
-    return np.asarray(radius > 0.5 - _REACH) if lit else np.zeros(pixels.shape, dtype=bool)
-
-
-def _saturated(xray: Xray) -> NDArray[np.bool_]:
+def _saturated(xray: Xray | PartialXray) -> NDArray[np.bool_]:
     """Pixels at the highest value, where many hold it but not nearly all; none of an image of line integrals."""
     pixels = np.asarray(xray.pixels)
     full = pixels == pixels.max()

@@ -17,6 +17,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
 from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
 from XVRegistrationLib.imaging.volumes.pixels import AIR
@@ -142,35 +143,36 @@ def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) ->
     what they are said to be, for missing slices, and for a folder that leaves a choice of series.
     """
     reading = reading or Reading()
-    stored = read_stored(path, reading.series)
-    array, notes, units = stored.array, list(stored.notes), reading.units
-    if reading.background is not None:
-        array = _with_air(array, reading.background)
-    stored = dataclasses.replace(stored, array=array)
-    check_grid(array.shape, stored.ijk_to_ras, str(path))
-    _check_size(stored.ijk_to_ras, path)
-    if reading.segmentation is not None:
-        # What reads segmentations reads volumes too.
-        from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+    with guarded(path):
+        stored = read_stored(path, reading.series)
+        array, notes, units = stored.array, list(stored.notes), reading.units
+        if reading.background is not None:
+            array = _with_air(array, reading.background)
+        stored = dataclasses.replace(stored, array=array)
+        check_grid(array.shape, stored.ijk_to_ras, str(path))
+        _check_size(stored.ijk_to_ras, path)
+        if reading.segmentation is not None:
+            # What reads segmentations reads volumes too.
+            from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 
-        structures = read_segmentation(reading.segmentation)
-        array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
-        notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
-    elif reading.vessels is not None:
-        array, units = vessel_attenuation(array, reading.vessels), "1/mm"
-        share = np.count_nonzero(array) / array.size
-        if not share:
-            raise InputError(
-                f"{path} has no value above {reading.vessels[0]:g}; choose another window for its vessels."
-            )
-        notes.append(f"{share:.1%} of its voxels are vessel, wholly or in part.")
-    elif units == "HU":
-        array, said = checked_hounsfield(stored, str(path), reading.believed)
-        notes += said
-    segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
-    kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
-    place = file_of(path)
-    return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
+            structures = read_segmentation(reading.segmentation)
+            array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
+            notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
+        elif reading.vessels is not None:
+            array, units = vessel_attenuation(array, reading.vessels), "1/mm"
+            share = np.count_nonzero(array) / array.size
+            if not share:
+                raise InputError(
+                    f"{path} has no value above {reading.vessels[0]:g}; choose another window for its vessels."
+                )
+            notes.append(f"{share:.1%} of its voxels are vessel, wholly or in part.")
+        elif units == "HU":
+            array, said = checked_hounsfield(stored, str(path), reading.believed)
+            notes += said
+        segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
+        kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
+        place = file_of(path)
+        return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, reduced
 from XVRegistrationLib.imaging.dicom.xray import Given, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
+from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
 
 if TYPE_CHECKING:
     import os
@@ -69,17 +71,24 @@ def read_xray_parts(
     subtracts the mask frames that a DICOM file names. Raises InputError for a run without `frame`.
     """
     path = Path(path)
+    with guarded(path):
+        parts = _read_parts(path, Given(sid, spacing, mirrored), scale, frame, subtract)
+        # DICOM at least says how an image is to be shown; a picture says nothing, and is asked itself.
+        return parts if _is_dicom(path) else with_recognised_meaning(parts)
+
+
+def _read_parts(path: Path, given: Given, scale: Scale | None, frame: int | str | None, subtract: bool) -> PartialXray:
+    """As `read_xray_parts`, with grey values as they are assumed to be where the file does not say it."""
     if _is_dicom(path):
-        parts = read_dicom_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, frame=frame, subtract=subtract)
-        return _scaled(parts, scale)
+        return _scaled(read_dicom_parts(path, **given._asdict(), frame=frame, subtract=subtract), scale)
     images, file_spacing = _read_images(path)
     which = checked_frame(frame, len(images), path)
     if isinstance(which, str):
         # Without a scale dense is bright, and then the least radiation is the highest value.
         dense_first = {"min": "max", "max": "min", "mean": "mean"}
         pixels = reduced(images, which if scale == "intensity" else dense_first[which])
-        return _picture(path, pixels, which, len(images), file_spacing, Given(sid, spacing, mirrored), scale)
-    return _picture(path, images[which], which, len(images), file_spacing, Given(sid, spacing, mirrored), scale)
+        return _picture(path, pixels, which, len(images), file_spacing, given, scale)
+    return _picture(path, images[which], which, len(images), file_spacing, given, scale)
 
 
 def read_run(
@@ -96,16 +105,16 @@ def read_run(
 
     A file of one frame is a run of one. Options as in `read_xray_parts`.
     """
-    path = Path(path)
-    if _is_dicom(path):
-        found = read_dicom_run(path, frames, sid=sid, spacing=spacing, mirrored=mirrored, subtract=subtract)
-        return [_scaled(parts, scale) for parts in found]
-    images, file_spacing = _read_images(path)
-    chosen = range(len(images))[frames or slice(None)]
-    if not chosen:
-        raise InputError(f"None of the {len(images)} frames of {path} is among those asked for.")
-    given = Given(sid, spacing, mirrored)
-    return [_picture(path, images[i], i, len(images), file_spacing, given, scale) for i in chosen]
+    path, given = Path(path), Given(sid, spacing, mirrored)
+    with guarded(path):
+        if _is_dicom(path):
+            return [_scaled(x, scale) for x in read_dicom_run(path, frames, **given._asdict(), subtract=subtract)]
+        images, file_spacing = _read_images(path)
+        chosen = range(len(images))[frames or slice(None)]
+        if not chosen:
+            raise InputError(f"None of the {len(images)} frames of {path} is among those asked for.")
+        found = [_picture(path, images[i], i, len(images), file_spacing, given, scale) for i in chosen]
+        return [with_recognised_meaning(parts) for parts in found]
 
 
 def _scaled(parts: PartialXray, scale: Scale | None) -> PartialXray:

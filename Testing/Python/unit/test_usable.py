@@ -7,6 +7,7 @@ import pytest
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.imaging.xray import Xray
 
@@ -73,11 +74,11 @@ def test_a_round_field_is_found():
 
 @pytest.mark.parametrize("side", range(4))
 def test_dense_anatomy_up_to_the_border_is_not_taken_for_a_blade(side):
-    """A pelvis that lets through a hundredth reaches the border and thins out inwards, or ends with a slanted edge."""
+    """A pelvis that lets through a hundredth reaches the border and thins out inwards, over all of the image or within a slanted strip."""
     pixels = exposure(dense=1.0).astype(np.float64)
     across = np.arange(SIZE[0])[:, None] / SIZE[0]
     fading = pixels * np.exp(-4.8 * np.clip(1.6 - 2 * across, 0, 1))
-    slanted = np.where(ROW + 0.5 * COLUMN < 80, 0.008 * pixels, pixels)
+    slanted = pixels * np.exp(-4.8 * np.clip((100 - ROW - 0.5 * COLUMN) / 40, 0, 1))
     for picture in (fading, slanted):
         assert usable(xray(np.rot90(picture, side).astype(np.uint16))) is None
 
@@ -102,10 +103,113 @@ def test_a_burnt_out_background_does_not_count_and_a_few_bright_pixels_do():
     assert usable(xray(few)) is None
 
 
-def test_attenuation_is_neither_collimated_nor_saturated():
-    pixels = np.minimum(exposure().astype(np.float32), 3000)
-    pixels[:30] = 0
-    assert usable(xray(pixels, "attenuation")) is None
+def test_an_open_picture_of_line_integrals_counts_as_a_whole():
+    for dense in (1.0, 3.0, 6.0):
+        assert usable(xray(line_integrals(exposure(dense=dense)), "attenuation")) is None
+    clipped = np.maximum(line_integrals(exposure()), 0.1)  # air at one value, as many programs write it
+    assert usable(xray(clipped, "attenuation")) is None
+
+
+def line_integrals(pixels: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(pixels, 1) / 3500).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", ["intensity", "attenuation"])
+def test_a_limb_with_a_straight_side_is_not_taken_for_a_blade(scale):
+    across = (COLUMN - 0.2 * ROW - 20) / 40
+    thickness = np.maximum(1 - across**2, 0) ** 0.5
+    pixels = 3500 * np.exp(-5 * thickness - 2 * (np.abs(across) < 0.3)) * np.random.default_rng(0).normal(1, 0.01, SIZE)
+    assert usable(xray(pixels if scale == "intensity" else line_integrals(pixels), scale)) is None
+
+
+def turned_field(degrees: float, corner: float) -> np.ndarray:
+    """(H, W) bool: a field of 120 x 90 px about the middle, turned, with corners rounded by so many px."""
+    angle = np.deg2rad(degrees)
+    x, y = COLUMN - 92, ROW - 73
+    u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    over = np.maximum(np.abs([u, v]) - (np.array([60, 45]) - corner)[:, None, None], 0)
+    return np.hypot(*over) <= max(corner, 1e-9)
+
+
+def iris(blades: int) -> np.ndarray:
+    """(H, W) bool: a regular polygon."""
+    angles = 2 * np.pi * np.arange(blades) / blades + 0.2
+    return np.max([np.cos(a) * (COLUMN - 88) + np.sin(a) * (ROW - 76) for a in angles], axis=0) <= 60
+
+
+FIELDS = {
+    "turned by 7": turned_field(7, 0),
+    "turned by 30": turned_field(30, 0),
+    "rounded": turned_field(0, 15),
+    "turned and rounded": turned_field(20, 12),
+    "iris of six": iris(6),
+    "iris of eight": iris(8),
+    "one oblique blade": ROW + 0.6 * COLUMN > 60,
+    "circle off the middle": np.hypot(COLUMN - 100, ROW - 70) < 62,
+}
+
+
+@pytest.mark.parametrize("shape", FIELDS)
+@pytest.mark.parametrize("how", ["intensity", "attenuation", "drawn black", "drawn white", "scatter"])
+def test_fields_of_any_collimator_are_found_to_within_a_few_pixels(shape, how):
+    from scipy.ndimage import binary_erosion
+
+    inside, picture = FIELDS[shape], exposure(dense=1.5)
+    leak = np.random.default_rng(1).normal(250 if how == "scatter" else 30, 6, SIZE).clip(1)
+    pixels = np.where(inside, picture, leak)
+    if how == "attenuation":
+        pixels = line_integrals(pixels)
+    elif how.startswith("drawn"):
+        low, high = 0.0, 9.0
+        pixels = np.where(inside, 1 + line_integrals(picture), low if how == "drawn black" else high)
+    good = usable(xray(pixels, "attenuation" if how in ("attenuation", "drawn black", "drawn white") else "intensity"))
+    assert good is not None
+    assert not good[~inside].any()
+    assert good[binary_erosion(inside, iterations=12, border_value=1)].all()
+
+
+@pytest.mark.parametrize("value", [0, 4095])
+def test_burned_in_letters_are_left_out_and_a_few_pixels_are_not(value):
+    pixels = np.maximum(exposure(dense=1.0), 400)
+    clean = pixels.copy()
+    pixels[10:24, 20:23] = pixels[21:24, 20:30] = value  # an L
+    good = usable(xray(pixels))
+    assert good is not None
+    assert not good[pixels != clean].any()
+    assert good.sum() >= good.size - 60 - 50  # around a black sign in air, which may be lead, a pixel is left out too
+    clean[40, 40:43] = value
+    assert usable(xray(clean)) is None
+
+
+def test_a_lead_marker_in_air_is_left_out_and_a_screw_in_the_body_is_not():
+    pixels = exposure(dense=1.0)
+    pixels[4:16, 5:8] = pixels[13:16, 5:13] = 150
+    pixels[60:90, 100:103] = 150
+    good = usable(xray(pixels))
+    assert good is not None
+    assert not good[4:16, 5:8].any()
+    assert not good[13:16, 5:13].any()
+    assert good.sum() > good.size - 200
+    assert good[58:92, 95:110].all()
+    vessels = np.full(SIZE, 3000.0)  # a subtracted angiogram: what is dark in bright surroundings is what it is about
+    vessels[4:16, 5:8] = 150
+    vessels *= np.random.default_rng(0).normal(1, 0.02, SIZE)
+    assert usable(xray(vessels)) is None
+
+
+def test_rectangles_are_ignored_and_checked():
+    counts = ignored((100, 200), [(10, 20, 5, 6), (190.5, 0, 100, 3)], "x")
+    assert counts is not None
+    expected = np.ones((100, 200), dtype=bool)
+    expected[20:26, 10:15] = expected[:3, 190:] = False
+    np.testing.assert_array_equal(counts, expected)
+    assert ignored((100, 200), [], "x") is None
+    for wrong in ((0, 0, 0, 5), (0, 0, -3, 5), (0, 0, np.nan, 5), (0, 0, 5)):
+        with pytest.raises(InputError, match="must be X Y W H in pixels"):
+            ignored((100, 200), [wrong], "x")
+    for beside in ((200, 0, 5, 5), (-9, 0, 9, 5), (1e9, 1e9, 5, 5)):
+        with pytest.raises(InputError, match="lies beside the X-ray x, which has 200 x 100 pixels"):
+            ignored((100, 200), [beside], "x")
 
 
 def test_a_mask_is_what_counts_together_with_what_was_found():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import number_of_frames, quiet
+from XVRegistrationLib.imaging.dicom.dataset import number_of_frames, quiet, read_dataset
 from XVRegistrationLib.imaging.dicom.writer import save
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ def decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterato
         if stored.shape != (int(dataset.Rows), int(dataset.Columns)):
             raise InputError(f"{path} does not hold two-dimensional images: its pixels have shape {stored.shape}.")
         yield stored
+
+
+def stored_values(path: str, frame: int | None) -> NDArray[Any] | None:
+    """(H, W) values of a file, or of a frame of it, as they are stored; None where there is no such image."""
+    try:
+        return next(decoded(Path(path), read_dataset(Path(path)), [frame or 0]), None)
+    except InputError:  # whoever reads the X-ray says what is wrong with it
+        return None
 
 
 def reduced(frames: Iterable[NDArray[Any]], how: str) -> NDArray[Any]:

@@ -39,7 +39,9 @@ def checked_hounsfield(stored: Stored, name: str, believed: bool = False) -> tup
     array = stored.array
     padded = clamp_padding(array)
     if padded:
-        notes.append(f"Padding below {LOWEST} HU ({padded / array.size:.0%} of the voxels) was set to air.")
+        share = padded / array.size
+        how_much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        notes.append(f"Padding below {LOWEST} HU ({how_much} of the voxels) was set to air.")
     low, high = float(array.min()), float(array.max())
     if not believed:
         _check_range(low, high, name)
