@@ -10,7 +10,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
-from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
+from XVRegistrationLib.scene.attributes import read_known, read_missing, read_notes, read_origins, read_scale
 from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
 from XVRegistrationLib.scene.thumbnails import thumbnail
 from XVRegistrationLib.scene.xrays import name_of
@@ -69,6 +69,7 @@ class RowMaker:
             values={**known, "dense_is_bright": read_scale(node) == "attenuation"},
             origins=_origins(node),
             missing=missing,
+            notes=read_notes(node),
             thumbnail=self._picture(node),
         )
 

@@ -103,5 +103,7 @@ class XrayRow:
     """Name in `values` -> "tag", "derived", "assumed" or "user"."""
     missing: tuple[str, ...]
     """Names that the user has to give ("sdd", "spacing")."""
+    notes: tuple[str, ...]
+    """What was derived, ignored or contradicts something else in the file, in sentences."""
     thumbnail: NDArray[Any] | None
     """(h, w) uint8 as displayed."""

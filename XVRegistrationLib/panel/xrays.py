@@ -26,7 +26,7 @@ from XVRegistrationLib.scene.attributes import (
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place, place_again
 from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
-from XVRegistrationLib.scene.runs import add_run, frame_nodes, run_of, share, show_controls, show_item
+from XVRegistrationLib.scene.runs import add_frames, frame_nodes, run_of, share, show_controls, show_item
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import (
     add_pending_xray,
@@ -34,7 +34,6 @@ from XVRegistrationLib.scene.xrays import (
     name_of,
     nodes_of,
     refer_to_volume,
-    set_mask,
     volume_node_of,
 )
 
@@ -162,20 +161,8 @@ class Xrays:
         frames: list[PartialXray] = unpack(message.fields, message.arrays)
         scene, first = self._context.scene, frames[0]
         belongs = volume if alive(scene, volume) else None
-        if len(frames) > 1:
-            node = add_run(scene, frames, name=name or Path(first.path).stem, volume_node=belongs)
-        else:
-            node = add_pending_xray(
-                scene,
-                name or first.name,
-                first.pixels,
-                first.known,
-                first.origins,
-                first.missing,
-                first.scale,
-                belongs,
-            )
-        set_mask(scene, node, first.mask)
+        called = Path(first.path).stem if len(frames) > 1 else first.name
+        node = add_frames(scene, frames, name or called, belongs)
         if uid:
             node.SetAttribute(SOURCE, uid)
             share(node, SOURCE)

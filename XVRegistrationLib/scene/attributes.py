@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PREFIX = "XVRegistration."
 _ORIGIN = PREFIX + "Origin."
 _MISSING = PREFIX + "Missing"
+_NOTES = PREFIX + "Notes"
 # Field of an X-ray's geometry -> the attribute that holds it.
 _KEYS = {
     "sdd": "SDD",
@@ -65,6 +66,16 @@ def read_known(node: Any) -> dict[str, Any]:
         except (IndexError, ValueError):
             continue
     return found
+
+
+def write_notes(node: Any, notes: Iterable[str]) -> None:
+    """Store what the X-ray's file leaves to say of its geometry, in sentences."""
+    node.SetAttribute(_NOTES, "\n".join(notes) or None)
+
+
+def read_notes(node: Any) -> tuple[str, ...]:
+    """The sentences of `write_notes`."""
+    return tuple((node.GetAttribute(_NOTES) or "").splitlines())
 
 
 def read_missing(node: Any) -> list[str]:

@@ -16,8 +16,7 @@ from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES, RF, XA
 from XVRegistrationLib.scene.attributes import read_known
 from XVRegistrationLib.scene.placing import missing_of, place
-from XVRegistrationLib.scene.runs import add_run, share, show_controls
-from XVRegistrationLib.scene.xrays import add_pending_xray, set_mask
+from XVRegistrationLib.scene.runs import add_frames, share, show_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,12 +129,7 @@ def load(scene: Any, offer: Offer) -> list[Any]:
 
 
 def _add(scene: Any, frames: Sequence[PartialXray], name: str, partner: Any) -> Any:
-    first = frames[0]
-    if len(frames) > 1:
-        node = add_run(scene, frames, name=name, partner=partner)
-    else:
-        node = add_pending_xray(scene, name, first.pixels, first.known, first.origins, first.missing, first.scale)
-    set_mask(scene, node, first.mask)
+    node = add_frames(scene, frames, name, partner=partner)
     if not missing_of(read_known(node)):
         place(scene, node, _first_pose)
     return node

@@ -15,11 +15,11 @@ import slicer.util
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import check_rigid
-from XVRegistrationLib.scene.attributes import PREFIX, write_known
+from XVRegistrationLib.scene.attributes import PREFIX, write_known, write_notes
 from XVRegistrationLib.scene.hierarchy import add_to_folder, folder_of
 from XVRegistrationLib.scene.transforms import to_world
 from XVRegistrationLib.scene.volumes import update_voxels
-from XVRegistrationLib.scene.xrays import PART, add_pending_xray, name_of, set_world_matrix
+from XVRegistrationLib.scene.xrays import PART, add_pending_xray, name_of, set_mask, set_world_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,25 @@ class Run:
         return int(self.images.GetNumberOfDataNodes())
 
 
+def add_frames(
+    scene: Any, frames: Sequence[PartialXray], name: str, volume_node: Any = None, partner: Any = None
+) -> Any:
+    """Add what a file holds, one image or a run, as an X-ray that has no pose yet; return its image node.
+
+    Kept with it are the pixels that count and the notes. `partner` as in `add_run`.
+    """
+    first = frames[0]
+    if len(frames) > 1:
+        node = add_run(scene, frames, name=name, volume_node=volume_node, partner=partner)
+    else:
+        node = add_pending_xray(
+            scene, name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
+        )
+        write_notes(node, first.notes)
+    set_mask(scene, node, first.mask)
+    return node
+
+
 def add_run(
     scene: Any, frames: Sequence[PartialXray], *, name: str | None = None, volume_node: Any = None, partner: Any = None
 ) -> Any:
@@ -77,6 +96,7 @@ def add_run(
         item.SetAndObserveImageData(None)
         update_voxels(item, frame.pixels[None])
         write_known(item, {**frame.known, "size": frame.size}, frame.origins, frame.missing, frame.scale)
+        write_notes(item, frame.notes)
         item.SetAttribute(_FRAME, str(number if frame.frame is None else frame.frame))
         images.SetDataNodeAtValue(item, str(number))
     node.SetNodeReferenceID(PREFIX + "Browser", browser.GetID())

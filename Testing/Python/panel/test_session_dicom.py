@@ -249,3 +249,15 @@ def test_shutters_of_the_header_are_kept_in_the_scene_and_reach_the_registration
     assert error_of(node, 0) < 1.5
     assert intrinsics_from_node(node).size == CAMERA.size
     assert np.abs(pose_from_node(node) - pose_of(0)).max() < 1.5
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_a_file_leaves_to_say_of_its_geometry_is_in_the_row(session, tmp_path, count):
+    choose(session)
+    pixels = np.stack([FLAT] * count) if count > 1 else FLAT
+    session.add_files([write(tmp_path / "prone.dcm", pixels, PatientPosition="HFP")])
+    node = added(session)
+    assert any("HFP" in note for note in row_of(session, node).notes)
+    if count > 1:
+        session.show_frame(node, 2)
+        assert any("HFP" in note for note in row_of(session, node).notes)

@@ -33,7 +33,7 @@ class GeometryForm:
         if row is None:
             self._shown = ()
             return
-        shown = (row.node_id, row.name, row.missing, repr(row.values), repr(row.origins))
+        shown = (row.node_id, row.name, row.missing, repr(row.values), repr(row.origins), row.notes)
         if shown != self._shown:
             self._shown = shown
             self._fill(row)
@@ -53,7 +53,7 @@ class GeometryForm:
         ui.geometryGroupBox.setTitle(_("Geometry of {name}").format(name=row.name))
         missing = [words for key, words in _names().items() if key in row.missing]
         asked = _("The file does not say all. Please enter: {values}.").format(values=", ".join(missing))
-        show_text(ui.geometryLabel, asked if missing else "")
+        show_text(ui.geometryLabel, "\n".join([*([asked] if missing else []), *row.notes]))
         boxes = (ui.mirroredCheckBox, ui.denseIsBrightCheckBox)
         spins = (ui.sddSpinBox, ui.columnSpacingSpinBox, ui.rowSpacingSpinBox)
         with quietly(*spins, *boxes):
