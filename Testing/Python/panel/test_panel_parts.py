@@ -39,14 +39,24 @@ class Asked:
         self.said.append(text)
 
 
-def row(missing=("sdd",), spacing=(0.14321987, 0.2), **known):
+def row(missing=("sdd",), spacing=(0.14321987, 0.2), notes=(), **known):
     from XVRegistrationLib.panel.views import XrayRow
 
     values = {"spacing": spacing, "mirrored": True, "dense_is_bright": True, **known}
     origins = {"spacing": "tag", "mirrored": "assumed", "dense_is_bright": "tag", "sdd": "user"}
     texts = {"state": "", "outcome": "", "color": "grey", "hint": "", "geometry": ""}
     return XrayRow(
-        "id", None, "run", True, True, **texts, values=values, origins=origins, missing=missing, thumbnail=None
+        "id",
+        None,
+        "run",
+        True,
+        True,
+        **texts,
+        values=values,
+        origins=origins,
+        missing=missing,
+        notes=notes,
+        thumbnail=None,
     )
 
 
@@ -70,6 +80,10 @@ def test_the_form_says_what_is_missing_and_where_the_rest_comes_from(host, form)
     assert ui.mirroredOriginLabel.text.startswith("assumed")
     assert not ui.geometryButton.isEnabled()
     assert "distance" in ui.geometryButton.toolTip
+    form.show(row(notes=("The patient lay prone.",)))
+    assert ui.geometryLabel.text.endswith("The patient lay prone.")
+    form.show(row(missing=()))
+    assert ui.geometryLabel.text == ""
 
 
 def test_only_what_was_changed_is_set_and_rounding_changes_nothing(host, form):
