@@ -11,6 +11,7 @@ import numpy as np
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
 from XVRegistrationLib.imaging.xray import Xray
@@ -107,15 +108,9 @@ def _exported(found: Registration, file: str | None, frame: int | None, structur
                 f"{file} has {parts.size[0]} x {parts.size[1]} pixels; the result is for {camera.size[0]} x {camera.size[1]}."
             )
         xray = Xray(found.name, parts.pixels, camera, parts.scale, mask=parts.mask)
-        dicom = Path(file) if _is_dicom(Path(file)) else None
+        dicom = Path(file) if is_dicom(Path(file)) else None
     outlines = [] if structures is None else structures.outlines(found.pose, found.intrinsics)
     return Exported(found, xray, tuple(ProjectedLabel(*outline) for outline in outlines), dicom, frame)
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as f:
-        f.seek(128)
-        return f.read(4) == b"DICM"
 
 
 def _write_scene(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation import Segmentation, of_label_map
 from XVRegistrationLib.imaging.segmentation_dicom import is_segmentation, read_dicom_segmentation
 from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers, read_slicer_segmentation
 from XVRegistrationLib.imaging.volume import read_label_map
-from XVRegistrationLib.imaging.volumes.read import is_dicom
 from XVRegistrationLib.imaging.volumes.slices import files_below
 
 if TYPE_CHECKING:

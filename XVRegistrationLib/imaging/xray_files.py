@@ -10,6 +10,7 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, reduced
 from XVRegistrationLib.imaging.dicom.xray import Given, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
@@ -44,7 +45,7 @@ def read_xray(
     `frame` as in `read_xray_parts`. Raises InputError, which says what is missing.
     """
     parts = read_xray_parts(path, sid=sid, spacing=spacing, mirrored=mirrored, scale=scale, frame=frame)
-    if _is_dicom(Path(path)):
+    if _is_taken_for_dicom(Path(path)):
         return whole(parts, path)
     if parts.missing:
         options = ["--sid"] * ("sdd" in parts.missing) + ["--spacing"] * ("spacing" in parts.missing)
@@ -74,12 +75,12 @@ def read_xray_parts(
     with guarded(path):
         parts = _read_parts(path, Given(sid, spacing, mirrored), scale, frame, subtract)
         # DICOM at least says how an image is to be shown; a picture says nothing, and is asked itself.
-        return parts if _is_dicom(path) else with_recognised_meaning(parts)
+        return parts if _is_taken_for_dicom(path) else with_recognised_meaning(parts)
 
 
 def _read_parts(path: Path, given: Given, scale: Scale | None, frame: int | str | None, subtract: bool) -> PartialXray:
     """As `read_xray_parts`, with grey values as they are assumed to be where the file does not say it."""
-    if _is_dicom(path):
+    if _is_taken_for_dicom(path):
         return _scaled(read_dicom_parts(path, **given._asdict(), frame=frame, subtract=subtract), scale)
     images, file_spacing = _read_images(path)
     which = checked_frame(frame, len(images), path)
@@ -107,7 +108,7 @@ def read_run(
     """
     path, given = Path(path), Given(sid, spacing, mirrored)
     with guarded(path):
-        if _is_dicom(path):
+        if _is_taken_for_dicom(path):
             return [_scaled(x, scale) for x in read_dicom_run(path, frames, **given._asdict(), subtract=subtract)]
         images, file_spacing = _read_images(path)
         chosen = range(len(images))[frames or slice(None)]
@@ -165,24 +166,15 @@ def _picture(
     )
 
 
-def _is_dicom(path: Path) -> bool:
+def _is_taken_for_dicom(path: Path) -> bool:
     suffix = _suffix(path)
-    return suffix in _DICOM_SUFFIXES or (suffix not in _SPACED_SUFFIXES + _PICTURE_SUFFIXES and _has_dicom_magic(path))
+    return suffix in _DICOM_SUFFIXES or (suffix not in _SPACED_SUFFIXES + _PICTURE_SUFFIXES and is_dicom(path))
 
 
 def _suffix(path: Path) -> str:
     """The extension in lower case, with `.nii.gz` as one."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
-def _has_dicom_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as f:
-            f.seek(128)
-            return f.read(4) == b"DICM"
-    except OSError:
-        return False
 
 
 def _read_images(path: Path) -> tuple[NDArray[Any], tuple[float, float] | None]:

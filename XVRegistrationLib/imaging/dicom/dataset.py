@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.enhanced import has_functional_groups, with_functional_groups
 
 if TYPE_CHECKING:
@@ -56,17 +57,18 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def understanding(path: Path) -> Iterator[None]:
-    """Raises InputError for whatever pydicom raises where an element is looked at: only then does it take it apart.
+    """Raises InputError for whatever pydicom raises where an element is looked at: only then does it take it apart."""
+    with quiet(), guarded(path):
+        yield
 
-    A damaged element may fail anywhere, with any exception; the file is at fault then and not the program.
-    """
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file that can be read begins as DICOM files do (PS3.10, 7.1)."""
     try:
-        with quiet():
-            yield
-    except InputError:
-        raise
-    except Exception as e:
-        raise InputError(f"The header of {path} is damaged: {' '.join(str(e).split())}") from e
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def read_dataset(path: Path) -> FileDataset:
@@ -77,14 +79,11 @@ def read_dataset(path: Path) -> FileDataset:
     if not path.is_file():
         what = "is a folder; give the file of one X-ray" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {what}.")
-    try:
-        with quiet():
+    with understanding(path):
+        try:
             return pydicom.dcmread(path, stop_before_pixels=True)
-    except InvalidDicomError as e:
-        raise InputError(f"{path} is not a DICOM file.") from e
-    # A damaged file may fail anywhere in the parser; whatever it is, the file is at fault and not the program.
-    except Exception as e:
-        raise InputError(f"{path} cannot be read as DICOM: {' '.join(str(e).split())}") from e
+        except InvalidDicomError as e:
+            raise InputError(f"{path} is not a DICOM file.") from e
 
 
 def check_image(dataset: Dataset, path: Path) -> None:

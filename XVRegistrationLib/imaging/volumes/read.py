@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.volumes.image_files import read_image
 from XVRegistrationLib.imaging.volumes.series import read_series
 from XVRegistrationLib.imaging.volumes.straight import without_shear
@@ -43,12 +44,3 @@ def file_of(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     folder = path.parent / path.name.rpartition("#")[0]
     return folder if not path.exists() and "#" in path.name and folder.is_dir() else path
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError as e:
-        raise InputError(f"{path} cannot be read: {e.strerror or e}.") from e
