@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.cli.inspect_pictures import draw_volume, draw_xray
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
+from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
 from XVRegistrationLib.imaging.markers import ignored
@@ -58,7 +59,7 @@ def in_words(found: Inspection) -> str:
 def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
     if options.frame is not None or options.ignore:
         raise InputError(f"{path} is a volume; --frame and --ignore are for X-rays.")
-    with guarded(path):
+    with understanding(path):
         stored = read_stored(path)
     notes, problem = stored.notes, ""
     try:

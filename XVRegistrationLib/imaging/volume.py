@@ -17,7 +17,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
-from XVRegistrationLib.imaging.damaged import guarded
+from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
 from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
 from XVRegistrationLib.imaging.volumes.pixels import AIR
@@ -143,7 +143,7 @@ def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) ->
     what they are said to be, for missing slices, and for a folder that leaves a choice of series.
     """
     reading = reading or Reading()
-    with guarded(path):
+    with understanding(Path(path)):
         stored = read_stored(path, reading.series)
         array, notes, units = stored.array, list(stored.notes), reading.units
         if reading.background is not None:

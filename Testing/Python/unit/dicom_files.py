@@ -58,6 +58,42 @@ def write_xray(
     return path
 
 
+def item(**elements: Any) -> Dataset:
+    """The item of a sequence."""
+    d = Dataset()
+    for name, value in elements.items():
+        setattr(d, name, value)
+    return d
+
+
+def write_enhanced_xa(path: Path, pixels: NDArray[Any], **elements: Any) -> Path:
+    """An Enhanced XA image of frames (N, H, W) of 12 bits with angles, spacing and shutters in functional groups."""
+    write_xray(path, pixels, ENHANCED_XA, bits=12, PixelIntensityRelationship=None)
+    d = pydicom.dcmread(path)
+    d.SharedFunctionalGroupsSequence = [
+        item(
+            XRayGeometrySequence=[item(DistanceSourceToDetector=1100.0)],
+            FramePixelDataPropertiesSequence=[
+                item(ImagerPixelSpacing=[0.4, 0.3], PixelIntensityRelationship="LIN", PixelIntensityRelationshipSign=1)
+            ],
+            FrameDisplayShutterSequence=[
+                item(ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=4, ShutterRightVerticalEdge=40)
+            ],
+        )
+    ]
+    d.PerFrameFunctionalGroupsSequence = [
+        item(
+            PositionerPositionSequence=[item(PositionerPrimaryAngle=10.0 * i, PositionerSecondaryAngle=-5.0)],
+            FrameContentSequence=[item(FrameAcquisitionNumber=i)],
+        )
+        for i in range(len(pixels))
+    ]
+    for name, value in elements.items():
+        setattr(d, name, value)
+    d.save_as(path)
+    return path
+
+
 def compressed(path: Path, syntax: str, to: Path) -> Path:
     """A copy in another transfer syntax, which is named as GDCM does."""
     import gdcm

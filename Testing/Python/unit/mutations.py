@@ -15,6 +15,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from Testing.Python.unit.dicom_files import compressed, write_enhanced_xa, write_xray
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 
@@ -106,6 +107,13 @@ def good_files(folder: Path) -> dict[str, Path]:
     dataset.DistanceSourceToPatient, dataset.FieldOfViewDimensions, dataset.FieldOfViewShape = 700, [12], "ROUND"
     del dataset.PixelIntensityRelationshipSign
     dataset.save_as(files["xa"])
+    run = np.stack([np.roll(image, k, axis=1) for k in range(3)])
+    files["run"] = compressed(
+        write_xray(folder / "plain.dcm", run, bits=12, ShutterShape="CIRCULAR", CenterOfCircularShutter=[24, 20]),
+        "RLELossless",
+        folder / "run.dcm",
+    )
+    files["exa"] = write_enhanced_xa(folder / "exa.dcm", run)
     hu = np.clip(rng.normal(40, 30, (6, 20, 24)), -1000, 3000).astype(np.int16)
     hu[:, :6], hu[:, 10:12] = -1000, 900
     _ct_series(files["ct"], hu)

@@ -9,10 +9,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from Testing.Python.unit.dicom_files import ENHANCED_XA, compressed, noise, write_xray
+from Testing.Python.unit.dicom_files import compressed, item, noise, write_enhanced_xa, write_xray
 from XVRegistrationLib.cli.main import parser
 from XVRegistrationLib.cli.starts import check_options
 from XVRegistrationLib.errors import InputError
@@ -23,16 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
 
 RUN = noise((5, 30, 40), 4096)
-
-
-def item(**elements: Any) -> Dataset:
-    """The item of a sequence."""
-    d = Dataset()
-    for name, value in elements.items():
-        setattr(d, name, value)
-    return d
 
 
 def test_a_run_asks_which_frame_and_says_how_many_there_are(tmp_path: Path) -> None:
@@ -90,36 +82,8 @@ def test_extremes_over_time_hold_a_few_frames_and_not_the_run(tmp_path: Path) ->
     assert peak < 10 * 128 * 128 * 2  # of 40
 
 
-def enhanced(path: Path, **elements: Any) -> Path:
-    """An Enhanced XA image of three frames with angles, spacing and shutters in functional groups."""
-    write_xray(path, RUN[:3], ENHANCED_XA, bits=12, PixelIntensityRelationship=None)
-    d = pydicom.dcmread(path)
-    d.SharedFunctionalGroupsSequence = [
-        item(
-            XRayGeometrySequence=[item(DistanceSourceToDetector=1100.0)],
-            FramePixelDataPropertiesSequence=[
-                item(ImagerPixelSpacing=[0.4, 0.3], PixelIntensityRelationship="LIN", PixelIntensityRelationshipSign=1)
-            ],
-            FrameDisplayShutterSequence=[
-                item(ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=4, ShutterRightVerticalEdge=40)
-            ],
-        )
-    ]
-    d.PerFrameFunctionalGroupsSequence = [
-        item(
-            PositionerPositionSequence=[item(PositionerPrimaryAngle=10.0 * i, PositionerSecondaryAngle=-5.0)],
-            FrameContentSequence=[item(FrameAcquisitionNumber=i)],
-        )
-        for i in range(3)
-    ]
-    for name, value in elements.items():
-        setattr(d, name, value)
-    d.save_as(path)
-    return path
-
-
 def test_an_enhanced_angiogram_has_the_pixels_that_simpleitk_reads_and_each_frame_s_geometry(tmp_path: Path) -> None:
-    path = enhanced(tmp_path / "e.dcm")
+    path = write_enhanced_xa(tmp_path / "e.dcm", RUN[:3])
     run = read_run(path)
     pixels = np.stack([parts.pixels for parts in run])
     assert np.array_equal(pixels, RUN[:3])
@@ -136,7 +100,7 @@ def test_an_enhanced_angiogram_has_the_pixels_that_simpleitk_reads_and_each_fram
 
 
 def test_the_groups_of_a_frame_win_over_those_that_all_share_and_the_file_is_not_changed(tmp_path: Path) -> None:
-    path = enhanced(tmp_path / "e.dcm")
+    path = write_enhanced_xa(tmp_path / "e.dcm", RUN[:3])
     d = pydicom.dcmread(path)
     d.PerFrameFunctionalGroupsSequence[1].XRayGeometrySequence = [item(DistanceSourceToDetector=1200.0)]
     assert [float(plain(d, i).DistanceSourceToDetector) for i in range(3)] == [1100.0, 1200.0, 1100.0]
@@ -152,7 +116,7 @@ def test_a_table_to_linear_makes_an_enhanced_image_one_of_intensities(tmp_path: 
         item(LUTDescriptor=[4096, 0, 16], LUTData=data.tobytes(), LUTFunction=function)
         for function, data in (("TO_LOG", squares[::-1].copy()), ("TO_LINEAR", squares))
     ]
-    path = enhanced(tmp_path / "e.dcm")
+    path = write_enhanced_xa(tmp_path / "e.dcm", RUN[:3])
     d = pydicom.dcmread(path)
     shared = d.SharedFunctionalGroupsSequence[0]
     shared.FramePixelDataPropertiesSequence[0].PixelIntensityRelationship = "LOG"

@@ -17,7 +17,8 @@ from Testing.Python.unit import mutations
 from Testing.Python.unit.fuzz_worker import work
 
 SECONDS = 30.0  # a case; a good file takes a fiftieth of one
-KINDS = ("dx", "xa", "ct", "nii", "nii.gz", "nrrd", "mha", "mhd", "png", "tif", "jpg")
+KINDS = ("dx", "xa", "run", "exa", "ct", "nii", "nii.gz", "nrrd", "mha", "mhd", "png", "tif", "jpg")
+_RUNS = ("run", "exa")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its limit on memory is Linux's")
 
 
@@ -143,7 +144,8 @@ def run_cases(worker, good, tmp_path: Path, numbers: range) -> tuple[int, list[s
             before = {str(p) for p in folder.rglob("*")}
             picture = ["-o", str(tmp_path / "out" / "steps.png")] if number % 12 == 5 else ["--json"]
             given = ["--sid", "1000", "--spacing", "0.3", "0.3"] if number % 3 == 1 else []
-            if said := worker.inspect(str(path), *given, *picture):
+            frame = ["--frame", ("1", "mean", "min")[number % 3]] if kind in _RUNS else []
+            if said := worker.inspect(str(path), *given, *frame, *picture):
                 wrong.append(f"{kind} {number}: {said}")
             if {str(p) for p in folder.rglob("*")} != before:
                 wrong.append(f"{kind} {number}: something was written beside the file")
@@ -156,12 +158,12 @@ def run_cases(worker, good, tmp_path: Path, numbers: range) -> tuple[int, list[s
 
 
 def test_good_files_are_understood(worker, good):
-    for path in good.values():
-        assert worker.inspect(str(path), "--json") == ""
+    for kind, path in good.items():
+        assert worker.inspect(str(path), "--json", *(["--frame", "2"] if kind in _RUNS else [])) == ""
 
 
 def test_a_sample_of_damaged_files_ends_in_results_or_sentences(worker, good, tmp_path):
-    count, wrong = run_cases(worker, good, tmp_path, range(12))
+    count, wrong = run_cases(worker, good, tmp_path, range(10))
     assert count > 100
     assert not wrong, "\n\n".join(wrong)
 
@@ -189,6 +191,6 @@ def test_hostile_names_and_what_is_no_file(worker, good, tmp_path):
 
 @pytest.mark.long
 def test_two_thousand_damaged_files_end_in_results_or_sentences(worker, good, tmp_path):
-    count, wrong = run_cases(worker, good, tmp_path, range(100, 300))
+    count, wrong = run_cases(worker, good, tmp_path, range(100, 260))
     assert count >= 2000
     assert not wrong, f"{len(wrong)} of {count}\n\n" + "\n\n".join(wrong[:40])

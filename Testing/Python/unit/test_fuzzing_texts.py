@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from Testing.Python.unit.mutations import mutated
 from XVRegistrationLib.cli.start_files import read_landmarks, read_relations, read_start
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.calibrations import read_calibration
+from XVRegistrationLib.geometry.calibrations import FORMATS, Format, calibration_of, read_calibration, write_calibration
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import read_label_names
@@ -28,14 +30,21 @@ def _landmarks() -> str:
     return "r,a,s,column,row\n" + "\n".join(rows)
 
 
-MAYACAM = "image size\n64,48\n\ncamera matrix\n2000,0,31.5\n0,2000,23.5\n0,0,1\n\nrotation\n1,0,0\n0,1,0\n0,0,1\n\ntranslation\n0\n0\n900\n"
+def _calibration(kind: Format) -> str:
+    camera = calibration_of(CAMERA, NominalView("AP", (0.0, 0.0, 0.0), 700.0).pose)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "camera"
+        write_calibration(path, camera, kind)
+        return path.read_text("utf-8")
+
+
 READERS = {
     "pose.json": (json.dumps({"pose": MATRIX}), read_start),
     "relative.json": (json.dumps({"relative": [MATRIX, MATRIX]}), lambda path: read_relations(path, [XRAY, XRAY])),
     "landmarks.csv": (_landmarks(), lambda path: read_landmarks(path, XRAY)),
     "names.json": ('{"1": "spleen", "22": "liver"}', read_label_names),
     "names.csv": ("id,structure\n1,spleen\n22,liver\n", read_label_names),
-    "mayacam.txt": (MAYACAM, read_calibration),
+    **{kind: (_calibration(kind), read_calibration) for kind in FORMATS},
 }
 
 

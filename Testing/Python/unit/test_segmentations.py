@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from pydicom.sr.codedict import codes
 
 from Testing.Python.unit.ct_series import HEIGHTS, SHAPE, along_normal, ct_slice, hu, masks, save
+from Testing.Python.unit.mutations import mutated
 from XVRegistrationLib.cli.drawing import Structures
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
@@ -226,3 +227,25 @@ def test_pictures_show_overlapping_structures_in_their_own_colours() -> None:
     assert (rib[0], rib[1]) == ("rib", color_of_label(2))
     assert rib[2].any()
     assert (body[2] | ~rib[2]).all()  # the bone is in the body, from everywhere
+
+
+@pytest.mark.filterwarnings("error")  # pydicom's quote what a file holds
+@pytest.mark.parametrize(
+    "numbers", [range(60), pytest.param(range(100, 900), marks=pytest.mark.long)], ids=["sample", "many"]
+)
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_damaged_segmentations_end_in_segments_or_sentences(
+    kind: str, numbers: range, tmp_path: Path, slices: list[pydicom.Dataset]
+) -> None:
+    pixels = masks().astype(np.uint8) if kind == "BINARY" else masks()[..., 1].astype(np.uint8)
+    path = written_by_highdicom(tmp_path / "seg.dcm", slices, kind, pixels)
+    good, wrong = path.read_bytes(), []
+    for number in numbers:
+        path.write_bytes(mutated(good, np.random.default_rng([len(kind), number])))
+        try:
+            if not np.isfinite(read_segmentation(path).ijk_to_ras).all():
+                wrong.append(f"{number}: it lies nowhere")
+        except InputError as e:
+            if path.name not in str(e) or "\n" in str(e):
+                wrong.append(f"{number}: {e}")
+    assert not wrong, "\n".join(wrong)
