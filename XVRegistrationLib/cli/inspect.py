@@ -13,7 +13,7 @@ from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
 from XVRegistrationLib.imaging.markers import ignored
-from XVRegistrationLib.imaging.volume import Volume, read_volume
+from XVRegistrationLib.imaging.volume import Volume, check_grid, read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
@@ -61,6 +61,7 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
         raise InputError(f"{path} is a volume; --frame and --ignore are for X-rays.")
     with understanding(path):
         stored = read_stored(path)
+    check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
     notes, problem = stored.notes, ""
     try:
         notes = read_volume(path).notes
