@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.inspect_pictures import draw_volume, draw_xray
 from XVRegistrationLib.errors import InputError
@@ -74,9 +74,8 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    # A run needs to be told which of its frames; a single image knows no frames.
-    frame: dict[str, Any] = {} if options.frame is None else {"frame": check_frame(options.frame)}
-    parts = read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored, **frame)
+    frame = 0 if options.frame is None else check_frame(options.frame)  # the first of a run stands for all
+    parts = read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored, frame=frame)
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)
     found = inspect_xray(parts, words, counts)
     if picture is not None:

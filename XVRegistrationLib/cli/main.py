@@ -284,7 +284,9 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("file", metavar="FILE", help="an X-ray, a volume, or a folder of DICOM slices")
     p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    p.add_argument("--frame", default=None, metavar="N", help="of a run: a number from 0, or min, max, mean over time")
+    p.add_argument(
+        "--frame", default=None, metavar="N", help="of a run: a number from 0 (default), or min, max, mean over time"
+    )
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where the file does not say")
     p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
     p.add_argument("--mirrored", action=argparse.BooleanOptionalAction, default=None, help="stored flipped left-right")

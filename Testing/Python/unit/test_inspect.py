@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from Testing.Python.unit.dicom_files import write_xray
 from Testing.Python.unit.mutations import XA
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.camera import Intrinsics
@@ -230,3 +231,10 @@ def test_nothing_that_tells_who_it_is_leaves_the_command(dx, tmp_path, change, c
     if folder.exists():
         with Image.open(folder / "steps.png") as picture:
             assert set(picture.info) <= {"dpi"}
+
+
+def test_of_a_run_the_first_frame_is_inspected_unless_told_otherwise(tmp_path, capsys):
+    path = write_xray(tmp_path / "run.dcm", np.stack([exposure() // (n + 1) for n in range(3)]), bits=12)
+    first, second = inspected(capsys, path)["values"], inspected(capsys, path, "--frame", "1")["values"]
+    assert first["frames"]["value"] == second["frames"]["value"] == 3
+    assert second["range"]["value"][1] == first["range"]["value"][1] // 2
