@@ -58,8 +58,13 @@ def write_xray(
     return path
 
 
+def header(**elements: Any) -> Dataset:
+    """The data set of a plain XA object of 512 x 512 px, without pixels."""
+    return item(**{"SOPClassUID": XA, "Rows": 512, "Columns": 512, **elements})
+
+
 def item(**elements: Any) -> Dataset:
-    """The item of a sequence."""
+    """A data set of these elements, such as the item of a sequence."""
     d = Dataset()
     for name, value in elements.items():
         setattr(d, name, value)

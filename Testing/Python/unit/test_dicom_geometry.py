@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from Testing.Python.unit.dicom_files import header
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.camera import Intrinsics, project
@@ -17,17 +18,9 @@ from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
-XA, DX = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.1.1"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
 SC = "1.2.840.10008.5.1.4.1.1.7"
 SIDE = 512
-
-
-def header(**elements) -> Dataset:
-    """A plain XA object of 512 x 512 px."""
-    dataset = Dataset()
-    for name, value in {"SOPClassUID": XA, "Rows": SIDE, "Columns": SIDE, **elements}.items():
-        setattr(dataset, name, value)
-    return dataset
 
 
 def read(**elements):

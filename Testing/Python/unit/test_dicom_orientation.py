@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
 
+from Testing.Python.unit.dicom_files import header
 from XVRegistrationLib.geometry.angles import angles_of, header_pose, pose_from_angles, shown_axes
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 
-XA, DX = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.1.1"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
 SIDE = 512
-
-
-def header(**elements) -> Dataset:
-    """A plain XA object of 512 x 512 px."""
-    dataset = Dataset()
-    for name, value in {"SOPClassUID": XA, "Rows": SIDE, "Columns": SIDE, **elements}.items():
-        setattr(dataset, name, value)
-    return dataset
 
 
 def read(**elements):

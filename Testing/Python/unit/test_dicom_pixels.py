@@ -186,3 +186,14 @@ def test_an_absurd_number_of_frames_or_size_is_named(tmp_path: Path, count: str)
     huge = write_xray(tmp_path / "b.dcm", noise((20, 30), 4096), CR, Rows=65535, Columns=65535)
     with pytest.raises(InputError, match="65535 x 65535"):
         read_xray_parts(huge)
+
+
+def test_a_compression_that_nothing_decodes_is_a_sentence(tmp_path: Path) -> None:
+    path = write_xray(tmp_path / "film.dcm", noise((3, 30, 40), 256, dtype=np.uint8))
+    d = pydicom.dcmread(path)
+    d.PixelData = pydicom.encaps.encapsulate([b"film"])
+    d["PixelData"].is_undefined_length = True
+    d.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    d.save_as(path)
+    with pytest.raises(InputError, match=r"film\.dcm cannot be decoded"):
+        read_xray_parts(path, frame=0)

@@ -104,15 +104,15 @@ def _decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterat
 
 
 def _decoders(syntax: str) -> tuple[str, ...]:
-    """pydicom's decoders that there are for a transfer syntax, or its word for any where they cannot be told."""
+    """pydicom's decoders that there are for a transfer syntax, or its word for any where they cannot be told.
+
+    Raises what pydicom does for a syntax that none of its decoders is for, such as a film's.
+    """
     try:
         from pydicom.pixels.decoders.base import get_decoder
     except ImportError:  # before pydicom 3
         return ("",)
-    try:
-        decoder = get_decoder(syntax)  # type: ignore[arg-type,unused-ignore]
-    except NotImplementedError:
-        return ("",)
+    decoder = get_decoder(syntax)  # type: ignore[arg-type,unused-ignore]
     return ("",) if decoder.is_native else tuple(decoder.available_plugins)
 
 
