@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
+from XVRegistrationLib.cli.xray_options import BRIGHT
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
@@ -43,9 +45,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"Give one X-ray for each result: got {len(files)} for {len(found)}.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
+    if options.volume is not None and not files:
+        raise InputError("The scene of --volume shows the X-rays: give them with --xrays.")
     structures = structures_of(options)
+    if isinstance(options.frame, slice):
+        raise InputError("--frame takes a number, min, max or mean here, and no range.")
     items = [
-        _exported(registration, files[i] if files else None, options.frame, structures)
+        _exported(registration, files[i] if files else None, options, structures)
         for i, registration in enumerate(found)
     ]
     inputs = [*options.results, *files, *(p for p in (options.labels, options.targets, options.label_names) if p)]
@@ -98,11 +104,17 @@ def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
     return found
 
 
-def _exported(found: Registration, file: str | None, frame: int | None, structures: Structures | None) -> Exported:
-    xray, dicom = None, None
+def _exported(
+    found: Registration, file: str | None, options: argparse.Namespace, structures: Structures | None
+) -> Exported:
+    xray, dicom, frame = None, None, options.frame
     if file is not None:
         camera = found.intrinsics
-        parts = read_xray_parts(file, sid=camera.sdd, spacing=camera.spacing, mirrored=camera.mirrored, frame=frame)
+        frame = frame_of(found.name, file) if frame is None else frame
+        scale = None if options.bright is None else BRIGHT[options.bright]
+        parts = read_xray_parts(
+            file, sid=camera.sdd, spacing=camera.spacing, mirrored=camera.mirrored, scale=scale, frame=frame
+        )
         if parts.size != camera.size:
             raise InputError(
                 f"{file} has {parts.size[0]} x {parts.size[1]} pixels; the result is for {camera.size[0]} x {camera.size[1]}."
@@ -110,7 +122,16 @@ def _exported(found: Registration, file: str | None, frame: int | None, structur
         xray = Xray(found.name, parts.pixels, camera, parts.scale, mask=parts.mask)
         dicom = Path(file) if is_dicom(Path(file)) else None
     outlines = [] if structures is None else structures.outlines(found.pose, found.intrinsics)
-    return Exported(found, xray, tuple(ProjectedLabel(*outline) for outline in outlines), dicom, frame)
+    number = frame if isinstance(frame, int) else None
+    return Exported(found, xray, tuple(ProjectedLabel(*outline) for outline in outlines), dicom, number)
+
+
+def frame_of(name: str, file: str) -> int | str | None:
+    """The frame of a run by what the result of its registration is called: RUN-0003 and RUN-min are of RUN.dcm."""
+    before, _, after = name.rpartition("-")
+    if not before or not Path(file).name.startswith(before):
+        return None
+    return int(after) if re.fullmatch(r"[0-9]{4,9}", after) else after if after in ("min", "max", "mean") else None
 
 
 def _write_scene(
@@ -136,8 +157,7 @@ def _write_scene(
         segmentation = add_segmentation(scene, read_segmentation(options.labels, names), ct)
     targets_node = None
     for item in items:
-        if item.xray is None:
-            raise InputError("The scene shows the X-rays: give them with --xrays.")
+        assert item.xray is not None  # the options were checked
         nodes = add_xray(scene, item.xray, item.registration.pose, volume_node=ct)
         write_registration(nodes.xray, item.registration.to_dict())
         drawn = [(label.name, label.color, label.mask) for label in item.labels]
@@ -156,7 +176,7 @@ def _registration(path: str) -> Registration:
         content = json.loads(_text(path))
         return Registration.from_dict(content)
     except InputError as e:
-        raise InputError(f"{path}: {e}") from e
+        raise e if str(e).startswith(path) else InputError(f"{path}: {e}") from e
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
 
@@ -170,7 +190,9 @@ def _text(path: str) -> str:
     try:
         return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} cannot be read as text: {e}.") from e
+        raise InputError(
+            f"{path} is no text; give the file of a result (NAME.json) or of targets (CSV, .mrk.json)."
+        ) from e
 
 
 def _keep_inputs(inputs: Sequence[str], output: Path, names: Sequence[str]) -> None:

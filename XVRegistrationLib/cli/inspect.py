@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.inspect_pictures import draw_volume, draw_xray
+from XVRegistrationLib.cli.inspect_pictures import draw_structures, draw_volume, draw_xray
+from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
+from XVRegistrationLib.imaging.inspection_structures import inspect_structures, looks_like_labels
 from XVRegistrationLib.imaging.markers import ignored
+from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers
 from XVRegistrationLib.imaging.volume import Volume, check_grid, read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
-from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +26,18 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
     from XVRegistrationLib.imaging.inspection import Inspection
 
+_OF_XRAYS = (
+    "frame",
+    "subtract",
+    "sid",
+    "spacing",
+    "calibration",
+    "undistorted",
+    "c_arm",
+    "bright",
+    "mirrored",
+    "ignore",
+)
 _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 
@@ -31,7 +46,9 @@ def run(options: argparse.Namespace) -> int:
     path, picture = Path(options.file), None if options.output is None else Path(options.output)
     _check_picture(path, picture)
     words = dicom_words(path) if path.is_file() else None
-    if file_of(path).is_dir() or (words is not None and words.is_volume) or (words is None and _has_slices(path)):
+    if path.is_file() and (is_slicers(path) if words is None else "Segmentation" in words.kind):
+        found = _structures(options, path, words, picture)
+    elif file_of(path).is_dir() or (words is not None and words.is_volume) or (words is None and _has_slices(path)):
         found = _volume(options, path, words, picture)
     else:
         found = _xray(options, path, words, picture)
@@ -56,11 +73,28 @@ def in_words(found: Inspection) -> str:
     return "\n".join(lines)
 
 
+def _structures(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
+    _no_xray(options, path, "holds structures")
+    found = read_segmentation(path)
+    if picture is not None:
+        draw_structures(picture, found)
+    title = words.kind if words is not None else "segmentation of Slicer" if is_slicers(path) else "label map"
+    return inspect_structures(found, title)
+
+
+def _no_xray(options: argparse.Namespace, path: Path, what: str) -> None:
+    """Raise InputError for options that are about an X-ray."""
+    given = [f"--{name.replace('_', '-')}" for name in _OF_XRAYS if getattr(options, name) not in (None, False)]
+    if given:
+        raise InputError(f"{path} {what}; {', '.join(given)} {'is' if len(given) == 1 else 'are'} for X-rays.")
+
+
 def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
-    if options.frame is not None or options.ignore:
-        raise InputError(f"{path} is a volume; --frame and --ignore are for X-rays.")
+    _no_xray(options, path, "is a volume")
     with understanding(path):
         stored = read_stored(path)
+    if words is None and path.is_file() and looks_like_labels(stored):
+        return _structures(options, path, None, picture)
     check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
     notes, problem = stored.notes, ""
     try:
@@ -73,9 +107,8 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
 
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
     frame = 0 if options.frame is None else check_frame(options.frame)  # the first of a run stands for all
-    parts = read_xray_parts(path, sid=options.sid, spacing=spacing, mirrored=options.mirrored, frame=frame)
+    parts = read_parts(str(path), options, frame, options.subtract)
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)
     found = inspect_xray(parts, words, counts)
     if picture is not None:

@@ -8,10 +8,12 @@ import numpy as np
 
 from XVRegistrationLib.evaluation.pictures import window
 from XVRegistrationLib.files import replacing
+from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.dicom.frames import stored_values
 from XVRegistrationLib.imaging.inspection import axis_letters
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.usable import left_out, usable
+from XVRegistrationLib.imaging.volume import Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
     from XVRegistrationLib.imaging.partial import PartialXray
-    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.imaging.segmentation import Segmentation
 
 _DPI, _PANEL = 110, 3.6  # inches a panel
 _MOST_PIXELS = 1024
 _OPPOSITE = dict(zip("RLAPHF", "LRPAFH", strict=True))
+_PLANES = {frozenset("LP"): "axial", frozenset("LF"): "coronal", frozenset("PF"): "sagittal"}
 _SIDES = {"left": (0.03, 0.5), "right": (0.97, 0.5), "top": (0.5, 0.97), "bottom": (0.5, 0.03)}
 _REASONS = (
     ("collimator", "#e69f00"),
@@ -61,24 +64,43 @@ def draw_xray(
 
 def draw_volume(path: Path, volume: Volume) -> None:
     """Write a PNG: the middle slices across the three axes, with the sides of the patient."""
-    figure, axes = _figure(3)
-    i, j, k = axis_letters(volume)
-    di, dj, dk = volume.spacing
-    middle = [n // 2 for n in volume.array.shape]
     low, high = (-200.0, 800.0) if volume.units == "HU" else (float(np.min(volume.array)), float(np.max(volume.array)))
-    slices: tuple[tuple[str, NDArray[Any], str, str, float], ...] = (
-        ("across k", volume.array[middle[0]], i, j, dj / di),
-        ("across j", volume.array[:, middle[1]], i, k, dk / di),
-        ("across i", volume.array[:, :, middle[2]], j, k, dk / dj),
-    )
-    for ax, (title, image, row, column, aspect) in zip(axes, slices, strict=True):
-        grey = np.clip((np.nan_to_num(image.astype(np.float32)) - low) / max(high - low, 1e-9), 0, 1)
+
+    def grey(image: NDArray[Any]) -> NDArray[np.float32]:
+        return np.clip((np.nan_to_num(image.astype(np.float32)) - low) / max(high - low, 1e-9), 0, 1)
+
+    k, j, i = (n // 2 for n in volume.array.shape)
+    array = volume.array
+    _draw_slices(path, volume, (grey(array[k]), grey(array[:, j]), grey(array[:, :, i])))
+
+
+def draw_structures(path: Path, found: Segmentation) -> None:
+    """Write a PNG: the structures in their colours on the slices across the three axes through the middle of them all."""
+    labels = found.label_map()
+    inside = np.argwhere(labels.array > 0)
+    k, j, i = (inside.min(axis=0) + inside.max(axis=0)) // 2 if len(inside) else (n // 2 for n in labels.array.shape)
+    colors = np.zeros((int(labels.array.max(initial=0)) + 1, 3), dtype=np.float32)
+    for value in labels.names:
+        colors[value] = found.colors.get(value, color_of_label(value))
+    array = labels.array
+    slices = (colors[array[k]], colors[array[:, j]], colors[array[:, :, i]])
+    _draw_slices(path, Volume(array, labels.ijk_to_ras), slices)
+
+
+def _draw_slices(path: Path, grid: Volume, slices: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
+    """Write a PNG of three slices (H, W) or (H, W, 3) across k, j and i of a grid."""
+    figure, axes = _figure(3)
+    i, j, k = axis_letters(grid)
+    di, dj, dk = grid.spacing
+    ways = (("k", i, j, dj / di), ("j", i, k, dk / di), ("i", j, k, dk / dj))
+    for ax, image, (across, row, column, aspect) in zip(axes, slices, ways, strict=True):
         # Seen as radiologists do: head or front on top, the patient's left side or back at the right.
         if row in "RAF":
-            grey, row = grey[:, ::-1], _OPPOSITE[row]
+            image, row = image[:, ::-1], _OPPOSITE[row]
         if column in "HAR":
-            grey, column = grey[::-1], _OPPOSITE[column]
-        _show(ax, grey, title, aspect, _letters(row, column))
+            image, column = image[::-1], _OPPOSITE[column]
+        plane = _PLANES[frozenset(row + column) & frozenset("LPF")]
+        _show(ax, image, f"{plane}, across {across}", aspect, _letters(row, column))
     _save(figure, path)
 
 

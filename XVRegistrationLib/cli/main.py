@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_lengths
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.c_arms import c_arms
 from XVRegistrationLib.geometry.views import PRESETS, VIEWS
 
 if TYPE_CHECKING:
@@ -26,10 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             # pydicom's warnings quote what a header holds, which may be about a person.
             warnings.filterwarnings("ignore", module=r"pydicom\b")
-            return int(options.run(options))
+            done = int(options.run(options))
+            sys.stdout.flush()
+            return done
     except InputError as e:
         print(f"xvregistration: {e}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` has; what is still in the buffer must not be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as e:
         print(f"\nxvregistration: {str(e) or 'stopped.'}", file=sys.stderr)
         return INTERRUPTED
@@ -40,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="xvregistration",
         description="X-ray to CT registration. Research use only; not a medical device.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     top.add_argument("--version", action="version", version=XVRegistrationLib.__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -55,9 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser(
-        "train", help="learn a patient from a CT", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    p = commands.add_parser("train", help="learn a patient from a CT", formatter_class=Help)
     p.add_argument(
         "volume", metavar="CT", help="NIfTI, NRRD or MetaImage file, a folder of DICOM slices, or one of them"
     )
@@ -72,7 +77,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument(
         "--translation", type=float, nargs=3, default=(30.0, 30.0, 30.0), metavar=("X", "Y", "Z"), help="range, +- mm"
     )
-    p.add_argument("--geometry", metavar="XRAY.dcm", help="take SID, size and spacing from this X-ray")
+    p.add_argument(
+        "--geometry", metavar="XRAY", help="take SID, size, spacing, principal point and mirroring from this X-ray"
+    )
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm (default: 1020)")
     p.add_argument("--sod", type=float, default=700.0, help="distance source-isocentre, mm")
     p.add_argument("--size", type=int, nargs=2, default=None, metavar=("W", "H"), help="pixels (default: 512 512)")
@@ -85,8 +92,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="on the detector, mm (default: 0.76 0.76)",
     )
     p.add_argument(
-        "--mirrored", action="store_true", help="X-rays are stored flipped left-right (usual for PA C-arm views)"
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else not",
     )
+    add_camera(p)
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
@@ -129,9 +140,7 @@ def _add_reading(p: argparse.ArgumentParser) -> None:
 
 
 def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser(
-        "register", help="find the pose of X-rays", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    p = commands.add_parser("register", help="find the pose of X-rays", formatter_class=Help)
     p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
     p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for NAME.json and NAME.png")
@@ -143,19 +152,9 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
     p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
-    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
-    p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
-    p.add_argument(
-        "--calibration",
-        action="append",
-        metavar="FILE",
-        help="the camera's MayaCam 1, MayaCam 2 or OpenCV file; once for all X-rays, or once for each",
-    )
-    p.add_argument(
-        "--calibration-unit", type=float, default=1.0, metavar="MM", help="length of the unit of --calibration"
-    )
-    p.add_argument("--undistorted", action="store_true", help="the images are free of the distortion in --calibration")
-    p.add_argument("--c-arm", metavar="NAME", help=f"take what a file lacks from a C-arm: {', '.join(c_arms())}")
+    add_lengths(p)
+    add_camera(p, several=True)
+    add_bright(p)
     p.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
@@ -254,12 +253,19 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="write registrations for other programs",
         description="Transforms, matrices, calibrations and tables of registered X-rays; with --labels, structures on the X-ray "
         "as label map, picture and, for DICOM X-rays, DICOM segmentation; with --volume, a Slicer scene.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     p.add_argument("results", nargs="+", metavar="RESULT.json", help="made by `xvregistration register`")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the files")
     p.add_argument("--xrays", nargs="+", metavar="XRAY", help="the X-rays, in the order of the results")
-    p.add_argument("--frame", type=int, default=None, metavar="N", help="of X-rays that are runs, counted from 0")
+    p.add_argument(
+        "--frame",
+        type=_frame,
+        default=None,
+        metavar="N",
+        help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
+    )
+    add_bright(p)
     p.add_argument("--volume", metavar="CT", help="the CT, for a Slicer scene (scene.mrb)")
     p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
     p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
@@ -280,15 +286,17 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser("inspect", help="say what is understood of an X-ray or a volume, assumed and missing")
-    p.add_argument("file", metavar="FILE", help="an X-ray, a volume, or a folder of DICOM slices")
+    p = commands.add_parser("inspect", help="say what is understood of a file, assumed and missing")
+    p.add_argument("file", metavar="FILE", help="an X-ray, a volume, structures, or a folder of DICOM slices")
     p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     p.add_argument(
         "--frame", default=None, metavar="N", help="of a run: a number from 0 (default), or min, max, mean over time"
     )
-    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where the file does not say")
-    p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
+    p.add_argument("--subtract", action="store_true", help="subtract the mask frames that a DICOM run names")
+    add_lengths(p)
+    add_camera(p)
+    add_bright(p)
     p.add_argument("--mirrored", action=argparse.BooleanOptionalAction, default=None, help="stored flipped left-right")
     _add_ignore(p)
 
@@ -315,7 +323,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p = commands.add_parser(
         "evaluate",
         help="measure success, errors and honesty on simulated X-rays or data with reference poses",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     p.add_argument("protocols", nargs="*", metavar="PROTOCOL", help="TOML files, or names that --list shows")
     p.add_argument("-o", "--output", default="evaluation-output", help="folder; each protocol gets one in it")
@@ -351,7 +359,7 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p = commands.add_parser(
         "jobs",
         help="trainings in the background: list, cancel, resume, forget",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     p.add_argument("action", nargs="?", choices=["list", "cancel", "resume", "forget"], default="list")
     p.add_argument("id", nargs="*", default=[], metavar="ID", help="of the job, or how it begins or ends")
@@ -370,9 +378,7 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser(
-        "demo", help="the main job on a real CT", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    p = commands.add_parser("demo", help="the main job on a real CT", formatter_class=Help)
     p.add_argument("--minutes", type=float, default=5.0, help="training time; 0 registers by the bank alone")
     p.add_argument("--xrays", type=int, default=8, help="how many X-rays to simulate and register")
     p.add_argument("--seed", type=int, default=2026, help="of the X-rays' poses and detectors")

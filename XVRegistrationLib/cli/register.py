@@ -12,13 +12,13 @@ from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
 from XVRegistrationLib.cli.starts import BY_CALIBRATION, check_options, starts_of
+from XVRegistrationLib.cli.xray_options import camera, of_c_arm, said_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.geometry.c_arms import c_arm
-from XVRegistrationLib.geometry.calibrations import read_calibration, relations_of
-from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
+from XVRegistrationLib.geometry.calibrations import distances_to_crossing, relations_of
+from XVRegistrationLib.imaging.completed import with_calibration
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.landmarks import LandmarkPose
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.result import Registration
+
+
+_ELSEWHERE = 0.1
+"""By so much of it may the distance of the patient differ from what the model expects before it is said."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,8 +146,7 @@ def _print_verdict(result: Registration) -> None:
 def _read(options: argparse.Namespace) -> _Input:
     parts, paths = _parts(options)
     parts = _as_shown(options, parts)
-    if options.c_arm is not None:
-        parts = [with_c_arm(part, c_arm(options.c_arm)) for part in parts]
+    parts = [of_c_arm(part, options) for part in parts]
     calibrations = _calibrations(options, parts, paths)
     if calibrations:
         parts = [with_calibration(part, one) for part, one in zip(parts, calibrations, strict=True)]
@@ -169,9 +172,7 @@ def _read(options: argparse.Namespace) -> _Input:
 
 def _parts(options: argparse.Namespace) -> tuple[list[PartialXray], list[str]]:
     """What the files state of each X-ray, and the file that each is from: with --series all frames of each."""
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
-    given: dict[str, Any] = {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored}
-    given["subtract"] = options.subtract
+    given: dict[str, Any] = {**said_of(options), "subtract": options.subtract}
     if not options.series:
         return [read_xray_parts(path, frame=options.frame, **given) for path in options.xrays], list(options.xrays)
     runs = [(path, read_run(path, options.frame, **given)) for path in options.xrays]
@@ -194,10 +195,7 @@ def _calibrations(
     if not files:
         return []
     of_path = dict(zip(options.xrays, files if len(files) > 1 else files * len(options.xrays), strict=True))
-    return [
-        read_calibration(of_path[path], size=part.size, undistorted=options.undistorted, unit=options.calibration_unit)
-        for part, path in zip(parts, paths, strict=True)
-    ]
+    return [camera(of_path[path], part, options) for part, path in zip(parts, paths, strict=True)]
 
 
 def _relations(
@@ -205,8 +203,25 @@ def _relations(
 ) -> list[NDArray[np.float64]] | None:
     """Of the cameras to the first one's, for X-rays that are registered together."""
     if options.relative == BY_CALIBRATION:
-        return checked_relations(xrays, relations_of(calibrations))
+        relations = relations_of(calibrations)
+        _compare_distance(options, relations)
+        return checked_relations(xrays, relations)
     return None if options.relative is None else read_relations(options.relative, xrays)
+
+
+def _compare_distance(options: argparse.Namespace, relations: Sequence[NDArray[np.float64]]) -> None:
+    """Say where the model expects the patient elsewhere than where the cameras look: nothing may be found then."""
+    try:
+        crossing = distances_to_crossing(relations)[0]
+    except InputError:
+        return
+    expected = float(read_card(options.model)["view"]["sod"])
+    if abs(crossing / expected - 1) > _ELSEWHERE and options.start is None and options.depth is None:
+        console.print(
+            f"The axes of the cameras meet {crossing:.0f} mm from the first source, and {options.model} expects the patient "
+            f"at {expected:.0f} mm: if the pose is not found, train with --sod {crossing:.0f}.",
+            markup=False,
+        )
 
 
 def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -> None:

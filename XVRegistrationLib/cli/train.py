@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.cli.volume_options import reading_from, say_notes
+from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
-from XVRegistrationLib.imaging.xray_files import read_xray
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
 from XVRegistrationLib.jobs.training_job import start_training
@@ -99,16 +100,22 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
 
 def _intrinsics(options: argparse.Namespace) -> Intrinsics:
     """From the X-ray that shows the geometry, or from the options."""
-    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
     if options.geometry is not None:
-        # Any frame of a run shows its geometry.
-        return read_xray(
-            options.geometry, sid=options.sid, spacing=spacing, mirrored=options.mirrored, frame=0
-        ).intrinsics
+        parts = read_parts(options.geometry, options, frame=0)  # any frame of a run shows its geometry
+        xray = whole(parts, options.geometry)
+        if parts.mirrored and parts.origins["mirrored"] == "assumed":
+            console.print(
+                f"{parts.name}: taken as stored mirrored, as C-arms usually show what they see from behind; "
+                "if it is not, say --no-mirrored.",
+                markup=False,
+            )
+        return xray.intrinsics
+    if options.calibration or options.c_arm:
+        raise InputError("--calibration and --c-arm complete what an X-ray states: give one with --geometry.")
     size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
-    return Intrinsics.centered(
-        _DEFAULT_SID if options.sid is None else options.sid, spacing or _DEFAULT_SPACING, size, options.mirrored
-    )
+    sid = _DEFAULT_SID if options.sid is None else options.sid
+    spacing = _DEFAULT_SPACING if options.spacing is None else (options.spacing[0], options.spacing[1])
+    return Intrinsics.centered(sid, spacing, size, bool(options.mirrored))
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

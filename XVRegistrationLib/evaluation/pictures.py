@@ -31,6 +31,8 @@ Target = tuple[str, tuple[float, float]]
 _OUTSIDE = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom": (0.5, 0.02)}
 _DPI = 110
 _TARGETS, _ELLIPSES = "#00e5ff", "#ffb000"
+_EDGES = (1.0, 0.69, 0.0, 1.0)  # red, green, blue, opacity
+_SMOOTHED = 4.0  # variance, px of the DRR squared
 _SEEN = 1.0  # px of the picture
 
 
@@ -80,6 +82,8 @@ def xray_picture(
 ) -> None:
     """Write a picture of three panels: the X-ray, the DRR at the pose found, and the X-ray with outlines and targets.
 
+    Without any of those the last panel has the edges of the DRR on the X-ray, so that the pose can be judged.
+
     `xray_image` (H, W) is display grey, 0..1 with dense bright; `drr` (h, w) are line integrals of the same field of view;
     `aspect` is a pixel's height over its width; `markers` come from `side_markers`; `ellipses` are outlines (n, 2) of the
     targets' 95 % ellipses, stored px, of which those are drawn that can be seen.
@@ -106,7 +110,7 @@ def xray_picture(
     panels = [
         ("X-ray", xray_image),
         ("DRR at the pose found", window(drr)),
-        ("X-ray with structures and targets" if targets else "X-ray with structures", xray_image),
+        (f"X-ray with {_drawn(outlines, targets)}", xray_image),
     ]
     for i, (name, image) in enumerate(panels):
         axes = figure.add_subplot(grid[0, i])
@@ -116,6 +120,8 @@ def xray_picture(
         axes.set_yticks([])
         _draw_markers(axes, markers or {})
     axes = figure.axes[-1]
+    if not (outlines or targets):
+        axes.imshow(_edges(window(drr)), extent=extent, aspect=aspect, interpolation="antialiased")
     handles = _draw_outlines(axes, outlines) + _draw_targets(axes, targets, width)
     handles += _draw_ellipses(axes, ellipses, panel * _DPI / width * np.array([1.0, aspect]))
     axes.set_xlim(-0.5, width - 0.5)
@@ -125,6 +131,23 @@ def xray_picture(
     if title:
         figure.suptitle(title, fontsize=13, y=1 - 0.12 / total, va="top")
     save_figure(figure, path)
+
+
+def _drawn(outlines: Sequence[Outline], targets: Sequence[Target]) -> str:
+    said = [name for name, there in (("structures", outlines), ("targets", targets)) if there]
+    return " and ".join(said) or "edges of the DRR"
+
+
+def _edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 4) the edges of an image of 0..1 (Canny's), as a colour over what is below them."""
+    import SimpleITK as sitk
+
+    found = sitk.CannyEdgeDetection(
+        sitk.GetImageFromArray(image), lowerThreshold=0.02, upperThreshold=0.05, variance=[_SMOOTHED, _SMOOTHED]
+    )
+    rgba = np.zeros((*image.shape, 4), dtype=np.float32)
+    rgba[sitk.GetArrayFromImage(found) > 0] = _EDGES
+    return rgba
 
 
 def training_curve(path: str | os.PathLike[str], history: Sequence[tuple[float, float, float | None]]) -> None:

@@ -78,7 +78,9 @@ def _grades(case: Case) -> dict[str, str]:
 def _cells(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
     """Column names and cells."""
     kinds = sorted({kind for case in cases for kind in case.start_errors_mm or {}})
-    header = ["X-ray", _VERDICT, *(f"start ({kind}), mm" for kind in kinds), _MTRE, "on the detector, mm"]
+    header = ["X-ray", _VERDICT, *(f"start ({kind}), mm" for kind in kinds)]
+    known = any(case.mtre_mm is not None or case.mpd_mm is not None for case in cases)  # by a reference
+    header += [_MTRE, "on the detector, mm"] if known else []
     header += ["similarity", "start used", "time, s"]
     rows = []
     for case in cases:
@@ -89,8 +91,7 @@ def _cells(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
                 case.name,
                 r.verdict or _UNKNOWN,
                 *(_number(starts.get(kind), 1) for kind in kinds),
-                _number(case.mtre_mm, 2),
-                _number(case.mpd_mm, 2),
+                *([_number(case.mtre_mm, 2), _number(case.mpd_mm, 2)] if known else []),
                 _number(r.similarity, 3),
                 r.winner or _UNKNOWN,
                 _number(r.seconds, 1),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.calibrations import read_calibration
+from XVRegistrationLib.geometry.calibrations import distances_to_crossing, read_calibration
 from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices
 from XVRegistrationLib.geometry.rigid import check_rigid, invert, rigid, transform_points, translation
 from XVRegistrationLib.imaging.volume import Volume
@@ -72,12 +72,13 @@ def read_wrist(folder: str | os.PathLike[str]) -> Wrist:
         reference.append(pose)
     # Both cameras see straight ahead and are not mirrored, so that what takes one camera's frame to the other's is theirs.
     between = cameras[0].placed @ np.linalg.inv(cameras[1].placed)
+    first, second = distances_to_crossing([invert(_orthonormal(camera.placed)) for camera in cameras])
     return Wrist(
         volume=volume,
         xrays=(xrays[0], xrays[1]),
         relative=(np.eye(4), check_rigid(_orthonormal(between), "pose between the wrist's cameras")),
         reference=(reference[0], reference[1]),
-        distances=_distances(cameras),
+        distances=(first, second),
     )
 
 
@@ -137,16 +138,3 @@ def _orthonormal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rigid matrix (4, 4) nearest to one with rounding in its rotation."""
     u, _, vt = np.linalg.svd(matrix[:3, :3])
     return rigid(u @ vt, matrix[:3, 3])
-
-
-def _distances(cameras: list[CalibratedCamera]) -> tuple[float, float]:
-    """mm from each source to the point that is nearest to both cameras' optical axes."""
-    poses = [invert(_orthonormal(camera.placed)) for camera in cameras]
-    normal, right = np.zeros((3, 3)), np.zeros(3)
-    for pose in poses:
-        across = np.eye(3) - np.outer(pose[:3, 2], pose[:3, 2])
-        normal += across
-        right += across @ pose[:3, 3]
-    meeting = np.linalg.solve(normal, right)
-    first, second = (float(np.linalg.norm(meeting - pose[:3, 3])) for pose in poses)
-    return first, second

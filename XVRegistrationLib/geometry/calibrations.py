@@ -31,6 +31,7 @@ Format = Literal["mayacam1", "mayacam2", "opencv-yaml", "opencv-json"]
 FORMATS: tuple[Format, ...] = ("mayacam1", "mayacam2", "opencv-yaml", "opencv-json")
 ASSUMED_SDD = 1000.0
 """mm, where a calibration is all that is known: only the distance in pixels has a meaning then."""
+_PARALLEL = 1e6  # condition of the normal equations; of axes one degree apart it is 1e4
 _LARGEST = 1_000_000  # characters: a calibration has a few hundred
 
 
@@ -109,6 +110,20 @@ def relations_of(calibrations: Sequence[CalibratedCamera]) -> list[NDArray[np.fl
         _ = calibration.placed
         poses.append(camera_of(calibration)[1])
     return [invert(poses[0]) @ pose for pose in poses]
+
+
+def distances_to_crossing(poses: Sequence[ArrayLike]) -> list[float]:
+    """Distance (mm) from each camera, pose (4, 4) to any one world, to the point that is nearest to all their optical axes."""
+    normal, right = np.zeros((3, 3)), np.zeros(3)
+    places = [np.asarray(pose, dtype=np.float64) for pose in poses]
+    for pose in places:
+        across = np.eye(3) - np.outer(pose[:3, 2], pose[:3, 2])
+        normal += across
+        right += across @ pose[:3, 3]
+    if np.linalg.cond(normal) > _PARALLEL:
+        raise InputError("The axes of the cameras are parallel: they meet nowhere.")
+    meeting = np.linalg.solve(normal, right)
+    return [float(np.linalg.norm(meeting - pose[:3, 3])) for pose in places]
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.partial import PartialXray
 
 _AGREE = 0.01
+_WORDS = {"sdd": "distance source-detector", "sod": "distance source-isocentre", "spacing": "pixel spacing"}
 
 
 def with_calibration(parts: PartialXray, calibration: CalibratedCamera) -> PartialXray:
@@ -60,7 +61,7 @@ def with_c_arm(parts: PartialXray, c_arm: CArm) -> PartialXray:
     """The X-ray with what it lacks, and the C-arm has: distances, and the spacing of an image of the whole detector."""
     has: dict[str, Any] = {"sdd": c_arm.sid, "sod": c_arm.sod, "spacing": c_arm.spacing(parts.size)}
     taken = {name: value for name, value in has.items() if value is not None and getattr(parts, name) is None}
-    notes = [f"From {c_arm.title}: {', '.join(taken)}."] if taken else []
+    notes = [f"From {c_arm.title}: {', '.join(_WORDS[name] for name in taken)}."] if taken else []
     if parts.sdd is not None and c_arm.longest_sid is not None and parts.sdd > c_arm.longest_sid * (1 + _AGREE):
         notes.append(
             f"{c_arm.title} has at most {c_arm.longest_sid:g} mm from source to detector, the file says {parts.sdd:g}."

@@ -122,7 +122,11 @@ def _pixels(parts: PartialXray, words: DicomWords | None) -> Fact:
 def _frames(parts: PartialXray) -> list[Fact]:
     if parts.frames <= 1:
         return []
-    said = f"{parts.frames}" if parts.frame is None else f"{parts.frames}, this is number {parts.frame} from 0"
+    said = (
+        f"{parts.frames}"
+        if parts.frame is None
+        else f"{parts.frames}; shown is {parts.frame} of 0 to {parts.frames - 1}"
+    )
     return [Fact("frames", "Frames", said, parts.frames, "tag", "NumberOfFrames (0028,0008)")]
 
 
@@ -152,12 +156,19 @@ def _said(name: str, value: Any) -> str:
     if name == "principal_point":
         return f"column {value[0]:.1f}, row {value[1]:.1f}"
     if name == "primary_angle":
-        return f"{abs(value):.1f} degrees {'LAO' if value >= 0 else 'RAO'}"
+        return _turned(value, "LAO", "RAO")
     if name == "secondary_angle":
-        return f"{abs(value):.1f} degrees {'CRA' if value >= 0 else 'CAU'}"
+        return _turned(value, "CRA", "CAU")
     if name == "rotation":
-        return f"{value} degrees clockwise"
+        return f"{value} degrees clockwise" if value else "0 degrees"
     return "yes" if value else "no"
+
+
+def _turned(degrees: float, positive: str, negative: str) -> str:
+    """An angle with the name of its side, where it has one."""
+    if round(abs(degrees) % 180, 1) in (0.0, 180.0):
+        return f"{abs(degrees):.0f} degrees"
+    return f"{abs(degrees):.1f} degrees {positive if degrees > 0 else negative}"
 
 
 def _scale(parts: PartialXray, words: DicomWords | None) -> Fact:
@@ -205,7 +216,11 @@ def _intensities(parts: PartialXray, counts: NDArray[np.bool_] | None) -> list[F
 
 
 def _percent(share: float) -> str:
-    return "nothing" if share == 0 else "everything" if share == 1 else f"{100 * share:.1f} % of the pixels"
+    if share in (0, 1):
+        return "everything" if share else "nothing"
+    # What is there is never rounded to nothing, nor what is lacking to everything.
+    said = "less than 0.1" if share < 0.0005 else "more than 99.9" if share > 0.9995 else f"{100 * share:.1f}"
+    return f"{said} % of the pixels"
 
 
 def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str], problem: str = "") -> Inspection:

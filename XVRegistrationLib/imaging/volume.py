@@ -35,6 +35,9 @@ _SHEAR_TOLERANCE = 5e-4
 _SMALLEST_VOXEL, _LARGEST_VOXEL = 1e-3, 100.0  # mm: of micro-CT, and of nothing that is a picture
 
 
+_MOST_LABELS = 1000  # an atlas of the brain has some hundreds
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A scalar volume: `array[k, j, i]` is the voxel whose centre lies at `ijk_to_ras @ (i, j, k, 1)`, mm."""
@@ -198,12 +201,17 @@ def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = 
     Raises InputError as `read_volume` does, and for voxel values that are not whole numbers.
     """
     stored = read_stored(path, labels=True)
+    check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
     matrix, image = stored.ijk_to_ras, stored.array
     with np.errstate(invalid="ignore"):  # what is no number is found unequal below
         labels = image.astype(np.int32)
     if not np.array_equal(labels, image):
         raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
     found = [int(v) for v in np.unique(labels) if v != 0]
+    if len(found) > _MOST_LABELS or (found and found[0] < 0):
+        raise InputError(
+            f"{path} is not a label map: it has {len(found)} values from {found[0]} to {found[-1]}; it looks like an image."
+        )
     names = names or {}
     small = np.int16 if not found or max(found) < 2**15 else np.int32
     return LabelMap(labels.astype(small), matrix, {v: names.get(v, f"label {v}") for v in found})

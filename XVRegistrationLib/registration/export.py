@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LABELS = {
     "_labels.nii.gz": "The structures where they fall on the X-ray, as a label map of one slice that lies where the detector was. "
     "Where structures overlap the smaller is kept; _labels.json says which value is which.",
-    "_labels.nrrd": "The same in double precision.",
+    "_labels.nrrd": "The same label map as NRRD.",
     "_labels.json": "Value, name and colour of each structure.",
     "_labels.dcm": "The same as a DICOM segmentation that refers to the X-ray; overlaps are kept.",
     "_overlay.png": "The X-ray's own pixels with the outlines of the structures, and crosses at the targets.",

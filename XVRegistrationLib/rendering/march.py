@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 import torch
 import warp as wp
 
+from XVRegistrationLib.rendering.native_messages import without_driver_warning
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.rays import Rays
 
-# Quiet while it looks around: a computer without an NVIDIA driver is a normal one.
-wp.config.log_level = wp.LOG_ERROR
-wp.init()
-wp.config.log_level = wp.LOG_WARNING
+with without_driver_warning():
+    # Quiet while it looks around: a computer without an NVIDIA driver is a normal one.
+    wp.config.log_level = wp.LOG_ERROR
+    wp.init()
+    wp.config.log_level = wp.LOG_WARNING
 wp.set_module_options({"enable_backward": False})
 
 # Warp runs a CPU kernel on the calling thread without the GIL: chunks of rays go to a pool. More chunks than threads

@@ -10,7 +10,7 @@ import numpy as np
 import XVRegistrationLib
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
-from XVRegistrationLib.imaging.dicom.dataset import CR, read_dataset
+from XVRegistrationLib.imaging.dicom.dataset import CR, quiet, read_dataset
 
 if TYPE_CHECKING:
     import os
@@ -61,23 +61,24 @@ def write_dicom_segmentation(
     if any(label.mask.shape != shape for label in labels):
         raise InputError(f"The labels do not fit {xray}, which has {shape[1]} x {shape[0]} pixels.")
     masks = np.stack([label.mask for label in labels], axis=-1)[None].astype(np.uint8)
-    written = hd.seg.Segmentation(
-        [source],
-        masks,
-        hd.seg.SegmentationTypeValues.BINARY,
-        [_described(hd, number, label) for number, label in enumerate(labels, start=1)],
-        series_instance_uid=generate_uid(),
-        series_number=9000,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="XVRegistration",
-        manufacturer_model_name="XVRegistration",
-        software_versions=XVRegistrationLib.__version__,
-        device_serial_number="none",
-        content_label="REPROJECTED",
-        content_description="Structures of a volume where they fall on the X-ray",
-        omit_empty_frames=False,
-    )
+    with quiet():  # highdicom's warnings quote the patient's name
+        written = hd.seg.Segmentation(
+            [source],
+            masks,
+            hd.seg.SegmentationTypeValues.BINARY,
+            [_described(hd, number, label) for number, label in enumerate(labels, start=1)],
+            series_instance_uid=generate_uid(),
+            series_number=9000,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="XVRegistration",
+            manufacturer_model_name="XVRegistration",
+            software_versions=XVRegistrationLib.__version__,
+            device_serial_number="none",
+            content_label="REPROJECTED",
+            content_description="Structures of a volume where they fall on the X-ray",
+            omit_empty_frames=False,
+        )
     _refer(written, image, frame)
     if not keep_identity:
         _anonymise(written)

@@ -16,16 +16,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+"""Suffixes of formats whose spacing, if any, is for printing: 72 dots an inch would make voxels of 0.353 mm."""
+
+
 def open_image(path: Path) -> Any:
     """SimpleITK's image of three dimensions; further ones of one entry are dropped. InputError where it cannot be read."""
     import SimpleITK as sitk
 
+    if path.suffix.lower() in _PICTURES:
+        raise InputError(
+            f"{path} is a picture, which does not state how large and how far apart voxels are in mm; save the volume as "
+            "NIfTI, NRRD or MetaImage with its spacing."
+        )
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         image = reader.Execute()
     except (RuntimeError, MemoryError, OverflowError) as e:
         reason = (str(e).strip().splitlines() or ["too large"])[-1]
+        if "ImageIO" in reason:  # none of its readers knows the file
+            reason = "it is damaged or of an unknown format; give NIfTI, NRRD, MetaImage or DICOM."
         raise InputError(f"{path} cannot be read as a volume: {reason}") from e
     size = image.GetSize()
     if len(size) > 3 and set(size[3:]) == {1}:

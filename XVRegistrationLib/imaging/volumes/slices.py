@@ -100,7 +100,8 @@ class Series:
         said = f"#{self.number}" if self.number else "without number"
         if self.description:
             said += f" '{self.description}'"
-        return f"{said} ({self.modality or 'no modality'}, {len(self.slices) + len(self.unplaced)} images)"
+        count = len(self.slices) + len(self.unplaced)
+        return f"{said} ({self.modality or 'no modality'}, {count} image{'s' if count != 1 else ''})"
 
 
 def series_key(uid: str) -> str:

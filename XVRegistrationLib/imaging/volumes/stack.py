@@ -24,6 +24,7 @@ _SAME_SPACING = 1e-3  # mm
 _SAME_PLACE = 0.01  # mm along the normal
 # A second stack with more than this share of the slices is no localiser; whoever exports must choose.
 _MINOR = 0.25
+_XRAYS = ("CR", "DX", "RF", "RG", "XA")
 _FEW_DOUBLES = 0.1
 
 
@@ -44,6 +45,11 @@ def stack_of(series: Series, path: Path) -> tuple[Stack, list[str]]:
     Raises InputError for less than two slices, for several stacks in one series, and for different images at one place.
     """
     if not series.slices:
+        if len(series.unplaced) > 1 and series.modality in _XRAYS:
+            raise InputError(
+                f"{path} holds {len(series.unplaced)} X-rays ({series.modality}), not the slices of a volume; "
+                "to use one as an X-ray give its file."
+            )
         if len(series.unplaced) == 1:
             raise InputError(
                 f"{series.unplaced[0]} is one slice without a place in the patient ({series.modality or 'no modality'}); "

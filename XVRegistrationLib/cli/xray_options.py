@@ -1,0 +1,85 @@
+"""What the command line says of an X-ray beyond its file: the same words for every command that reads one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.geometry.c_arms import c_arm, c_arms
+from XVRegistrationLib.geometry.calibrations import read_calibration
+from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
+from XVRegistrationLib.imaging.xray_files import read_xray_parts
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
+    from XVRegistrationLib.imaging.partial import PartialXray
+    from XVRegistrationLib.imaging.xray import Scale
+
+BRIGHT: dict[str, Scale] = {"radiation": "intensity", "dense": "attenuation"}
+"""What the user says that bright pixels are -> the scale of an `Xray`."""
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something, once."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.help or ""
+        silent = action.default is None or isinstance(action.default, bool) or "default" in said
+        return said if silent else super()._get_help_string(action)
+
+
+def add_lengths(p: argparse._ActionsContainer) -> None:
+    """--sid and --spacing."""
+    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm, where a file does not say")
+    p.add_argument("--spacing", type=float, nargs=2, default=None, metavar=("DX", "DY"), help="on the detector, mm")
+
+
+def add_bright(p: argparse._ActionsContainer) -> None:
+    """--bright."""
+    p.add_argument(
+        "--bright",
+        choices=tuple(BRIGHT),
+        default=None,
+        help="what bright pixels are: much radiation (bone is dark), or dense (bone is bright); without it the file's header "
+        "says, or a picture itself where that is certain, or dense is assumed",
+    )
+
+
+def add_camera(p: argparse._ActionsContainer, several: bool = False) -> None:
+    """--calibration, with its unit and whether images are undistorted, and --c-arm."""
+    p.add_argument(
+        "--calibration",
+        action="append" if several else "store",
+        metavar="FILE",
+        help="the camera's MayaCam 1, MayaCam 2 or OpenCV file"
+        + ("; once for all X-rays, or once for each" if several else ""),
+    )
+    p.add_argument(
+        "--calibration-unit", type=float, default=1.0, metavar="MM", help="length of the unit of --calibration"
+    )
+    p.add_argument("--undistorted", action="store_true", help="the images are free of the distortion in --calibration")
+    p.add_argument("--c-arm", metavar="NAME", help=f"take what a file lacks from a C-arm: {', '.join(c_arms())}")
+
+
+def said_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options as `read_xray_parts` and `read_run` take them."""
+    spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
+    bright = getattr(options, "bright", None)
+    scale = None if bright is None else BRIGHT[bright]
+    return {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored, "scale": scale}
+
+
+def read_parts(path: str, options: argparse.Namespace, frame: int | str | None, subtract: bool = False) -> PartialXray:
+    """What is known of one X-ray by its file, and by the options of `add_lengths`, `add_bright` and `add_camera`."""
+    parts = of_c_arm(read_xray_parts(path, frame=frame, subtract=subtract, **said_of(options)), options)
+    return parts if not options.calibration else with_calibration(parts, camera(options.calibration, parts, options))
+
+
+def of_c_arm(parts: PartialXray, options: argparse.Namespace) -> PartialXray:
+    """The X-ray with what its file lacks and the C-arm that the options name has."""
+    return parts if options.c_arm is None else with_c_arm(parts, c_arm(options.c_arm))
+
+
+def camera(file: str, parts: PartialXray, options: argparse.Namespace) -> CalibratedCamera:
+    """The calibration of an X-ray in a file."""
+    return read_calibration(file, size=parts.size, undistorted=options.undistorted, unit=options.calibration_unit)
