@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.evaluation.pictures import side_markers, window, xray_picture
+from XVRegistrationLib.evaluation.pictures import side_markers, xray_picture
 from XVRegistrationLib.evaluation.report_table import verdict_in_words
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.imaging.colors import color_of_label
-from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.intensity import display_integral
 from XVRegistrationLib.imaging.segmentation import Segmentation
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
@@ -80,7 +80,7 @@ def draw_registration(
     seen = [(name, project(point, result.pose, xray.intrinsics)) for name, point in targets]
     xray_picture(
         path,
-        window(line_integral(xray)),
+        display_integral(xray),
         drr,
         structures.outlines(result.pose, xray.intrinsics, only) if structures else [],
         [(name, (float(p[0]), float(p[1]))) for name, p in seen if np.isfinite(p).all()],

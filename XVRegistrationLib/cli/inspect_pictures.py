@@ -11,8 +11,8 @@ from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.dicom.frames import stored_values
 from XVRegistrationLib.imaging.inspection import axis_letters
-from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.usable import left_out, usable
+from XVRegistrationLib.imaging.intensity import display_integral
+from XVRegistrationLib.imaging.usable import left_out
 from XVRegistrationLib.imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ def draw_xray(
 ) -> None:
     """Write a PNG: the image as stored, after the file's look-up tables, as line integrals, and what of it counts."""
     stored = None if words is None else stored_values(parts.path, parts.frame)
-    p = _within_what_counts(parts, line_integral(parts))
+    p = display_integral(parts)
     panels = [
         ("as understood: " + ("bright is radiation" if parts.scale == "intensity" else "bright is dense"), parts.pixels)
     ]
     if stored is not None:
         panels.insert(0, ("as stored", stored))
-    panels.append(("line integral, bright is dense", p))
-    figure, axes = _figure(len(panels) + 1)
+    figure, axes = _figure(len(panels) + 2)
     aspect = 1.0 if parts.spacing is None else parts.spacing[1] / parts.spacing[0]
     letters = _letters(*words.orientation) if words is not None and words.orientation is not None else {}
     for ax, (title, image) in zip(axes, panels, strict=False):
         _show(ax, window(_small(image)), title, aspect, letters)
+    _show(axes[-2], _small(p), "line integral, bright is dense", aspect, letters)
     _show(axes[-1], _coloured(parts, p, counts), "what counts", aspect, letters)
     _legend(axes[-1], parts, counts)
     _save(figure, path)
@@ -104,15 +104,9 @@ def _draw_slices(path: Path, grid: Volume, slices: tuple[NDArray[Any], NDArray[A
     _save(figure, path)
 
 
-def _within_what_counts(parts: PartialXray, p: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Line integrals cut to the range of those that count, so that blades do not take the greys from them."""
-    good = usable(parts)
-    return p if good is None else np.clip(p, *np.percentile(p[good], [0.2, 99.8]))
-
-
 def _coloured(parts: PartialXray, p: NDArray[np.float32], counts: NDArray[np.bool_] | None) -> NDArray[np.float32]:
     """(H, W, 3) the line integrals, coloured where they do not count."""
-    picture = np.repeat(window(_small(p))[..., None], 3, axis=2)
+    picture = np.repeat(_small(p)[..., None], 3, axis=2)
     for (_, color), where in zip(_REASONS, _reasons(parts, counts), strict=True):
         rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)], dtype=np.float32)
         picture[_small(where)] = 0.35 * picture[_small(where)] + 0.65 * rgb

@@ -32,6 +32,7 @@ _OUTSIDE = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bott
 _DPI = 110
 _TARGETS, _ELLIPSES = "#00e5ff", "#ffb000"
 _EDGES = (1.0, 0.69, 0.0, 1.0)  # red, green, blue, opacity
+_STEEP = (75.0, 90.0)  # percentiles of the slopes that an edge goes on over, and that it needs somewhere
 _SMOOTHED = 4.0  # variance, px of the DRR squared
 _SEEN = 1.0  # px of the picture
 
@@ -142,11 +143,15 @@ def _edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W, 4) the edges of an image of 0..1 (Canny's), as a colour over what is below them."""
     import SimpleITK as sitk
 
-    found = sitk.CannyEdgeDetection(
-        sitk.GetImageFromArray(image), lowerThreshold=0.02, upperThreshold=0.05, variance=[_SMOOTHED, _SMOOTHED]
-    )
+    grey = sitk.GetImageFromArray(image)
+    steep = sitk.GetArrayFromImage(sitk.GradientMagnitudeRecursiveGaussian(grey, _SMOOTHED**0.5))
     rgba = np.zeros((*image.shape, 4), dtype=np.float32)
-    rgba[sitk.GetArrayFromImage(found) > 0] = _EDGES
+    if steep.max() > 0:
+        low, high = np.percentile(steep[steep > 0.01 * steep.max()], _STEEP)
+        found = sitk.CannyEdgeDetection(
+            grey, lowerThreshold=float(low), upperThreshold=float(high), variance=[_SMOOTHED, _SMOOTHED]
+        )
+        rgba[sitk.GetArrayFromImage(found) > 0] = _EDGES
     return rgba
 
 

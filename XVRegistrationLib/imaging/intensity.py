@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.usable import check_shows, usable
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _BIN = 0.02  # in ln I
 _NEAR_THE_TOP = 0.35  # in ln I: unattenuated areas differ by so much at most, by the heel effect and the inverse square
 _LEAST_AREA = 0.03  # of what counts
 _MOST_VALUES = 300_000
+_DISPLAYED = (1.0, 99.7)  # percentiles that are black and white
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def line_integral(xray: Xray | PartialXray) -> NDArray[np.float32]:
     floor = max(float(np.percentile(pixels, 0.1)), _OPAQUE * beam.value, 1e-12)
     least = np.float32(-np.log(beam.brightest / beam.value))
     return np.maximum(-np.log(np.maximum(pixels, floor) / np.float32(beam.value)), least)
+
+
+def display_integral(xray: Xray | PartialXray) -> NDArray[np.float32]:
+    """Line integrals (H, W) as grey values from 0 to 1, dense being bright; what does not count takes no greys from the rest."""
+    values = line_integral(xray)
+    try:
+        good = usable(xray)
+    except InputError:  # too little is left to register; it can be shown all the same
+        good = None
+    low, high = np.percentile(values if good is None else values[good], _DISPLAYED)
+    shown: NDArray[np.float32] = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    return shown
 
 
 def _counted(xray: Xray | PartialXray) -> NDArray[np.float32]:

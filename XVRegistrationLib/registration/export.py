@@ -9,7 +9,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing, write_json
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.imaging.dicom.segmentation_writer import write_dicom_segmentation
-from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.intensity import display_integral
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel, merged_labels, write_label_map, write_overlay
 from XVRegistrationLib.registration.export_geometry import FILES, write_geometry
 from XVRegistrationLib.registration.export_table import write_tables
@@ -17,9 +17,6 @@ from XVRegistrationLib.registration.export_table import write_tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.export_table import Target
@@ -79,7 +76,7 @@ def write_exports(
             written.append(folder / f"{item.registration.name}_overlay.png")
             pixels = [project(point, item.registration.pose, item.registration.intrinsics) for _, point in targets]
             seen = [(float(p[0]), float(p[1])) for p in pixels]
-            write_overlay(written[-1], _shown(item.xray), item.labels, seen)
+            write_overlay(written[-1], display_integral(item.xray), item.labels, seen)
     write_readme(folder, written)
     return [*written, folder / "README.txt"]
 
@@ -116,13 +113,3 @@ def _write_labels(folder: Path, item: Exported, keep_identity: bool) -> list[Pat
         paths.append(folder / f"{name}_labels.dcm")
         write_dicom_segmentation(paths[-1], item.dicom, item.labels, frame=item.frame, keep_identity=keep_identity)
     return paths
-
-
-def _shown(xray: Xray) -> NDArray[np.float32]:
-    """Line integrals (H, W) as grey values from 0 to 1, dense being bright."""
-    import numpy as np
-
-    values = line_integral(xray)
-    low, high = np.percentile(values, [1.0, 99.7])
-    shown: NDArray[np.float32] = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
-    return shown
