@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     found = [_registration(path) for path in options.results]
     targets = [] if options.targets is None else read_targets(options.targets)
     files = options.xrays or []
+    if len(files) == 1 and all(frame_of(result.name, files[0]) is not None for result in found):
+        files = files * len(found)  # all of one run
     if files and len(files) != len(found):
         raise InputError(f"Give one X-ray for each result: got {len(files)} for {len(found)}.")
     if options.keep_identity and not files:

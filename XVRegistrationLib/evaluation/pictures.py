@@ -32,7 +32,7 @@ _OUTSIDE = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bott
 _DPI = 110
 _TARGETS, _ELLIPSES = "#00e5ff", "#ffb000"
 _EDGES = (1.0, 0.69, 0.0, 1.0)  # red, green, blue, opacity
-_STEEP = (75.0, 90.0)  # percentiles of the slopes that an edge goes on over, and that it needs somewhere
+_STEEP = (88.0, 96.0)  # percentiles of the slopes that an edge goes on over, and that it needs somewhere
 _SMOOTHED = 4.0  # variance, px of the DRR squared
 _SEEN = 1.0  # px of the picture
 

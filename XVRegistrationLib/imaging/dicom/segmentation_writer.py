@@ -91,6 +91,7 @@ def _single(image: Dataset) -> Dataset:
     import copy
 
     from pydicom.dataset import Dataset as Empty
+    from pydicom.uid import generate_uid
 
     source = Empty()
     source.update(
@@ -106,6 +107,9 @@ def _single(image: Dataset) -> Dataset:
     for keyword, empty in (("PatientID", ""), ("PatientName", ""), ("PatientBirthDate", ""), ("PatientSex", "")):
         if keyword not in source:
             setattr(source, keyword, empty)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        if not source.get(keyword):  # of files that were stripped of more than their patient
+            setattr(source, keyword, generate_uid())
     for keyword in ("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"):
         if keyword not in source:
             setattr(source, keyword, "")
@@ -147,10 +151,11 @@ def _refer(written: Dataset, image: Dataset, frame: int | None) -> None:
     several = int(image.get("NumberOfFrames") or 1) > 1
 
     def mend(item: Dataset, element: DataElement) -> None:
-        if element.keyword == "ReferencedSOPInstanceUID" and element.value == image.SOPInstanceUID:
+        if element.keyword == "ReferencedSOPInstanceUID" and element.value == image.get("SOPInstanceUID"):
             item.ReferencedSOPClassUID = image.SOPClassUID
-            if several and "PurposeOfReferenceCodeSequence" in item:
-                item.ReferencedFrameNumber = (frame or 0) + 1
+            # Without a number all frames are meant, as where labels lie on the mean over the run.
+            if several and frame is not None and "PurposeOfReferenceCodeSequence" in item:
+                item.ReferencedFrameNumber = frame + 1
 
     written.walk(mend)
 

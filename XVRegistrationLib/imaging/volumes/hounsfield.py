@@ -19,6 +19,7 @@ LOWEST = -1024
 _TWELVE_BITS = 3071  # HU: the highest value of a CT that stores 12 bits
 _NORMALISED = 20.0
 _HIGHEST = 100_000.0  # HU; steel has 32,000 at 70 keV
+_MUCH = 0.2  # of the voxels; noise keeps any one value of a scanned body far below
 _NO_AIR = -200.0  # HU: neither air nor fat is above
 _CT_LIKE = ("", "CT", "XA", "OT")
 _ADVICE = (
@@ -45,11 +46,24 @@ def checked_hounsfield(stored: Stored, name: str, believed: bool = False) -> tup
     low, high = float(array.min()), float(array.max())
     if not believed:
         _check_range(low, high, name)
+    notes += _cut_out(array)
     if high == _TWELVE_BITS:
         notes.append("Its highest value is 3071 HU, where 12 bits end: metal in it is denser than it says.")
     elif high > _TWELVE_BITS:
         notes.append(f"It has values up to {high:.0f} HU, which only metal has.")
     return array, notes
+
+
+def _cut_out(array: NDArray[Any]) -> list[str]:
+    """A sentence where a corner's value, which is not air, fills much of a volume: what is about a bone that was cut out."""
+    value = array[0, 0, 0]
+    if not value > _NO_AIR:
+        return []
+    share = sum(np.count_nonzero(plane == value) for plane in array) / array.size
+    if share < _MUCH:
+        return []
+    said = f"{share:.0%} of the voxels are exactly {value:g} HU and will absorb as such"
+    return [f"{said}: if they were not scanned or were cut away, say --not-scanned {value:g}."]
 
 
 def clamp_padding(array: NDArray[Any]) -> int:
