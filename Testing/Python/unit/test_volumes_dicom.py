@@ -170,7 +170,7 @@ def two_series(tmp_path: Path) -> Path:
 def test_of_several_series_none_is_taken_silently(two_series: Path) -> None:
     with pytest.raises(InputError, match="several series") as raised:
         read_volume(two_series)
-    for said in ("#1 'Topogram' (CT, 1 images)", "#3 'Thorax' (CT, 8 images)", "#4 'Lung 1.0' (CT, 8 images)"):
+    for said in ("#1 'Topogram' (CT, 1 image)", "#3 'Thorax' (CT, 8 images)", "#4 'Lung 1.0' (CT, 8 images)"):
         assert said in str(raised.value)
     for name in ("Doe", "4711", "1950"):
         assert name not in str(raised.value)
@@ -199,7 +199,7 @@ def test_the_only_volume_is_taken_with_a_word_on_the_rest(two_series: Path) -> N
     for path in (two_series / "b").iterdir():
         path.unlink()
     volume = read_volume(two_series)
-    assert volume.notes == ("Series #3 'Thorax' (CT, 8 images) was taken; no volume: #1 'Topogram' (CT, 1 images).",)
+    assert volume.notes == ("Series #3 'Thorax' (CT, 8 images) was taken; no volume: #1 'Topogram' (CT, 1 image).",)
 
 
 def test_one_file_stands_for_its_series(two_series: Path) -> None:
