@@ -43,8 +43,8 @@ _WORDS = {
     "principal_point": ("Central ray meets the image at", "FieldOfViewOrigin (0018,7030)"),
     "primary_angle": ("C-arm angle right/left", "PositionerPrimaryAngle (0018,1510)"),
     "secondary_angle": ("C-arm angle head/feet", "PositionerSecondaryAngle (0018,1511)"),
-    "rotation": ("Image turned by", "FieldOfViewRotation (0018,7032)"),
-    "mirrored": ("Stored mirrored", "FieldOfViewHorizontalFlip (0018,7034)"),
+    "rotation": ("Image turned by", "PatientOrientation (0020,0020)"),
+    "mirrored": ("Stored mirrored", "PatientOrientation (0020,0020)"),
     "scale": ("Grey values", "PixelIntensityRelationship (0028,1040)"),
 }
 _SCALES = {"intensity": "bright is much radiation", "attenuation": "bright is dense"}
