@@ -83,6 +83,38 @@ def test_a_table_starts_where_it_says_and_holds_its_ends_beyond(tmp_path: Path) 
     assert np.array_equal(read_xray_parts(path).pixels, np.clip(values.astype(int) + 50, 0, 99) ** 2)
 
 
+def test_a_table_whose_ends_add_up_to_more_than_its_bits_hold_is_turned_around(tmp_path: Path) -> None:
+    falling = np.linspace(65535, 30000, 4096).astype(np.uint16)
+    elements = {"ModalityLUTSequence": [table(falling)], "PixelIntensityRelationshipSign": 1}
+    pixels = read_xray_parts(write_xray(tmp_path / "a.dcm", VALUES, CR, bits=12, **elements)).pixels
+    assert np.array_equal(pixels, 95535 - falling.astype(int)[VALUES])
+
+
+def test_a_big_endian_file_says_the_same_of_tables_and_padding(tmp_path: Path) -> None:
+    import pydicom
+
+    values = VALUES.copy()
+    values[:5] = 0x0102
+    elements: dict[str, Any] = {"ModalityLUTSequence": [table(np.arange(4096) * 7)], "PixelPaddingValue": 0x0102}
+    elements["PixelIntensityRelationshipSign"] = 1
+    little = write_xray(tmp_path / "little.dcm", values, CR, bits=12, **elements)
+    d = pydicom.dcmread(little)
+    d.ModalityLUTSequence[0].LUTData = (np.arange(4096) * 7).astype(">u2").tobytes()
+    d.PixelData = values.astype(">u2").tobytes()
+    big = Dataset({element.tag: element for element in d})
+    big.file_meta = d.file_meta
+    big.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+    big.save_as(tmp_path / "big.dcm", enforce_file_format=True)
+    one, other = (read_xray_parts(tmp_path / f"{name}.dcm") for name in ("little", "big"))
+    assert one.mask is not None
+    assert other.mask is not None
+    assert np.array_equal(one.mask, values != 0x0102)
+    assert np.array_equal(one.mask, other.mask)
+    assert np.array_equal(one.pixels, values * 7)
+    assert np.array_equal(one.pixels, other.pixels)
+    assert other.pixels.dtype.isnative
+
+
 def test_a_table_that_is_cut_off_is_bad_input(tmp_path: Path) -> None:
     item = table(np.arange(100))
     item.LUTDescriptor = [4096, 0, 16]

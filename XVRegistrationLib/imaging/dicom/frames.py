@@ -49,13 +49,14 @@ def checked_frame(frame: int | str | None, count: int, path: Path) -> int | str:
 def decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     """(H, W) stored values of each of some frames (from 0), without bits that are not the image's; InputError if damaged.
 
-    Only those frames are decoded. Overlays and rubbish in the bits beside BitsStored (PS3.5, 8.1.1) are removed.
+    They have the machine's byte order. Only those frames are decoded. Overlays and rubbish in the bits beside BitsStored (PS3.5, 8.1.1) are removed.
     """
     frames = _decoded(path, dataset, indices)
     while True:
         try:
             with quiet():
                 stored = _own_bits(_grey(next(frames), path), dataset)
+                stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         except StopIteration:
             return
         except InputError:
