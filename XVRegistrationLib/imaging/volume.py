@@ -215,11 +215,12 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the table of label names (JSON or CSV).")
     try:
+        # Spreadsheets write a mark of the byte order first.
         if path.suffix.lower() == ".json":
-            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8")).items()}
-        with path.open(encoding="utf-8", newline="") as f:
+            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8-sig")).items()}
+        with path.open(encoding="utf-8-sig", newline="") as f:
             return {int(row["id"]): row.get("structure") or row["name"] for row in csv.DictReader(f)}
-    except (ValueError, KeyError, AttributeError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise InputError(f"{path} is not a table of label names: columns `id` and `structure` are needed ({e}).") from e
 
 
