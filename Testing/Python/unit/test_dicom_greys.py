@@ -11,6 +11,7 @@ from skimage import draw
 
 from Testing.Python.unit.dicom_files import CR, RT_IMAGE, SC, XA, noise, write_xray
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
@@ -284,9 +285,15 @@ def test_an_rt_image_states_its_distances_and_spacing_in_its_own_words(tmp_path:
     assert (parts.sdd, parts.sod, parts.spacing, parts.mirrored) == (1500.0, 1000.0, (0.3, 0.4), False)
 
 
-def test_no_warning_about_a_file_quotes_it(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    path = write_xray(tmp_path / "a.dcm", VALUES, XA, bits=12)
+def test_no_warning_about_a_file_quotes_it(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    circle = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [10, 10], "RadiusOfCircularShutter": "12"}
+    path = write_xray(tmp_path / "a.dcm", VALUES, XA, bits=12, **circle)
     content = path.read_bytes().replace(b"Nobody^Known", b"Nobody\xff\xfeKnow").replace(b"LIN ", b"lin!")
-    path.write_bytes(content)
+    assert content.count(b"IS\x02\x0012") == 1
+    path.write_bytes(content.replace(b"IS\x02\x0012", b"IS\x02\x00JD"))
     read_xray_parts(path)
+    assert dicom_words(path) is not None
     assert not list(recwarn)
+    assert not caplog.records
