@@ -124,10 +124,10 @@ def test_a_table_that_is_cut_off_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slope", [0, "NaN", "1e999"])
-def test_an_absurd_rescale_is_bad_input(tmp_path: Path, slope: Any) -> None:
+def test_an_absurd_rescale_is_bad_input(tmp_path: Path, slope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import pydicom
 
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
     with pytest.raises(InputError, match=r"RescaleSlope|rescale"):
         read_xray_parts(write_xray(tmp_path / "a.dcm", VALUES, CR, bits=12, RescaleSlope=slope, RescaleIntercept=1))
 
