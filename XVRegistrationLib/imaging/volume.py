@@ -232,6 +232,8 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
 
 def _stem(path: str | os.PathLike[str]) -> str:
     name = Path(path).name
+    if Path(path).is_dir():
+        return name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 

@@ -35,6 +35,11 @@ def test_stored_values_become_hounsfield_units(tmp_path: Path, tags: dict[str, f
     assert volume.array.dtype == kind
 
 
+def test_a_folder_gives_its_whole_name(tmp_path: Path) -> None:
+    write_stack(tmp_path / "CT 1.25 mm", hu(), along_normal(HEIGHTS))
+    assert read_volume(tmp_path / "CT 1.25 mm").name == "CT 1.25 mm"
+
+
 def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 2000, (8, 12, 14)).astype(np.uint16)
     for k, position in enumerate(along_normal(HEIGHTS)):
