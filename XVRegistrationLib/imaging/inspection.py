@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.describe import describe
+from XVRegistrationLib.imaging.describe import describe, finite_range
 from XVRegistrationLib.imaging.intensity import unattenuated
 from XVRegistrationLib.imaging.picture_meaning import CERTAIN, recognise
 from XVRegistrationLib.imaging.usable import left_out, usable
@@ -220,7 +220,7 @@ def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str]
     letters = axis_letters(volume)
     tilt = _tilt(volume)
     oblique = f", turned by up to {tilt:.1f} degrees" if tilt > 0.05 else ""
-    low, high = (float(v) for v in (np.min(volume.array), np.max(volume.array)))
+    low, high = finite_range(volume.array)
     facts = [
         Fact("size", "Voxels", " x ".join(f"{n}" for n in size), list(size), "tag"),
         Fact("spacing", "Voxel spacing", _joined(volume.spacing, 3), volume.spacing.tolist(), "tag"),

@@ -65,8 +65,18 @@ def add_frames(
             scene, name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
         )
         write_notes(node, first.notes)
-    set_mask(scene, node, first.mask)
+    set_mask(scene, node, _common_mask(frames))
     return node
+
+
+def _common_mask(frames: Sequence[PartialXray]) -> NDArray[np.bool_] | None:
+    """Pixels that count in all frames, as one mask serves them; where none does, those of the first."""
+    # Frames that share their shutter share its mask.
+    masks = {id(frame.mask): frame.mask for frame in frames if frame.mask is not None}
+    common: NDArray[np.bool_] | None = None
+    for mask in masks.values():
+        common = mask if common is None else common & mask
+    return frames[0].mask if common is None or not common.any() else common
 
 
 def add_run(

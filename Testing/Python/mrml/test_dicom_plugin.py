@@ -79,6 +79,31 @@ def test_xrays_are_offered_with_confidence_and_nothing_else_is(plugin, monkeypat
     assert offers([str(broken), str(tmp_path / "gone")]) == []
 
 
+@pytest.mark.filterwarnings("error")  # pydicom's quote what a file holds
+@pytest.mark.parametrize(
+    ("element", "damaged", "name"),
+    [
+        (b"\x28\x00\x08\x00IS\x02\x003 ", b"3x", "XA 5-2 LAO 0 CRA 0"),
+        (b"\x18\x00\x10\x11DS\x04\x001020", b"10x0", "XA 5-2 LAO 0 CRA 0"),
+        (b"\x18\x00\x10\x15DS\x04\x0030.5", b"nan ", "XA 5-2"),
+        (b"\x18\x00\x10\x15DS\x04\x0030.5", b"3,05", "XA 5-2"),
+        (b"\x20\x00\x11\x00IS\x02\x005 ", b"5x", "XA 2 LAO 0 CRA 0"),
+    ],
+)
+def test_a_value_that_is_none_does_not_keep_the_other_files_from_being_offered(tmp_path, element, damaged, name):
+    stated = {
+        "PositionerPrimaryAngle": "30.5" if element.endswith(b"30.5") else "0",
+        "DistanceSourceToDetector": "1020",
+    }
+    file, good = write(tmp_path / "a", RUN, **stated), write(tmp_path / "b", IMAGE)
+    content = file.read_bytes()
+    assert content.count(element) == 1
+    file.write_bytes(content.replace(element, element[: -len(damaged)] + damaged))
+    found = offers([str(file), str(good)])
+    assert [offer.name for offer in found] == [name, "XA 5-2 LAO 0 CRA 0"]
+    assert bool(found[0].warning) == (damaged == b"10x0")
+
+
 def test_an_xray_is_loaded_under_its_carm(plugin, monkeypatch, scene, tmp_path):
     file = write(tmp_path / "xa", IMAGE, PositionerPrimaryAngle=-30, PositionerSecondaryAngle=20)
     [loadable] = plugin.examineForImport([use(monkeypatch, [file])])

@@ -18,7 +18,16 @@ from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.overlays import project_through_nodes
 from XVRegistrationLib.scene.placing import is_first_placed, place, place_again
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.runs import add_run, frame_nodes, frame_of, item_of, poses_of, run_of, show_item
+from XVRegistrationLib.scene.runs import (
+    add_frames,
+    add_run,
+    frame_nodes,
+    frame_of,
+    item_of,
+    poses_of,
+    run_of,
+    show_item,
+)
 from XVRegistrationLib.scene.xrays import (
     all_xrays_in,
     intrinsics_from_node,
@@ -55,6 +64,18 @@ def frames(first: int = 0, **changes) -> list[PartialXray]:
         )
         for i in range(COUNT)
     ]
+
+
+def test_what_a_shutter_covers_on_any_frame_counts_on_none(scene):
+    """One mask serves all frames of a run."""
+    run = frames()
+    masks = [np.ones((40, 50), bool) for _ in run]
+    masks[0][:7], masks[2][:, 40:] = False, False
+    shut = [dataclasses.replace(x, mask=mask) for x, mask in zip(run, masks, strict=True)]
+    assert np.array_equal(mask_of(add_frames(scene, shut, "shut")), masks[0] & masks[2])
+    assert mask_of(add_frames(scene, run, "open")) is None
+    opposite = [dataclasses.replace(x, mask=np.arange(50) % 2 == i % 2 * np.ones((40, 1))) for i, x in enumerate(run)]
+    assert np.array_equal(mask_of(add_frames(scene, opposite, "opposite")), opposite[0].mask)
 
 
 def by_angles(node):
