@@ -21,6 +21,9 @@ Frame = int | Literal["min", "max", "mean", "run"]
 SOURCE = "DICOM.instanceUIDs"
 """Attribute by which Slicer names the DICOM instances of a node."""
 _SOP_CLASS = "0008,0016"
+_MODALITY, _SERIES_NUMBER, _INSTANCE_NUMBER = "0008,0060", "0020,0011", "0020,0013"
+_IDENTIFYING = ("0010,0010", "0010,0020", "0008,1030", "0008,103e")
+"""Name and ID of the patient, descriptions of study and series: Slicer calls nodes after the last."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,16 @@ def source_of(node: Any) -> Source | None:
     played = browser_of(node)
     several = played is not None and played[0].GetNumberOfItems() > 1
     return Source(Path(path), uids[0], played[1] if played is not None and several else None)
+
+
+def name_for(node: Any, source: Source) -> str:
+    """What an X-ray made of a DICOM node is called: like the node, unless that is called by what may tell of the patient."""
+
+    def stated(tag: str) -> str:
+        return str(slicer.dicomDatabase.instanceValue(source.uid, tag) or "").strip()
+
+    name = str(node.GetName() or "")
+    if name and not any(value and value.lower() in name.lower() for value in map(stated, _IDENTIFYING)):
+        return name
+    numbers = "-".join(number for number in (stated(_SERIES_NUMBER), stated(_INSTANCE_NUMBER)) if number)
+    return f"{stated(_MODALITY) or 'X-ray'} {numbers}".strip()

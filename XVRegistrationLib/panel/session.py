@@ -274,7 +274,7 @@ class Session:
 
         Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
         the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
-        the patient but, with `keep_identity`, the DICOM segmentations, and what the scene has from elsewhere.
+        the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is as it is.
         """
         return self._registering.export(Path(folder), nodes, keep_identity, bundle)
 

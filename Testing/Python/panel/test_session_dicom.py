@@ -7,7 +7,7 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.dicom_files import CR, XA, Database, grey, write
+from Testing.Python.dicom_files import CR, NAMES, XA, Database, grey, write
 from Testing.Python.panel.patients import CAMERA, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
@@ -125,6 +125,13 @@ def test_a_cr_that_slicer_gave_pixels_of_one_millimetre_gets_those_of_its_header
     assert intrinsics_from_node(xray).sdd == 1020.0
     assert name_of(xray) == "chest"
     assert xray.GetAttribute("DICOM.instanceUIDs") == node.GetAttribute("DICOM.instanceUIDs")
+
+
+def test_an_xray_is_not_called_after_a_series_that_may_name_the_patient(session, monkeypatch, tmp_path):
+    choose(session)
+    file = write(tmp_path / "xa.dcm", FLAT)
+    session.add_nodes([by_slicer(monkeypatch, session, file, f"5: {NAMES['SeriesDescription']}")])
+    assert name_of(added(session)) == "XA 5-2"
 
 
 def test_the_millimetre_that_slicer_makes_up_is_not_taken_for_the_spacing(session, monkeypatch, tmp_path):
