@@ -109,9 +109,9 @@ class Xrays:
     def can_add(self) -> str:
         return "" if self._context.parameters is not None else _("There is no scene to add X-rays to.")
 
-    def add_files(self, paths: Sequence[Path], frame: Frame | None = None) -> None:
+    def add_files(self, paths: Sequence[Path], frame: Frame | None = None, subtract: bool = False) -> None:
         for path in paths:
-            self._ask_for(path, frame)
+            self._ask_for(path, frame, subtract=subtract)
 
     def candidates(self) -> list[Any]:
         scene = self._context.scene
@@ -134,14 +134,17 @@ class Xrays:
                 raise InputError(_("{name} is not an X-ray: one grey image is needed.").format(name=node.GetName()))
             self._add_pixels(node)
 
-    def _ask_for(self, path: Path, frame: Frame | None, name: str = "", uid: str = "") -> None:
+    def _ask_for(
+        self, path: Path, frame: Frame | None, name: str = "", uid: str = "", *, subtract: bool = False
+    ) -> None:
         """Read a file in the engine; a node of the scene that it belongs to gives the X-ray its name."""
         obstacle = self.can_add()
         if obstacle:
             raise InputError(obstacle)
         self._context.say(_("Reading {name}...").format(name=name or path.name))
         read = partial(self._read, self._patient.chosen, name, uid)
-        self._context.ask("read_xray", read, path=str(path), frame=None if frame == "run" else frame, mirrored=None)
+        which = None if frame == "run" else frame
+        self._context.ask("read_xray", read, path=str(path), frame=which, mirrored=None, subtract=subtract)
 
     def _add_pixels(self, node: Any) -> None:
         """Add a copy of an image of which nothing is known but what it looks like."""

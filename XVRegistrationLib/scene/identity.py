@@ -60,7 +60,7 @@ def without_identity(scene: Any) -> Iterator[None]:
 
 def _clear_people(scene: Any, undo: ExitStack) -> set[str]:
     """Make the items of patients and studies neutral; what they said."""
-    tree = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    tree: Any = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
     said: set[str] = set()
     for item in _items(tree):
         level = tree.GetItemLevel(item)
@@ -92,7 +92,7 @@ def _words(value: str, about: str) -> set[str]:
 
 def _series(scene: Any) -> list[tuple[Any, str]]:
     """Nodes that came from DICOM, and what they are called by modality and number of their series."""
-    tree = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    tree: Any = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
     items = {tree.GetItemDataNode(item): item for item in _items(tree)}
     found = []
     for node in _nodes(scene):
@@ -112,7 +112,7 @@ def _series(scene: Any) -> list[tuple[Any, str]]:
 
 def _clear_file(node: Any, renamed: dict[str, str], words: set[str], undo: ExitStack) -> None:
     """Let a bundle call a node's file after the node, where the file that it came from is called after a series or somebody."""
-    storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+    storage: Any = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
     file = None if storage is None else storage.GetFileName()
     if not file:
         return

@@ -65,6 +65,7 @@ def add_frames(
             scene, name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
         )
         write_notes(node, first.notes)
+        node.SetAttribute(_FRAME, None if first.frame is None else str(first.frame))
     set_mask(scene, node, first.mask)
     return node
 
