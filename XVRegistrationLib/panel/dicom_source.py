@@ -7,6 +7,7 @@ a volume or the items of a sequence. So a node only tells which file and frame t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ _SOP_CLASS = "0008,0016"
 _MODALITY, _SERIES_NUMBER, _INSTANCE_NUMBER = "0008,0060", "0020,0011", "0020,0013"
 _IDENTIFYING = ("0010,0010", "0010,0020", "0008,1030", "0008,103e")
 """Name and ID of the patient, descriptions of study and series: Slicer calls nodes after the last."""
+_BY_SERIES = re.compile(r"(\d+): ")
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,23 @@ def source_of(node: Any) -> Source | None:
     return Source(Path(path), uids[0], played[1] if played is not None and several else None)
 
 
-def name_for(node: Any, source: Source) -> str:
-    """What an X-ray made of a DICOM node is called: like the node, unless that is called by what may tell of the patient."""
+def public_name(node: Any) -> str:
+    """What a node is called where others may read it: by its name, unless that has what may tell of the patient.
+
+    Slicer's DICOM module calls nodes "5: description of the series"; such a one is "CT 5" then, and an image "XA 5-2".
+    """
+    name, uids = str(node.GetName() or ""), (node.GetAttribute(SOURCE) or "").split()
+    if not uids:
+        return name
+    database = getattr(slicer, "dicomDatabase", None)
+    if database is None or not database.isOpen or not database.fileForInstance(uids[0]):
+        number = _BY_SERIES.match(name)
+        return name if number is None else f"DICOM {number[1]}"
 
     def stated(tag: str) -> str:
-        return str(slicer.dicomDatabase.instanceValue(source.uid, tag) or "").strip()
+        return str(database.instanceValue(uids[0], tag) or "").strip()
 
-    name = str(node.GetName() or "")
     if name and not any(value and value.lower() in name.lower() for value in map(stated, _IDENTIFYING)):
         return name
-    numbers = "-".join(number for number in (stated(_SERIES_NUMBER), stated(_INSTANCE_NUMBER)) if number)
-    return f"{stated(_MODALITY) or 'X-ray'} {numbers}".strip()
+    numbers = [stated(_SERIES_NUMBER), stated(_INSTANCE_NUMBER) if len(uids) == 1 else ""]
+    return f"{stated(_MODALITY) or 'DICOM'} {'-'.join(n for n in numbers if n)}".strip()

@@ -12,7 +12,7 @@ from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.jobs.xray_messages import unpack
 from XVRegistrationLib.panel.context import alive
-from XVRegistrationLib.panel.dicom_source import SOURCE, name_for, source_of
+from XVRegistrationLib.panel.dicom_source import SOURCE, public_name, source_of
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.attributes import (
     PREFIX,
@@ -128,7 +128,7 @@ class Xrays:
             source = source_of(node)
             if source is not None:
                 shown = source.frame if frame is None else frame
-                self._ask_for(source.file, shown, name_for(node, source), source.uid)
+                self._ask_for(source.file, shown, public_name(node), source.uid)
                 continue
             if not _is_one_slice(node):
                 raise InputError(_("{name} is not an X-ray: one grey image is needed.").format(name=node.GetName()))
