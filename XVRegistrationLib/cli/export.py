@@ -155,6 +155,8 @@ def _write_scene(
 def _registration(path: str) -> Registration:
     try:
         content = json.loads(_text(path))
+        if isinstance(content, dict) and "pose" in content and content["pose"] is None:
+            raise InputError(f"the X-ray has no pose: {content.get('reason')}")
         return Registration.from_dict(content)
     except InputError as e:
         raise InputError(f"{path}: {e}") from e

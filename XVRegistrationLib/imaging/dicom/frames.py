@@ -34,7 +34,7 @@ def checked_frame(frame: int | str | None, count: int, path: Path) -> int | str:
             return 0
         raise InputError(
             f"{path} holds {count} frames: say which one with --frame, 0 to {count - 1}, or min, max or mean over the run; "
-            "or register the whole run with --series."
+            "or register the whole run with --series, or those of several files with --frame all."
         )
     if isinstance(frame, str) and frame in REDUCTIONS:
         return frame
