@@ -11,6 +11,7 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
+from XVRegistrationLib.cli.starts import EACH
 from XVRegistrationLib.cli.xray_options import BRIGHT
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
@@ -45,13 +46,13 @@ def run(options: argparse.Namespace) -> int:
         files = files * len(found)  # all of one run
     if files and len(files) != len(found):
         raise InputError(f"Give one X-ray for each result: got {len(files)} for {len(found)}.")
+    if options.volume is not None and not files:
+        raise InputError("The scene shows the X-rays: give them with --xrays.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
-    if options.volume is not None and not files:
-        raise InputError("The scene of --volume shows the X-rays: give them with --xrays.")
     structures = structures_of(options)
-    if isinstance(options.frame, slice):
-        raise InputError("--frame takes a number, min, max or mean here, and no range.")
+    if isinstance(options.frame, slice) or options.frame == EACH:
+        raise InputError("--frame takes a number, min, max or mean here.")
     items = [
         _exported(registration, files[i] if files else None, options, structures)
         for i, registration in enumerate(found)
@@ -159,7 +160,7 @@ def _write_scene(
         segmentation = add_segmentation(scene, read_segmentation(options.labels, names), ct)
     targets_node = None
     for item in items:
-        assert item.xray is not None  # the options were checked
+        assert item.xray is not None  # as `run` has checked
         nodes = add_xray(scene, item.xray, item.registration.pose, volume_node=ct)
         write_registration(nodes.xray, item.registration.to_dict())
         drawn = [(label.name, label.color, label.mask) for label in item.labels]
@@ -176,6 +177,8 @@ def _write_scene(
 def _registration(path: str) -> Registration:
     try:
         content = json.loads(_text(path))
+        if isinstance(content, dict) and "pose" in content and content["pose"] is None:
+            raise InputError(f"the X-ray has no pose: {content.get('reason')}")
         return Registration.from_dict(content)
     except InputError as e:
         raise e if str(e).startswith(path) else InputError(f"{path}: {e}") from e

@@ -9,6 +9,7 @@ import numpy as np
 from XVRegistrationLib.evaluation.pictures import window
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.colors import color_of_label
+from XVRegistrationLib.imaging.describe import finite_range
 from XVRegistrationLib.imaging.dicom.frames import stored_values
 from XVRegistrationLib.imaging.inspection import axis_letters
 from XVRegistrationLib.imaging.intensity import display_integral
@@ -64,10 +65,11 @@ def draw_xray(
 
 def draw_volume(path: Path, volume: Volume) -> None:
     """Write a PNG: the middle slices across the three axes, with the sides of the patient."""
-    low, high = (-200.0, 800.0) if volume.units == "HU" else (float(np.min(volume.array)), float(np.max(volume.array)))
+    low, high = (-200.0, 800.0) if volume.units == "HU" else finite_range(volume.array)
 
     def grey(image: NDArray[Any]) -> NDArray[np.float32]:
-        return np.clip((np.nan_to_num(image.astype(np.float32)) - low) / max(high - low, 1e-9), 0, 1)
+        finite = np.nan_to_num(image.astype(np.float32), nan=low, posinf=high, neginf=low)
+        return np.clip((finite - low) / max(high - low, 1e-9), 0, 1)
 
     k, j, i = (n // 2 for n in volume.array.shape)
     array = volume.array

@@ -143,7 +143,13 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p = commands.add_parser("register", help="find the pose of X-rays", formatter_class=Help)
     p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
     p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
-    p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for NAME.json and NAME.png")
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder for NAME.json and NAME.png; a try that failed is called NAME.failed where a better result is there",
+    )
     p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
     p.add_argument(
         "--labels",
@@ -167,7 +173,8 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=None,
         metavar="N",
         help="of a file with several: a number from 0, or min, max or mean over the run of the radiation at each pixel (min "
-        "shows vessels as if filled at once); with --series a range A:B, without B itself",
+        "shows vessels as if filled at once), or all: each file's frames in turn, single images as they are; with --series a "
+        "range A:B, without B itself",
     )
     p.add_argument(
         "--subtract",
@@ -190,9 +197,11 @@ def _frame(text: str) -> int | str | slice:
         if ":" in text:
             first, last = text.split(":")
             return slice(int(first) if first else None, int(last) if last else None)
-        return text if text in ("min", "max", "mean") else int(text)
+        return text if text in ("min", "max", "mean", "all") else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, min, max or mean, nor a range A:B") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number, min, max, mean or all, nor a range A:B"
+        ) from None
 
 
 def _add_starts(p: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ class Description:
 
     kind: Kind
     value_range: tuple[float, float]
-    """Lowest and highest value."""
+    """Lowest and highest value of up to two million voxels."""
     ok: bool
     """Whether X-rays can be expected to be rendered from it."""
     sentence: str
@@ -62,6 +62,16 @@ def describe(volume: Volume) -> Description:
         )
     advice = f"Its values, {said}, are not those of a CT in Hounsfield units; X-rays cannot be rendered from it."
     return Description("unknown", (low, high), False, advice)
+
+
+def finite_range(array: NDArray[Any]) -> tuple[float, float]:
+    """Lowest and highest of all values (K, J, I) that are numbers; zeros where none is."""
+    low, high = np.inf, -np.inf
+    for plane in array:
+        values = plane if plane.dtype.kind in "iu" else plane[np.isfinite(plane)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _is_ct(sample: NDArray[Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.describe import describe
+from XVRegistrationLib.imaging.describe import describe, finite_range
 from XVRegistrationLib.imaging.intensity import unattenuated
 from XVRegistrationLib.imaging.picture_meaning import CERTAIN, recognise
 from XVRegistrationLib.imaging.usable import left_out, usable
@@ -43,11 +43,15 @@ _WORDS = {
     "principal_point": ("Central ray meets the image at", "FieldOfViewOrigin (0018,7030)"),
     "primary_angle": ("C-arm angle right/left", "PositionerPrimaryAngle (0018,1510)"),
     "secondary_angle": ("C-arm angle head/feet", "PositionerSecondaryAngle (0018,1511)"),
-    "rotation": ("Image turned by", "FieldOfViewRotation (0018,7032)"),
-    "mirrored": ("Stored mirrored", "FieldOfViewHorizontalFlip (0018,7034)"),
+    "rotation": ("Image turned by", "PatientOrientation (0020,0020)"),
+    "mirrored": ("Stored mirrored", "PatientOrientation (0020,0020)"),
     "scale": ("Grey values", "PixelIntensityRelationship (0028,1040)"),
 }
 _SCALES = {"intensity": "bright is much radiation", "attenuation": "bright is dense"}
+_UNLIKE = (
+    "Its values are unlike those of a whole part of a body, with air, soft tissue and bone: right for bones that were cut out "
+    "of a CT, else they may be no Hounsfield units."
+)
 _GIVE = {"sdd": "--sid MM", "spacing": "--spacing DX DY"}
 
 
@@ -235,7 +239,7 @@ def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str]
     letters = axis_letters(volume)
     tilt = _tilt(volume)
     oblique = f", turned by up to {tilt:.1f} degrees" if tilt > 0.05 else ""
-    low, high = (float(v) for v in (np.min(volume.array), np.max(volume.array)))
+    low, high = finite_range(volume.array)
     facts = [
         Fact("size", "Voxels", " x ".join(f"{n}" for n in size), list(size), "tag"),
         Fact("spacing", "Voxel spacing", _joined(volume.spacing, 3), volume.spacing.tolist(), "tag"),
@@ -253,9 +257,12 @@ def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str]
                 "metal", f"Above {_METAL:g} HU (metal)", _percent(metal).replace("pixels", "voxels"), metal, "measured"
             ),
         ]
-    title = "Volume" if words is None else words.kind
+    title = "file without a DICOM header" if words is None else words.kind
     if problem:
         return Inspection("volume", title, tuple(facts), tuple(said), (problem,))
+    if description.kind == "unknown" and low < high:
+        said = (*said, _UNLIKE)  # what was accepted lacks nothing
+        return Inspection("volume", title, (*facts, *hounsfield), said, ())
     missing = () if description.ok else (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
     return Inspection("volume", title, tuple(facts), tuple(said), missing)
 

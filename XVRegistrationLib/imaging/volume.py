@@ -198,23 +198,26 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = None) -> LabelMap:
     """Read a label map; without `names`, structures are called by their number.
 
-    Raises InputError as `read_volume` does, and for voxel values that are not whole numbers.
+    Raises InputError as `read_volume` does, and for voxel values that are not whole numbers from 0.
     """
     stored = read_stored(path, labels=True)
     check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
-    matrix, image = stored.ijk_to_ras, stored.array
-    with np.errstate(invalid="ignore"):  # what is no number is found unequal below
-        labels = image.astype(np.int32)
-    if not np.array_equal(labels, image):
-        raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
+    labels = stored.array
+    if labels.dtype.kind not in "iu":
+        with np.errstate(invalid="ignore"):  # what is no number is found unequal
+            labels = labels.astype(np.int32)
+        if not np.array_equal(labels, stored.array):
+            raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
     found = [int(v) for v in np.unique(labels) if v != 0]
-    if len(found) > _MOST_LABELS or (found and found[0] < 0):
+    lowest, highest = min(found, default=0), max(found, default=0)
+    if lowest < 0 or highest >= 2**31 or len(found) > _MOST_LABELS:
         raise InputError(
-            f"{path} is not a label map: it has {len(found)} values from {found[0]} to {found[-1]}; it looks like an image."
+            f"{path} is not a label map: it has {len(found)} values from {lowest} to {highest}, not up to {_MOST_LABELS} "
+            "from 0 to 2147483647."
         )
     names = names or {}
-    small = np.int16 if not found or max(found) < 2**15 else np.int32
-    return LabelMap(labels.astype(small), matrix, {v: names.get(v, f"label {v}") for v in found})
+    small = labels.astype(np.int16 if highest < 2**15 else np.int32, copy=False)
+    return LabelMap(small, stored.ijk_to_ras, {v: names.get(v, f"label {v}") for v in found})
 
 
 def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
@@ -223,16 +226,19 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the table of label names (JSON or CSV).")
     try:
+        # Spreadsheets write a mark of the byte order first.
         if path.suffix.lower() == ".json":
-            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8")).items()}
-        with path.open(encoding="utf-8", newline="") as f:
+            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8-sig")).items()}
+        with path.open(encoding="utf-8-sig", newline="") as f:
             return {int(row["id"]): row.get("structure") or row["name"] for row in csv.DictReader(f)}
-    except (ValueError, KeyError, AttributeError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise InputError(f"{path} is not a table of label names: columns `id` and `structure` are needed ({e}).") from e
 
 
 def _stem(path: str | os.PathLike[str]) -> str:
     name = Path(path).name
+    if Path(path).is_dir():
+        return name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 

@@ -13,6 +13,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.context import alive, grey
+from XVRegistrationLib.panel.dicom_source import public_name
 from XVRegistrationLib.panel.files import session_folder
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.presets import load_presets, preset_named
@@ -202,7 +203,7 @@ class Patient:
             volume=key,
             volume_file=str(self.file),
             ijk_to_ras=self.ijk_to_ras.tolist(),
-            name=node.GetName(),
+            name=public_name(node),
         )
         self._generation = self._context.generation
 
