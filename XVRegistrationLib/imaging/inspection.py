@@ -262,7 +262,7 @@ def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str]
         return Inspection("volume", title, tuple(facts), tuple(said), (problem,))
     if description.kind == "unknown" and low < high:
         said = (*said, _UNLIKE)  # what was accepted lacks nothing
-        return Inspection("volume", title, (*facts, *hounsfield), said, ())
+        return Inspection("volume", title, tuple(facts), tuple(said), ())
     missing = () if description.ok else (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
     return Inspection("volume", title, tuple(facts), tuple(said), missing)
 

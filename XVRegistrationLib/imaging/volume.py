@@ -210,11 +210,12 @@ def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = 
             raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
     found = [int(v) for v in np.unique(labels) if v != 0]
     lowest, highest = min(found, default=0), max(found, default=0)
-    if lowest < 0 or highest >= 2**31 or len(found) > _MOST_LABELS:
+    if lowest < 0 or highest >= 2**31:
         raise InputError(
-            f"{path} is not a label map: it has {len(found)} values from {lowest} to {highest}, not up to {_MOST_LABELS} "
-            "from 0 to 2147483647."
+            f"{path} is not a label map: it has values from {lowest} to {highest}, not from 0 to 2147483647."
         )
+    if len(found) > _MOST_LABELS:
+        raise InputError(f"{path} is not a label map: it has {len(found)} values, as an image has, and no structures.")
     names = names or {}
     small = labels.astype(np.int16 if highest < 2**15 else np.int32, copy=False)
     return LabelMap(small, stored.ijk_to_ras, {v: names.get(v, f"label {v}") for v in found})
