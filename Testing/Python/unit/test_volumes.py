@@ -134,7 +134,7 @@ def test_labels_have_names_and_points(tmp_path):
     assert labels.values(["femur"]) == [2]
     np.testing.assert_allclose(labels.points([2]), [[-3, -2, 1]])
     assert read_label_names(tmp_path / "names.json") == {2: "femur"}
-    with pytest.raises(InputError, match="no structure named tibia"):
+    with pytest.raises(InputError, match=r"no structure named tibia; it has femur, label 5\.$"):
         labels.values(["tibia"])
 
 

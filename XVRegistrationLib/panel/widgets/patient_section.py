@@ -26,6 +26,7 @@ class PatientSection:
         """The volume that the user was last asked of what its values are."""
         ui.presetComboBox.activated.connect(self.on_preset)
         ui.valuesComboBox.activated.connect(self.on_values)
+        ui.valuesCollapsibleButton.collapsed = True  # a CT needs no answer
 
     def show(self) -> None:
         parameters = self._session.parameters
