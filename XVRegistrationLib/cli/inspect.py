@@ -17,7 +17,7 @@ from XVRegistrationLib.imaging.inspection_structures import inspect_structures, 
 from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers
-from XVRegistrationLib.imaging.volume import Volume, check_grid, read_volume
+from XVRegistrationLib.imaging.volume import Volume, check_grid, understood
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
 
 if TYPE_CHECKING:
@@ -93,17 +93,14 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
     _no_xray(options, path, "is a volume")
     with understanding(path):
         stored = read_stored(path)
-    if words is None and path.is_file() and looks_like_labels(stored):
-        return _structures(options, path, None, picture)
-    check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
-    notes, problem = stored.notes, ""
-    try:
-        notes = read_volume(path).notes
-    except InputError as e:
-        problem = str(e)
+        if words is None and path.is_file() and looks_like_labels(stored):
+            return _structures(options, path, None, picture)
+        check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
+        found = inspect_volume(stored, words, lambda: understood(stored, path).notes)
     if picture is not None:
-        draw_volume(picture, Volume(stored.array, stored.ijk_to_ras, units="1/mm" if problem else "HU"))
-    return inspect_volume(stored, words, notes, problem)
+        is_ct = any(fact.name == "padding" for fact in found.facts)
+        draw_volume(picture, Volume(stored.array, stored.ijk_to_ras, units="HU" if is_ct else "1/mm"))
+    return found
 
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:

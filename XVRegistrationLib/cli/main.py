@@ -113,7 +113,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_reading(p: argparse.ArgumentParser) -> None:
-    """What is known of the volume beyond its file; a model remembers it."""
+    """What is known of the volume beyond its file; a model remembers it, and so does an evaluation."""
     group = p.add_argument_group("what the volume is", "Without these it is a CT in Hounsfield units.")
     group.add_argument(
         "--ct-series",
@@ -344,9 +344,8 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="N",
         help="X-rays, instead of the protocol's number; starts of the wrist",
     )
-    p.add_argument("--volume", default=None, metavar="CT", help="instead of the protocol's; points are its bones")
     p.add_argument(
-        "--background", type=float, default=None, metavar="VALUE", help="of voxels of --volume that were not scanned"
+        "--volume", default=None, metavar="CT", help="instead of the protocol's; points are its bones, or vessels"
     )
     p.add_argument("--sources", nargs="+", default=None, metavar="SOURCE", help="network, bank, or both")
     p.add_argument("--minutes", type=float, default=None, help="training of a network, instead of the protocol's")
@@ -355,6 +354,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--wrist", metavar="FOLDER", default=None, help="the biplane X-rays of a wrist")
     p.add_argument("--deepfluoro", metavar="FILE", default=None, help="DeepFluoro's HDF5 file")
     p.add_argument("--ljubljana", metavar="FOLDER", default=None, help="the Ljubljana cerebral angiograms")
+    _add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.evaluate import run

@@ -70,7 +70,7 @@ class _Task:
     request: int = 0
     share: float = 0.0
     basis: tuple[Any, ...] | None = None
-    """Geometry, scale, volume and frame as they were handed to the engine: a result holds for no other."""
+    """Geometry, scale, volume with its meaning, and frame as they were handed to the engine: a result holds for no other."""
     place: Any = None
     """(4, 4) IJK to RAS, mm, of the volume then."""
 
@@ -290,7 +290,7 @@ class Registering:
             self._rows.outcome(node, "", "", task.shown)
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
-            task.basis, task.place = _basis(task), ijk_to_world(task.volume)
+            task.basis, task.place = _basis(task, self._patient.said), ijk_to_world(task.volume)
             arrays = {"pixels": voxels(node)[0].copy()}
             mask = mask_of(node)
         except InputError as e:
@@ -345,7 +345,11 @@ class Registering:
         if task is not self._task:
             return  # cancelled, or removed, in the last moment
         nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
-        if nodes is not None and alive(self._context.scene, task.volume) and _basis(task) != task.basis:
+        if (
+            nodes is not None
+            and alive(self._context.scene, task.volume)
+            and _basis(task, self._patient.said) != task.basis
+        ):
             self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
             return
         if nodes is not None and self._is_outdone(task.node, message.fields):
@@ -408,9 +412,10 @@ class Registering:
         self._context.changed.emit("xrays")
 
 
-def _basis(task: _Task) -> tuple[Any, ...] | None:
+def _basis(task: _Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
-        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume), item_of(task.node)
+        volume = signature_of(task.volume), said
+        return read_intrinsics(task.node), read_scale(task.node), volume, item_of(task.node)
     except InputError:
         return None

@@ -16,6 +16,7 @@ from Testing.Python.unit.mutations import XA
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.imaging.volumes import image_files, read
 
 SIZE = (120, 160)
 ROW, COLUMN = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -142,6 +143,21 @@ def test_a_volume_with_values_that_are_no_numbers_is_valid_json(tmp_path, capsys
     assert said["values"]["range"]["value"] == pytest.approx([low, high])
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "v.png")))
     assert picture[150:250, 100:300, 0].std() > 10
+
+
+def test_a_volume_is_read_once(tmp_path, capsys, monkeypatch):
+    files = []
+
+    def counted(path, *more):
+        files.append(path)
+        return image_files.read_image(path, *more)
+
+    monkeypatch.setattr(read, "read_image", counted)
+    hu = np.random.default_rng(0).normal(40, 30, (6, 20, 20)).clip(-1000, 3000).astype(np.int16)
+    hu[:, :4], hu[:, 10:12] = -1000, 900
+    sitk.WriteImage(sitk.GetImageFromArray(hu), str(tmp_path / "ct.nrrd"))
+    assert inspected(capsys, tmp_path / "ct.nrrd", "-o", tmp_path / "ct.png")["missing"] == []
+    assert len(files) == 1
 
 
 def test_the_picture_shows_the_steps_side_by_side_and_what_does_not_count(dx, tmp_path, capsys):

@@ -227,7 +227,7 @@ def test_segments_stay_where_they_are_on_another_grid() -> None:
         ties = (np.abs(np.abs(back - np.floor(back)) - 0.5) < 1e-6).any(axis=-1)
         assert expected.any()
         np.testing.assert_array_equal(other.mask(value)[~ties], expected[~ties])
-    with pytest.raises(InputError, match="no structure named skull"):
+    with pytest.raises(InputError, match="no structure named skull; it has "):
         found.values(["skull"])
 
 

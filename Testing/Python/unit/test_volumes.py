@@ -138,7 +138,7 @@ def test_labels_have_names_and_points(tmp_path):
         before = read_label_names(tmp_path / name)
         (tmp_path / name).write_text((tmp_path / name).read_text(), "utf-8-sig")
         assert read_label_names(tmp_path / name) == before
-    with pytest.raises(InputError, match="no structure named tibia"):
+    with pytest.raises(InputError, match=r"no structure named tibia; it has femur, label 5\.$"):
         labels.values(["tibia"])
 
 
