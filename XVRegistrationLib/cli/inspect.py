@@ -12,8 +12,9 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
-from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
+from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_xray
 from XVRegistrationLib.imaging.inspection_structures import inspect_structures, looks_like_labels
+from XVRegistrationLib.imaging.inspection_volume import inspect_volume
 from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers

@@ -11,7 +11,7 @@ from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.describe import finite_range
 from XVRegistrationLib.imaging.dicom.frames import stored_values
-from XVRegistrationLib.imaging.inspection import axis_letters
+from XVRegistrationLib.imaging.inspection_volume import axis_letters
 from XVRegistrationLib.imaging.intensity import display_integral
 from XVRegistrationLib.imaging.usable import left_out
 from XVRegistrationLib.imaging.volume import Volume

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.imaging.inspection import Fact, Inspection, axis_letters
+from XVRegistrationLib.imaging.inspection import Fact, Inspection
+from XVRegistrationLib.imaging.inspection_volume import axis_letters
 from XVRegistrationLib.imaging.volume import Volume
 
 if TYPE_CHECKING:
