@@ -43,6 +43,7 @@ from XVRegistrationLib.evaluation.verdict_fit import (
     point_radii,
 )
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.registration.covariance import INFLATION
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.verdict import WRONG_MM
@@ -92,7 +93,7 @@ class Subject:
 
     def protocol(self, name: str, count: int) -> Protocol:
         """A shipped protocol for this CT."""
-        protocol = with_volume(read_protocol(find_protocol(name)), self.path, self.background)
+        protocol = with_volume(read_protocol(find_protocol(name)), self.path, Reading(background=self.background))
         return dataclasses.replace(protocol, poses=dataclasses.replace(protocol.poses, count=count))
 
 

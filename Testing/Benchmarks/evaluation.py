@@ -23,6 +23,7 @@ from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
 from XVRegistrationLib.evaluation.summary import summarize_rows
 from XVRegistrationLib.evaluation.wrist import STARTS, evaluate_wrist
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _all(
     for name in protocols:
         yield read_protocol(find_protocol(name)), bars.BARS[name], True
     for path, background in volumes:
-        protocol = with_volume(read_protocol(find_protocol(GIVEN)), path, background)
+        protocol = with_volume(read_protocol(find_protocol(GIVEN)), path, Reading(background=background))
         yield dataclasses.replace(protocol, name=f"{GIVEN}-{path.name.split('.')[0]}"), bars.BARS[GIVEN], True
     if minutes > 0:
         protocol = read_protocol(find_protocol("psss"))

@@ -45,8 +45,18 @@ NAMES = {
     "DeviceSerialNumber": "SN556677",
     "ProtocolName": "Protokoll Mustermann",
     "ImageComments": "Bild von Erika M",
+    "NameOfPhysiciansReadingStudy": "Befunder^Karl",
+    "AdmittingDiagnosesDescription": "Diagnose der Patientin",
 }
 """Tag -> what must not be found anywhere."""
+PEOPLE = (
+    "ReferringPhysicianIdentificationSequence",
+    "ConsultingPhysicianIdentificationSequence",
+    "PhysiciansOfRecordIdentificationSequence",
+    "PhysiciansReadingStudyIdentificationSequence",
+    "OperatorIdentificationSequence",
+)
+"""Sequences whose items name people and where they work."""
 
 
 def write(path: Path, pixels: NDArray[Any], sop_class: str = XA, **tags: Any) -> Path:
@@ -57,6 +67,10 @@ def write(path: Path, pixels: NDArray[Any], sop_class: str = XA, **tags: Any) ->
     d.Modality, d.SeriesNumber, d.InstanceNumber = MODALITY[sop_class], 5, 2
     for keyword, value in NAMES.items():
         setattr(d, keyword, value)
+    for keyword in PEOPLE:
+        person = Dataset()
+        person.InstitutionName, person.PersonAddress = NAMES["InstitutionName"], NAMES["InstitutionAddress"]
+        setattr(d, keyword, [person])
     d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
     d.Rows, d.Columns = pixels.shape[-2:]
     d.BitsAllocated = d.BitsStored = 16

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting
+from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.protocol import (
     SHIPPED,
@@ -16,6 +17,7 @@ from XVRegistrationLib.evaluation.protocol import (
     read_protocol,
     with_volume,
 )
+from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:
     import argparse
@@ -61,10 +63,11 @@ def _list() -> None:
 def _protocol(name: str, options: argparse.Namespace) -> Protocol:
     """The protocol with what the command line changes of it."""
     protocol = read_protocol(find_protocol(name))
+    reading = reading_from(options)
     if options.volume is not None:
-        protocol = with_volume(protocol, options.volume, options.background)
-    elif options.background is not None:
-        raise InputError("--background belongs to a volume; give it with --volume.")
+        protocol = with_volume(protocol, options.volume, reading)
+    elif reading != Reading():
+        raise InputError("What the values are belongs to a volume; give it with --volume.")
     if options.count is not None:
         protocol = dataclasses.replace(protocol, poses=dataclasses.replace(protocol.poses, count=options.count))
     if options.sources is not None:

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     files = options.xrays or []
     if files and len(files) != len(found):
         raise InputError(f"Give one X-ray for each result: got {len(files)} for {len(found)}.")
+    if options.volume is not None and not files:
+        raise InputError("The scene shows the X-rays: give them with --xrays.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
     structures = structures_of(options)
@@ -136,8 +138,7 @@ def _write_scene(
         segmentation = add_segmentation(scene, read_segmentation(options.labels, names), ct)
     targets_node = None
     for item in items:
-        if item.xray is None:
-            raise InputError("The scene shows the X-rays: give them with --xrays.")
+        assert item.xray is not None  # as `run` has checked
         nodes = add_xray(scene, item.xray, item.registration.pose, volume_node=ct)
         write_registration(nodes.xray, item.registration.to_dict())
         drawn = [(label.name, label.color, label.mask) for label in item.labels]
@@ -154,6 +155,8 @@ def _write_scene(
 def _registration(path: str) -> Registration:
     try:
         content = json.loads(_text(path))
+        if isinstance(content, dict) and "pose" in content and content["pose"] is None:
+            raise InputError(f"the X-ray has no pose: {content.get('reason')}")
         return Registration.from_dict(content)
     except InputError as e:
         raise InputError(f"{path}: {e}") from e

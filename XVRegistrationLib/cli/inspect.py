@@ -13,7 +13,7 @@ from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_volume, inspect_xray
 from XVRegistrationLib.imaging.markers import ignored
-from XVRegistrationLib.imaging.volume import Volume, check_grid, read_volume
+from XVRegistrationLib.imaging.volume import Volume, check_grid, understood
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
@@ -61,15 +61,12 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
         raise InputError(f"{path} is a volume; --frame and --ignore are for X-rays.")
     with understanding(path):
         stored = read_stored(path)
-    check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
-    notes, problem = stored.notes, ""
-    try:
-        notes = read_volume(path).notes
-    except InputError as e:
-        problem = str(e)
+        check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
+        found = inspect_volume(stored, words, lambda: understood(stored, path).notes)
     if picture is not None:
-        draw_volume(picture, Volume(stored.array, stored.ijk_to_ras, units="1/mm" if problem else "HU"))
-    return inspect_volume(stored, words, notes, problem)
+        is_ct = any(fact.name == "padding" for fact in found.facts)
+        draw_volume(picture, Volume(stored.array, stored.ijk_to_ras, units="HU" if is_ct else "1/mm"))
+    return found
 
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:

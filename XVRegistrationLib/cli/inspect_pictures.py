@@ -8,6 +8,7 @@ import numpy as np
 
 from XVRegistrationLib.evaluation.pictures import window
 from XVRegistrationLib.files import replacing
+from XVRegistrationLib.imaging.describe import finite_range
 from XVRegistrationLib.imaging.dicom.frames import stored_values
 from XVRegistrationLib.imaging.inspection import axis_letters
 from XVRegistrationLib.imaging.intensity import line_integral
@@ -65,14 +66,15 @@ def draw_volume(path: Path, volume: Volume) -> None:
     i, j, k = axis_letters(volume)
     di, dj, dk = volume.spacing
     middle = [n // 2 for n in volume.array.shape]
-    low, high = (-200.0, 800.0) if volume.units == "HU" else (float(np.min(volume.array)), float(np.max(volume.array)))
+    low, high = (-200.0, 800.0) if volume.units == "HU" else finite_range(volume.array)
     slices: tuple[tuple[str, NDArray[Any], str, str, float], ...] = (
         ("across k", volume.array[middle[0]], i, j, dj / di),
         ("across j", volume.array[:, middle[1]], i, k, dk / di),
         ("across i", volume.array[:, :, middle[2]], j, k, dk / dj),
     )
     for ax, (title, image, row, column, aspect) in zip(axes, slices, strict=True):
-        grey = np.clip((np.nan_to_num(image.astype(np.float32)) - low) / max(high - low, 1e-9), 0, 1)
+        finite = np.nan_to_num(image.astype(np.float32), nan=low, posinf=high, neginf=low)
+        grey = np.clip((finite - low) / max(high - low, 1e-9), 0, 1)
         # Seen as radiologists do: head or front on top, the patient's left side or back at the right.
         if row in "RAF":
             grey, row = grey[:, ::-1], _OPPOSITE[row]

@@ -102,7 +102,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_reading(p: argparse.ArgumentParser) -> None:
-    """What is known of the volume beyond its file; a model remembers it."""
+    """What is known of the volume beyond its file; a model remembers it, and so does an evaluation."""
     group = p.add_argument_group("what the volume is", "Without these it is a CT in Hounsfield units.")
     group.add_argument(
         "--ct-series",
@@ -134,7 +134,13 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
     p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
-    p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for NAME.json and NAME.png")
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder for NAME.json and NAME.png; a try that failed is called NAME.failed where a better result is there",
+    )
     p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
     p.add_argument(
         "--labels",
@@ -168,7 +174,8 @@ def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=None,
         metavar="N",
         help="of a file with several: a number from 0, or min, max or mean over the run of the radiation at each pixel (min "
-        "shows vessels as if filled at once); with --series a range A:B, without B itself",
+        "shows vessels as if filled at once), or all: each file's frames in turn, single images as they are; with --series a "
+        "range A:B, without B itself",
     )
     p.add_argument(
         "--subtract",
@@ -191,9 +198,11 @@ def _frame(text: str) -> int | str | slice:
         if ":" in text:
             first, last = text.split(":")
             return slice(int(first) if first else None, int(last) if last else None)
-        return text if text in ("min", "max", "mean") else int(text)
+        return text if text in ("min", "max", "mean", "all") else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, min, max or mean, nor a range A:B") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number, min, max, mean or all, nor a range A:B"
+        ) from None
 
 
 def _add_starts(p: argparse.ArgumentParser) -> None:
@@ -327,9 +336,8 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="N",
         help="X-rays, instead of the protocol's number; starts of the wrist",
     )
-    p.add_argument("--volume", default=None, metavar="CT", help="instead of the protocol's; points are its bones")
     p.add_argument(
-        "--background", type=float, default=None, metavar="VALUE", help="of voxels of --volume that were not scanned"
+        "--volume", default=None, metavar="CT", help="instead of the protocol's; points are its bones, or vessels"
     )
     p.add_argument("--sources", nargs="+", default=None, metavar="SOURCE", help="network, bank, or both")
     p.add_argument("--minutes", type=float, default=None, help="training of a network, instead of the protocol's")
@@ -338,6 +346,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--wrist", metavar="FOLDER", default=None, help="the biplane X-rays of a wrist")
     p.add_argument("--deepfluoro", metavar="FILE", default=None, help="DeepFluoro's HDF5 file")
     p.add_argument("--ljubljana", metavar="FOLDER", default=None, help="the Ljubljana cerebral angiograms")
+    _add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.evaluate import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
-from XVRegistrationLib.cli.starts import BY_CALIBRATION, check_options, starts_of
+from XVRegistrationLib.cli.starts import BY_CALIBRATION, EACH, check_options, starts_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
@@ -27,6 +28,7 @@ from XVRegistrationLib.registration.card import intrinsics_of, read_card, readin
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
 from XVRegistrationLib.registration.series import register_series
 from XVRegistrationLib.registration.several import checked_relations, register_views
 
@@ -73,55 +75,70 @@ def run(options: argparse.Namespace) -> int:
     output.mkdir(parents=True, exist_ok=True)
     if given.landmarks is not None and given.landmarks.remark:
         console.print(f"Landmarks: {given.landmarks.remark}", markup=False)
-    cases = []
+    cases, lost = [], []
     for xray, result in zip(given.xrays, _registrations(options, model, given), strict=True):
-        write_json(output / f"{xray.name}.json", result.to_dict())
-        draw_registration(output / f"{xray.name}.png", model, xray, result, structures)
-        cases.append(Case(xray.name, result, picture=f"{xray.name}.png"))
+        if isinstance(result, InputError):
+            lost.append(result)
+            write_no_result(output, xray.name, str(result))
+            continue
+        stem = stem_of_result(output, xray.name, result.verdict)
+        write_json(output / f"{stem}.json", result.to_dict())
+        with suppress(InputError):  # a frame of a run that shows nothing has no picture either
+            draw_registration(output / f"{stem}.png", model, xray, result, structures)
+        cases.append(Case(xray.name, result, picture=f"{stem}.png"))
         if given.relations is None:
             _print_verdict(result)
-    if given.relations is not None:  # the verdict is one on all of them
+        if stem != xray.name:
+            kept = f"  {xray.name}.json keeps the better result of an earlier try; this one is {stem}.json."
+            console.print(kept, markup=False)
+    if given.relations is not None and cases:  # the verdict is one on all of them
         _print_verdict(dataclasses.replace(cases[0].registration, name=f"{', '.join(c.name for c in cases)} together"))
-    console.print(console_table(cases))
-    console.print(f"Poses and pictures are in {output}.")
+    if cases:
+        console.print(console_table(cases))
+        console.print(f"Poses and pictures are in {output}.")
+    if lost:
+        few = f"{len(lost)} of {len(given.xrays)} X-rays have no pose; their files in {output} say why. The first: "
+        raise InputError(f"{few if len(given.xrays) > 1 else ''}{lost[0]}")
     return 0
 
 
-def _registrations(options: argparse.Namespace, model: PatientModel, given: _Input) -> Iterator[Registration]:
-    """One for each X-ray, in their order, as soon as it is known."""
-    depth = None if options.depth is None else DepthPrior(*options.depth)
+def _registrations(
+    options: argparse.Namespace, model: PatientModel, given: _Input
+) -> Iterator[Registration | InputError]:
+    """One for each X-ray, in their order, as soon as it is known, or why there is none."""
+    for first, last in _groups(options, given):
+        try:
+            yield from _together(options, model, given, slice(first, last))
+        except InputError as e:
+            yield from [e] * (last - first)
+
+
+def _groups(options: argparse.Namespace, given: _Input) -> Iterator[tuple[int, int]]:
+    """Where those X-rays begin and end that are registered as one: all, the frames of one file, or each."""
+    count = len(given.xrays)
+    if given.relations is not None or options.series:
+        yield 0, count
+        return
+    first = 0
+    for i in range(1, count + 1):
+        if i == count or options.frame != EACH or given.parts[i].path != given.parts[first].path:
+            yield first, i
+            first = i
+
+
+def _together(options: argparse.Namespace, model: PatientModel, given: _Input, which: slice) -> Sequence[Registration]:
+    """The registrations of X-rays that are views of one moment, frames of one run, or a single one."""
+    xrays, masks, parts = given.xrays[which], given.masks[which], given.parts[which]
+    how: dict[str, Any] = {"surroundings": options.surroundings}
+    how["depth"] = None if options.depth is None else DepthPrior(*options.depth)
     if given.relations is not None:
-        start = _starts(options, model, given, given.parts, given.relations)
-        yield from register_views(
-            model,
-            given.xrays,
-            given.relations,
-            start.sources,
-            start.poses,
-            masks=given.masks,
-            surroundings=options.surroundings,
-            depth=depth,
-        ).views
-    elif options.series:
-        start = _starts(options, model, given, given.parts[:1])
-        with counting("Frames") as progress:
-            found = register_series(
-                model,
-                given.xrays,
-                start.sources,
-                start.poses,
-                progress,
-                masks=given.masks,
-                surroundings=options.surroundings,
-                depth=depth,
-            )
-        yield from found
-    else:
-        for i, (xray, mask) in enumerate(zip(given.xrays, given.masks, strict=True)):
-            start = _starts(options, model, given, given.parts[i : i + 1])
-            yield register_xray(
-                model, xray, start.sources, start.poses, mask=mask, surroundings=options.surroundings, depth=depth
-            )
+        start = _starts(options, model, given, parts, given.relations)
+        return register_views(model, xrays, given.relations, start.sources, start.poses, masks=masks, **how).views
+    start = _starts(options, model, given, parts[:1])
+    if len(xrays) == 1 and not options.series:
+        return [register_xray(model, xrays[0], start.sources, start.poses, mask=masks[0], **how)]
+    with counting("Frames") as progress:
+        return register_series(model, xrays, start.sources, start.poses, progress, masks=masks, **how)
 
 
 def _starts(
@@ -168,13 +185,13 @@ def _read(options: argparse.Namespace) -> _Input:
 
 
 def _parts(options: argparse.Namespace) -> tuple[list[PartialXray], list[str]]:
-    """What the files state of each X-ray, and the file that each is from: with --series all frames of each."""
+    """What the files state of each X-ray, and the file that each is from: with --series or --frame all every frame of each."""
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])
     given: dict[str, Any] = {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored}
     given["subtract"] = options.subtract
-    if not options.series:
+    if not (options.series or options.frame == EACH):
         return [read_xray_parts(path, frame=options.frame, **given) for path in options.xrays], list(options.xrays)
-    runs = [(path, read_run(path, options.frame, **given)) for path in options.xrays]
+    runs = [(path, read_run(path, options.frame if options.series else None, **given)) for path in options.xrays]
     return [part for _, run in runs for part in run], [path for path, run in runs for _ in run]
 
 
@@ -215,7 +232,7 @@ def _keep_inputs(options: argparse.Namespace, xrays: list[Xray], output: Path) -
     named += options.calibration or []
     inputs = {Path(p).resolve() for p in [*options.xrays, *(options.mask or []), *named] if p}
     for xray in xrays:
-        for suffix in (".json", ".png"):
+        for suffix in (".json", ".png", ".failed.json", ".failed.png"):
             if (output / f"{xray.name}{suffix}").resolve() in inputs:
                 raise InputError(
                     f"{output / xray.name}{suffix} is an input and would be overwritten; choose another -o."

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.model import PatientModel
 
 HEADER, LANDMARKS, START = "header", "landmarks", "start"
+EACH = "all"
+"""As --frame: every frame of each file."""
 BY_CALIBRATION = "calibration"
 """As --relative: the cameras stood where their calibrations say."""
 
@@ -46,7 +48,11 @@ def check_options(options: argparse.Namespace) -> None:
         )
     if options.frame is not None and options.series != isinstance(options.frame, slice):
         raise InputError(
-            "--frame takes a range A:B with --series, which registers every frame, and a number, min, max or mean without it."
+            "--frame takes a range A:B with --series, which registers every frame, and a number, min, max, mean or all without it."
+        )
+    if options.frame == EACH and (options.landmarks or options.start):
+        raise InputError(
+            "--landmarks and --start are about one X-ray; choose its frame, or follow the run with --series."
         )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import InputError, names_there
 from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.metrics import farthest_points
 from XVRegistrationLib.evaluation.protocol import DEMO, GIVEN, VESSELS
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, read_label_map, read_label_names, read_volume
-from XVRegistrationLib.imaging.volumes.reading import Reading
+from XVRegistrationLib.imaging.volumes.vessels import IODINE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.protocol import Points, Protocol
+
+
+_BONE = 200.0
+"""HU; soft tissue is below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,7 @@ def load_patient(protocol: Protocol, data: Path) -> Patient:
         return _vessels()
     if source.source == GIVEN:
         raise InputError(f"The protocol {protocol.name} has no volume of its own: give one with --volume FILE.")
-    labels, reading = None, Reading(background=source.background)
+    labels, reading = None, source.reading
     if source.source == DEMO:
         files = demo_data(data)
         volume = read_volume(files.ct, reading)
@@ -60,14 +65,25 @@ def structure_points(volume: Volume, labels: LabelMap | None, points: Points) ->
         if labels is None:
             raise InputError(f"points.labels names structures, but {volume.name} comes without a label map.")
         names = [name for name in labels.names.values() if any(fnmatch(name, p) for p in points.labels)]
-        found = labels.points(labels.values(names)) if names else np.zeros((0, 3))
+        if not names:
+            known = names_there(list(labels.names.values()), points.labels)
+            raise InputError(f"points.labels: the label map has no structure like {', '.join(points.labels)}{known}")
+        found = labels.points(labels.values(names))
         what = f"voxels of {', '.join(points.labels)}"
     else:
-        found = transform_points(volume.ijk_to_ras, np.argwhere(volume.array > points.threshold)[:, ::-1])
-        what = f"voxels above {points.threshold:g}"
+        threshold = _threshold(volume) if points.threshold is None else points.threshold
+        found = transform_points(volume.ijk_to_ras, np.argwhere(volume.array > threshold)[:, ::-1])
+        what = f"voxels above {threshold:g}"
     if len(found) == 0:
         raise InputError(f"{volume.name} has no {what} to measure errors at; correct [points] of the protocol.")
     return farthest_points(found)
+
+
+def _threshold(volume: Volume) -> float:
+    """Bone in the volume's unit, or a vessel that is half full."""
+    if volume.reading is not None and volume.reading.vessels is not None:
+        return IODINE / 2
+    return _BONE if volume.units == "HU" else float(linear_attenuation(np.array([_BONE]))[0])
 
 
 def _vessels() -> Patient:

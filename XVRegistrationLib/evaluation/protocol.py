@@ -16,6 +16,8 @@ from XVRegistrationLib.evaluation.simulation import ExposureRange
 from XVRegistrationLib.evaluation.toml_fields import Fields, read_toml
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange
+from XVRegistrationLib.imaging.volumes.densities import read_densities
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.registration.bank import BANK_SIZE
 from XVRegistrationLib.resources import resource
 
@@ -38,12 +40,17 @@ class VolumeSource:
 
     source: str = DEMO
     """"demo", "vessels", "given", or the path of a file or folder."""
-    background: float | None = None
-    """Value outside of what was scanned, which becomes air (-1000 HU); None where the file has no such value."""
+    reading: Reading = field(default_factory=Reading)
+    """What the values of a file are."""
     labels: str = ""
     """Path of a label map for `Points.labels`; the demo has its own."""
     label_names: str = ""
     """Path of the table of its names."""
+
+    @property
+    def subtracted(self) -> bool:
+        """Whether the volume is contrast agent alone, of which X-rays are subtracted."""
+        return self.source == VESSELS or self.reading.vessels is not None
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,8 @@ class Points:
 
     labels: tuple[str, ...] = ()
     """Patterns of label names; empty for the threshold."""
-    threshold: float = 200.0
-    """Voxels above are taken, in the volume's unit (bone in HU)."""
+    threshold: float | None = None
+    """Voxels above are taken, in the volume's unit; None for bone, or vessels that are half full."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,14 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def with_volume(protocol: Protocol, path: str | os.PathLike[str], background: float | None = None) -> Protocol:
-    """The protocol with another volume, whose bones are found by the threshold; `background` is its value for "not scanned"."""
-    source = VolumeSource(str(Path(path).resolve()), background)
-    return dataclasses.replace(protocol, volume=source, points=dataclasses.replace(protocol.points, labels=()))
+def with_volume(protocol: Protocol, path: str | os.PathLike[str], reading: Reading | None = None) -> Protocol:
+    """The protocol with another volume, read as `reading` says; its bones, or vessels, are found by their values."""
+    reading = reading or Reading()
+    if reading.segmentation is not None:
+        reading = dataclasses.replace(reading, segmentation=str(Path(reading.segmentation).resolve()))
+    hounsfield = reading.vessels is None and reading.units == "HU"
+    points = Points(threshold=protocol.points.threshold if hounsfield else None)
+    return dataclasses.replace(protocol, volume=VolumeSource(str(Path(path).resolve()), reading), points=points)
 
 
 def find_protocol(name: str | os.PathLike[str]) -> Path:
@@ -168,12 +179,37 @@ _TABLES = ("volume", "view", "detector", "poses", "exposure", "registration", "p
 
 def _volume(fields: Fields, file: Path) -> VolumeSource:
     source = fields.text("source", DEMO)
-    background = fields.number("background") if "background" in fields else None
+    reading = _reading(fields, file)
     labels, names = fields.text("labels", ""), fields.text("label_names", "")
     if bool(labels) != bool(names):
         raise fields.wrong("labels", "and volume.label_names belong together; give both or none")
     paths = [p if not p or p in (DEMO, VESSELS, GIVEN) else str(file.parent / p) for p in (source, labels, names)]
-    return VolumeSource(paths[0], background, paths[1], paths[2])
+    if reading != Reading() and source in (DEMO, VESSELS, GIVEN):
+        raise fields.wrong("source", f"must be a file or folder for what is said of its values, not {source!r}")
+    return VolumeSource(paths[0], reading, paths[1], paths[2])
+
+
+def _reading(fields: Fields, file: Path) -> Reading:
+    """What the values of the volume are, as the command line says it: `--as`, `--not-scanned` and so on."""
+    kind = fields.text("as", "ct")
+    if kind not in ("ct", "hu", "attenuation", "vessels"):
+        raise fields.wrong("as", f"must be hu, attenuation or vessels, not {kind!r}")
+    low, high = fields.numbers("window", 2) if kind == "vessels" else (0.0, 1.0)
+    segmentation, densities = fields.text("segmentation", ""), fields.text("densities", "")
+    if densities and not segmentation:
+        raise fields.wrong("densities", "needs the structures: give volume.segmentation")
+    try:
+        return Reading(
+            units="1/mm" if kind == "attenuation" else "HU",
+            believed=kind == "hu",
+            series=fields.text("series", "") or None,
+            background=fields.number("not_scanned") if "not_scanned" in fields else None,
+            vessels=(low, high) if kind == "vessels" else None,
+            segmentation=str(file.parent / segmentation) if segmentation else None,
+            densities=read_densities(file.parent / densities) if densities else None,
+        )
+    except InputError as e:
+        raise InputError(f"{file}: {e}") from e
 
 
 def _view(fields: Fields) -> tuple[str, float]:
@@ -236,4 +272,4 @@ def _registration(fields: Fields, covered: PoseRange, started: bool) -> Registra
 
 
 def _points(fields: Fields) -> Points:
-    return Points(fields.texts("labels", ()), fields.number("threshold", 200.0))
+    return Points(fields.texts("labels", ()), fields.number("threshold") if "threshold" in fields else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.evaluation.protocol import VESSELS, fingerprint
+from XVRegistrationLib.evaluation.protocol import fingerprint
 from XVRegistrationLib.evaluation.run_folder import source_fingerprint
 from XVRegistrationLib.evaluation.simulation import (
     NanodrrRenderer,
@@ -49,7 +49,7 @@ def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
     """What tells X-rays of this protocol and volume from others: all that they are made of and by, but for how many."""
     poses = dataclasses.replace(protocol.poses, count=1)
     parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
-    subtracted = protocol.volume.source == VESSELS
+    subtracted = protocol.volume.subtracted
     place = volume.ijk_to_ras.round(6).tolist()
     code = source_fingerprint(*_MAKERS)
     return fingerprint(parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, place, code)
@@ -80,7 +80,7 @@ def protocol_xrays(
 
 def _simulate(protocol: Protocol, volume: Volume, renderer: NanodrrRenderer, i: int) -> SimulatedXray:
     view, camera, poses = protocol.nominal_view(volume.center), protocol.intrinsics, protocol.poses
-    if protocol.volume.source != VESSELS:
+    if not protocol.volume.subtracted:
         seed = (poses.seed, i)
         return simulate_xray(renderer, view, camera, seed, poses.range, protocol.exposure, poses.min_body)
     from XVRegistrationLib.evaluation.vessels import expose_subtracted, head_integral
@@ -102,7 +102,7 @@ def _write(path: Path, xray: SimulatedXray) -> None:
 def _read(path: Path, protocol: Protocol) -> TrueXray:
     with np.load(path, allow_pickle=False) as content:
         pixels, pose = content["pixels"], content["true_pose"]
-    scale: Scale = "attenuation" if protocol.volume.source == VESSELS else "intensity"
+    scale: Scale = "attenuation" if protocol.volume.subtracted else "intensity"
     return TrueXray(Xray(path.stem, pixels, protocol.intrinsics, scale), check_rigid(pose, f"true pose in {path}"))
 
 

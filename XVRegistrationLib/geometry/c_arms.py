@@ -28,9 +28,9 @@ class CArm:
     sod: float | None
     """Distance from the source to the isocentre, mm."""
     pixels: tuple[int, int] | None
-    """Of the whole detector: columns, rows."""
+    """Of an image of the whole detector: columns, rows."""
     pitch: tuple[float, float] | None
-    """Distance of the detector's elements along columns and rows, mm."""
+    """Distance of those pixels along columns and rows, mm."""
     sources: tuple[str, ...]
     """Where the numbers were published."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
 
-Kind = Literal["CT", "CT without offset", "labels", "unknown"]
+Kind = Literal["CT", "CT without offset", "labels", "unknown", "vessels", "densities"]
 
 _SAMPLES = 2_000_000
 _MOST_LABELS = 256
@@ -21,6 +21,7 @@ _SOFT_SHARE = 0.2
 _OFFSETS = (1024, 1000)  # what is added to CT numbers so that they fit unsigned integers
 _SMALLEST, _LARGEST = 40.0, 2500.0  # mm: no CT of a patient is smaller in its longest side, or larger
 _THICK = 5.0  # mm
+_HIGHEST_ATTENUATION = 10.0  # 1/mm; gold has 9 at 60 keV, lead 6, iron 1 (NIST, XCOM)
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Description:
     """What is known of a volume without knowing whose it is."""
 
     kind: Kind
+    """"vessels" and "densities" (of structures) are never found by looking: a user says so."""
     value_range: tuple[float, float]
-    """Lowest and highest value."""
+    """Lowest and highest value of up to two million voxels."""
     ok: bool
     """Whether X-rays can be expected to be rendered from it."""
     sentence: str
@@ -46,10 +48,15 @@ def describe(volume: Volume) -> Description:
         return Description("unknown", value, False, "All its voxels have the same value, so that it shows nothing.")
     low, high = float(sample.min()), float(sample.max())
     if volume.units == "1/mm":
-        return Description("unknown", (low, high), high > 0, f"Linear attenuation up to {high:.3f} per mm.")
+        said = f"Linear attenuation up to {high:.3f} per mm."
+        if high > _HIGHEST_ATTENUATION:
+            return Description(
+                "unknown", (low, high), False, f"{said} Nothing in a patient has so much; say what it is."
+            )
+        return Description("unknown", (low, high), high > 0, said)
     said = f"from {low:.0f} to {high:.0f}"
     if _is_ct(sample):
-        return Description("CT", (low, high), True, " ".join([f"A CT with values {said} HU.", *_doubts(volume)]))
+        return Description("CT", (low, high), True, " ".join([f"A CT with values {said} HU.", *doubts(volume)]))
     for offset in _OFFSETS:
         if low >= 0 and _is_ct(sample - offset) and _has_gap(sample - offset):
             advice = (
@@ -62,6 +69,16 @@ def describe(volume: Volume) -> Description:
         )
     advice = f"Its values, {said}, are not those of a CT in Hounsfield units; X-rays cannot be rendered from it."
     return Description("unknown", (low, high), False, advice)
+
+
+def finite_range(array: NDArray[Any]) -> tuple[float, float]:
+    """Lowest and highest of all values (K, J, I) that are numbers; zeros where none is."""
+    low, high = np.inf, -np.inf
+    for plane in array:
+        values = plane if plane.dtype.kind in "iu" else plane[np.isfinite(plane)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _is_ct(sample: NDArray[Any]) -> bool:
@@ -79,7 +96,7 @@ def _has_gap(sample: NDArray[Any]) -> bool:
     return bool(sample.min() < -700 and between < 0.5 * np.count_nonzero(np.abs(sample) <= 200))
 
 
-def _doubts(volume: Volume) -> list[str]:
+def doubts(volume: Volume) -> list[str]:
     """Sentences about sizes that are unusual."""
     longest = max(n * s for n, s in zip(volume.array.shape[::-1], volume.spacing, strict=True))
     doubts = []

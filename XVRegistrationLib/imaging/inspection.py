@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.describe import describe
+from XVRegistrationLib.imaging.describe import describe, finite_range
 from XVRegistrationLib.imaging.intensity import unattenuated
 from XVRegistrationLib.imaging.picture_meaning import CERTAIN, recognise
 from XVRegistrationLib.imaging.usable import left_out, usable
 from XVRegistrationLib.imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,8 +43,8 @@ _WORDS = {
     "principal_point": ("Central ray meets the image at", "FieldOfViewOrigin (0018,7030)"),
     "primary_angle": ("C-arm angle right/left", "PositionerPrimaryAngle (0018,1510)"),
     "secondary_angle": ("C-arm angle head/feet", "PositionerSecondaryAngle (0018,1511)"),
-    "rotation": ("Image turned by", "FieldOfViewRotation (0018,7032)"),
-    "mirrored": ("Stored mirrored", "FieldOfViewHorizontalFlip (0018,7034)"),
+    "rotation": ("Image turned by", "PatientOrientation (0020,0020)"),
+    "mirrored": ("Stored mirrored", "PatientOrientation (0020,0020)"),
     "scale": ("Grey values", "PixelIntensityRelationship (0028,1040)"),
 }
 _SCALES = {"intensity": "bright is much radiation", "attenuation": "bright is dense"}
@@ -208,41 +208,55 @@ def _percent(share: float) -> str:
     return "nothing" if share == 0 else "everything" if share == 1 else f"{100 * share:.1f} % of the pixels"
 
 
-def inspect_volume(stored: Stored, words: DicomWords | None, said: Sequence[str], problem: str = "") -> Inspection:
+def inspect_volume(
+    stored: Stored, words: DicomWords | None, understand: Callable[[], Sequence[str]] = tuple
+) -> Inspection:
     """What is understood of a volume as it is `stored`, and what is done with its voxels before X-rays are rendered from it.
 
-    `said` are the sentences of the reader that gave them a meaning, `problem` is why it could not.
+    `understand` gives the voxels a meaning, in place after they were looked at, and says what it found and did; its
+    InputError is why it could not.
     """
     volume = Volume(stored.array, stored.ijk_to_ras)
     description = describe(volume)
+    low, high = finite_range(volume.array)
+    hounsfield = _hounsfield(volume)
+    said, problem = stored.notes, ""
+    try:
+        said = tuple(understand())
+    except InputError as e:
+        problem = str(e)
+    facts = _grid(volume)
+    facts.append(Fact("range", "Values", f"{low:g} to {high:g}{'' if problem else ' HU'}", [low, high], "measured"))
+    title = "Volume" if words is None else words.kind
+    if problem:
+        return Inspection("volume", title, tuple(facts), said, (problem,))
+    missing = () if description.ok else (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
+    return Inspection("volume", title, (*facts, *hounsfield), said, missing)
+
+
+def _grid(volume: Volume) -> list[Fact]:
+    """Where the voxels lie."""
     size = volume.array.shape[::-1]
     extent = [float(n * s) for n, s in zip(size, volume.spacing, strict=True)]
     letters = axis_letters(volume)
     tilt = _tilt(volume)
     oblique = f", turned by up to {tilt:.1f} degrees" if tilt > 0.05 else ""
-    low, high = (float(v) for v in (np.min(volume.array), np.max(volume.array)))
-    facts = [
+    return [
         Fact("size", "Voxels", " x ".join(f"{n}" for n in size), list(size), "tag"),
         Fact("spacing", "Voxel spacing", _joined(volume.spacing, 3), volume.spacing.tolist(), "tag"),
         Fact("extent", "Extent", _joined(np.array(extent), 0), extent, "derived"),
         Fact("orientation", "Axes run towards", f"{', '.join(letters)}{oblique}", list(letters), "tag"),
-        Fact("range", "Values", f"{low:g} to {high:g}{'' if problem else ' HU'}", [low, high], "measured"),
     ]
-    if not problem:
-        # The share of voxels that are no tissue at all, and those beyond what scanners store as bone.
-        padding, metal = float(np.mean(volume.array < _AIR)), float(np.mean(volume.array > _METAL))
-        told = f"{_percent(padding)}, taken as air" if padding else "nothing"
-        facts += [
-            Fact("padding", f"Below {_AIR:g} HU", told.replace("pixels", "voxels"), padding, "measured"),
-            Fact(
-                "metal", f"Above {_METAL:g} HU (metal)", _percent(metal).replace("pixels", "voxels"), metal, "measured"
-            ),
-        ]
-    title = "Volume" if words is None else words.kind
-    if problem:
-        return Inspection("volume", title, tuple(facts), tuple(said), (problem,))
-    missing = () if description.ok else (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
-    return Inspection("volume", title, tuple(facts), tuple(said), missing)
+
+
+def _hounsfield(volume: Volume) -> list[Fact]:
+    """The shares of voxels that are no tissue at all, and of those beyond what scanners store as bone."""
+    padding, metal = float(np.mean(volume.array < _AIR)), float(np.mean(volume.array > _METAL))
+    told = f"{_percent(padding)}, taken as air" if padding else "nothing"
+    return [
+        Fact("padding", f"Below {_AIR:g} HU", told.replace("pixels", "voxels"), padding, "measured"),
+        Fact("metal", f"Above {_METAL:g} HU (metal)", _percent(metal).replace("pixels", "voxels"), metal, "measured"),
+    ]
 
 
 def axis_letters(volume: Volume) -> tuple[str, str, str]:

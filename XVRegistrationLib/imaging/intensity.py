@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from XVRegistrationLib.imaging.usable import check_shows, usable
+from XVRegistrationLib.imaging.usable import check_shows, no_radiation, usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Unattenuated:
     99.9th percentile of what counts."""
     share: float
     """Of what counts, unattenuated: 0..1."""
+    dark: float = 0.0
+    """No radiation, in grey values: not 0 where some are negative."""
 
 
 def unattenuated(xray: Xray | PartialXray) -> Unattenuated:
@@ -44,7 +46,8 @@ def unattenuated(xray: Xray | PartialXray) -> Unattenuated:
     (PS3.3, C.8.7.2, C.8.7.8), and a relationship LIN leaves the factor open (C.8.11.3.1.2). So it is the mode of the
     histogram's bright end, in ln I, if that holds 3 % of the pixels, else the 99.9th percentile.
     """
-    values = _counted(xray)
+    dark = no_radiation(xray)
+    values = _counted(xray) - np.float32(dark)
     top = max(float(np.percentile(values, 99.9)), 1e-12)
     bright = np.log(values[(values >= top * np.exp(-_NEAR_THE_TOP)) & (values <= top)] / top)
     counts, edges = np.histogram(bright, bins=round(_NEAR_THE_TOP / _BIN), range=(-_NEAR_THE_TOP, 0.0))
@@ -53,8 +56,9 @@ def unattenuated(xray: Xray | PartialXray) -> Unattenuated:
     share = float(three[best]) / values.size
     # Brightness that only rises or falls off towards the end of the range is anatomy, an area of air is a peak.
     if share < _LEAST_AREA or best < 2 or counts[0] > 0.5 * counts[best]:
-        return Unattenuated(top, top, "brightest", 0.0)
-    return Unattenuated(top * float(np.exp((edges[best] + edges[best + 1]) / 2)), top, "area", share)
+        return Unattenuated(top + dark, top + dark, "brightest", 0.0, dark)
+    most = top * float(np.exp((edges[best] + edges[best + 1]) / 2))
+    return Unattenuated(most + dark, top + dark, "area", share, dark)
 
 
 def line_integral(xray: Xray | PartialXray) -> NDArray[np.float32]:
@@ -69,10 +73,11 @@ def line_integral(xray: Xray | PartialXray) -> NDArray[np.float32]:
     if xray.scale == "attenuation":
         return pixels - np.float32(np.percentile(_counted(xray), 0.1))
     beam = unattenuated(xray)
+    pixels, i0 = pixels - np.float32(beam.dark), beam.value - beam.dark
     # Dead and saturated-dark pixels would give infinities.
-    floor = max(float(np.percentile(pixels, 0.1)), _OPAQUE * beam.value, 1e-12)
-    least = np.float32(-np.log(beam.brightest / beam.value))
-    return np.maximum(-np.log(np.maximum(pixels, floor) / np.float32(beam.value)), least)
+    floor = max(float(np.percentile(pixels, 0.1)), _OPAQUE * i0, 1e-12)
+    least = np.float32(-np.log((beam.brightest - beam.dark) / i0))
+    return np.maximum(-np.log(np.maximum(pixels, floor) / np.float32(i0)), least)
 
 
 def _counted(xray: Xray | PartialXray) -> NDArray[np.float32]:

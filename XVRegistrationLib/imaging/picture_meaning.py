@@ -89,9 +89,15 @@ def with_recognised_meaning(parts: PartialXray) -> PartialXray:
         # Of the right sign already. Whether it is linear is less certain and matters less: the registration estimates the curve.
         return parts
     inverted = meaning.best.startswith("inverted")
-    pixels = parts.pixels.max() - parts.pixels if inverted else parts.pixels
+    pixels = _inverted(parts.pixels) if inverted else parts.pixels
     scale: Any = meaning.best.removeprefix("inverted ")
     return dataclasses.replace(parts, pixels=pixels, scale=scale, origins={**parts.origins, "scale": "derived"})
+
+
+def _inverted(pixels: NDArray[Any]) -> NDArray[Any]:
+    """What was highest is 0; in a type that holds the whole range of signed integers."""
+    wide = np.dtype(f"i{min(8, 2 * pixels.itemsize)}") if pixels.dtype.kind == "i" else pixels.dtype
+    return np.asarray(pixels.max().astype(wide) - pixels)
 
 
 def features(values: NDArray[np.float32]) -> NDArray[np.float64]:

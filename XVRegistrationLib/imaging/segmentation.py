@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import InputError, check_names
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.imaging.volume import LabelMap
@@ -107,9 +107,7 @@ class Segmentation:
     def values(self, names: Sequence[str]) -> list[int]:
         """Label values of structures by name, in the order given; InputError for a name that is not there."""
         by_name = {s.name: s.value for s in self.segments}
-        missing = [name for name in names if name not in by_name]
-        if missing:
-            raise InputError(f"The segmentation has no structure named {', '.join(missing)}.")
+        check_names(names, by_name, "The segmentation has no structure named")
         return [by_name[name] for name in names]
 
     def mask(self, value: int) -> NDArray[np.bool_]:

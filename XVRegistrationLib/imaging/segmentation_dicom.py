@@ -11,6 +11,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.imaging.colors import rgb_of_cielab
+from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation, Terminology
 from XVRegistrationLib.imaging.volumes.straight import without_shear
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _MOST_SLICES = 10_000
 _OFF_PLACE = 0.05  # of the slice distance, and mm
+_SAME_PLACE = 1e-3  # mm
+_SAME_DIRECTION = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ def read_dicom_segmentation(path: Path) -> Segmentation:
     """The segments with voxels or without; fractional ones are where at least half is inside. InputError for anything else."""
     import pydicom
 
-    try:
+    with understanding(path):
         dataset = pydicom.dcmread(path)
         if dataset.get("SOPClassUID") not in _CLASSES:
             what = getattr(dataset.get("SOPClassUID"), "name", "of an unknown kind")
@@ -63,16 +66,12 @@ def read_dicom_segmentation(path: Path) -> Segmentation:
         described = _described(dataset)
         frames = _frames(dataset, path)
         layers, layer_of = _layers(dataset, frames, list(described))
-    except InputError:
-        raise
-    except Exception as e:  # a damaged file may fail anywhere
-        raise InputError(f"{path} cannot be read as a DICOM segmentation: {' '.join(str(e).split())}") from e
-    straightened = [without_shear(layer, frames.matrix, str(path), 0, labels=True)[:2] for layer in layers]
-    segments = tuple(
-        Segment(number, name, layer_of.get(number, 0), color, terminology)
-        for number, (name, color, terminology) in described.items()
-    )
-    return Segmentation(tuple(layer for layer, _ in straightened), straightened[0][1], segments)
+        straightened = [without_shear(layer, frames.matrix, str(path), 0, labels=True)[:2] for layer in layers]
+        segments = tuple(
+            Segment(number, name, layer_of.get(number, 0), color, terminology)
+            for number, (name, color, terminology) in described.items()
+        )
+        return Segmentation(tuple(layer for layer, _ in straightened), straightened[0][1], segments)
 
 
 def _described(dataset: Dataset) -> dict[int, tuple[str, Any, Terminology | None]]:
@@ -119,6 +118,8 @@ def _frames(dataset: Dataset, path: Path) -> _Frames:
     if planes is None or measures is None or any(place is None for place in places):
         raise InputError(f"{path} does not say where its segments lie in the patient (drawn on an X-ray?).")
     orientation = np.array(planes.ImageOrientationPatient, dtype=np.float64)
+    if any(not _is_alike(macro(group, "PlaneOrientationSequence"), orientation) for group in groups):
+        raise InputError(f"{path} has frames in several orientations; save the segmentation on the grid of its CT.")
     rows, columns = orientation[:3], orientation[3:]
     normal = np.cross(rows, columns)
     positions = np.array([place.ImagePositionPatient for place in places if place is not None], dtype=np.float64)
@@ -145,14 +146,22 @@ def _frames(dataset: Dataset, path: Path) -> _Frames:
     return _Frames(lps_to_ras(lps), shape, index.tolist(), segments)
 
 
+def _is_alike(planes: Dataset | None, orientation: NDArray[np.float64]) -> bool:
+    return planes is not None and np.allclose(
+        np.array(planes.ImageOrientationPatient, dtype=np.float64), orientation, atol=_SAME_DIRECTION
+    )
+
+
 def _slice_distance(heights: NDArray[np.float64], measures: Dataset) -> float:
     """That of the frames; where these are a single slice, what the file says, else 1 mm."""
-    steps = np.diff(np.unique(heights.round(3)))
+    steps = np.diff(np.sort(heights))
+    steps = steps[steps > _SAME_PLACE]
     said = measures.get("SpacingBetweenSlices") or measures.get("SliceThickness")
     stated = float(said) if said else 0.0
     if not steps.size:
         return stated if stated > 0 else 1.0
-    least = float(steps.min())
+    # Positions are rounded: hundreds of slices on, a rounded distance would be a slice off.
+    least = float(steps[steps < (1 + _OFF_PLACE) * steps.min() + _SAME_PLACE].mean())
     # Frames without voxels may be left out, so that the distances found are multiples of the true one.
     multiple = least / stated if stated > 0 else 0.0
     return least / round(multiple) if multiple >= 1 and abs(multiple - round(multiple)) < _OFF_PLACE else least

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.dicom.dataset import is_dicom, quiet, understanding
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom, quiet
 from XVRegistrationLib.imaging.segmentation import Segmentation, of_label_map
 from XVRegistrationLib.imaging.segmentation_dicom import is_segmentation, read_dicom_segmentation
 from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers, read_slicer_segmentation
@@ -27,8 +27,7 @@ def read_segmentation(path: str | os.PathLike[str], names: dict[int, str] | None
     if path.is_dir():
         path = _only_segmentation(path) or path
     if path.is_file() and is_dicom(path):
-        with understanding(path):
-            return _renamed(read_dicom_segmentation(path), names)
+        return _renamed(read_dicom_segmentation(path), names)
     if path.is_file() and is_slicers(path):
         return _renamed(read_slicer_segmentation(path), names)
     return of_label_map(read_label_map(path, names))

@@ -54,9 +54,27 @@ def left_out(xray: Xray | PartialXray) -> LeftOut:
     return found
 
 
+def no_radiation(xray: Xray | PartialXray) -> float:
+    """The grey value that stands for no radiation in an X-ray of intensities: 0, or the lowest of one with negative values.
+
+    These are intensities with an offset. Not so where all negative pixels have one value, or one far below all others:
+    that is padding.
+    """
+    pixels = np.asarray(xray.pixels)
+    if xray.scale == "attenuation" or pixels.min() >= 0:
+        return 0.0
+    values = pixels.ravel() if xray.mask is None or not xray.mask.any() else pixels[xray.mask]
+    rest = values[values > values.min()]
+    if rest.size and (
+        rest.min() >= 0 or float(rest.min()) - float(values.min()) > float(rest.max()) - float(rest.min())
+    ):
+        values = rest
+    return min(0.0, float(np.percentile(values, 0.1)))
+
+
 def _left_out(xray: Xray | PartialXray) -> LeftOut:
     check_shows(xray)
-    pixels = np.asarray(xray.pixels, dtype=np.float32)
+    pixels = np.asarray(xray.pixels, dtype=np.float32) - np.float32(no_radiation(xray))
     attenuation = xray.scale == "attenuation"
     by_the_file = np.zeros(pixels.shape, dtype=bool) if xray.mask is None else ~xray.mask
     return LeftOut(collimated(pixels, attenuation), _saturated(xray), marked(pixels, attenuation), by_the_file)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import InputError, check_names
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
@@ -23,12 +23,14 @@ from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
 from XVRegistrationLib.imaging.volumes.pixels import AIR
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
 from XVRegistrationLib.imaging.volumes.reading import Reading, Units
-from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
+from XVRegistrationLib.imaging.volumes.vessels import checked_vessels
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
+
+    from XVRegistrationLib.imaging.volumes.stored import Stored
 
 # Directions whose scalar products exceed this are sheared; a 512 voxel row would bend by a quarter of a voxel.
 _SHEAR_TOLERANCE = 5e-4
@@ -103,9 +105,7 @@ class LabelMap:
     def values(self, names: list[str]) -> list[int]:
         """Label values of structures by name, in the order given; InputError for a name that is not there."""
         by_name = {name: value for value, name in self.names.items()}
-        missing = [name for name in names if name not in by_name]
-        if missing:
-            raise InputError(f"The label map has no structure named {', '.join(missing)}.")
+        check_names(names, by_name, "The label map has no structure named")
         return [by_name[name] for name in names]
 
     def points(self, values: list[int]) -> NDArray[np.float64]:
@@ -142,37 +142,37 @@ def read_volume(path: str | os.PathLike[str], reading: Reading | None = None) ->
     uneven slices are resampled, and `notes` say so. Raises InputError for what cannot be read, for values that cannot be
     what they are said to be, for missing slices, and for a folder that leaves a choice of series.
     """
-    reading = reading or Reading()
     with understanding(Path(path)):
-        stored = read_stored(path, reading.series)
-        array, notes, units = stored.array, list(stored.notes), reading.units
-        if reading.background is not None:
-            array = _with_air(array, reading.background)
-        stored = dataclasses.replace(stored, array=array)
-        check_grid(array.shape, stored.ijk_to_ras, str(path))
-        _check_size(stored.ijk_to_ras, path)
-        if reading.segmentation is not None:
-            # What reads segmentations reads volumes too.
-            from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+        return understood(read_stored(path, None if reading is None else reading.series), path, reading)
 
-            structures = read_segmentation(reading.segmentation)
-            array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
-            notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
-        elif reading.vessels is not None:
-            array, units = vessel_attenuation(array, reading.vessels), "1/mm"
-            share = np.count_nonzero(array) / array.size
-            if not share:
-                raise InputError(
-                    f"{path} has no value above {reading.vessels[0]:g}; choose another window for its vessels."
-                )
-            notes.append(f"{share:.1%} of its voxels are vessel, wholly or in part.")
-        elif units == "HU":
-            array, said = checked_hounsfield(stored, str(path), reading.believed)
-            notes += said
-        segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
-        kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
-        place = file_of(path)
-        return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
+
+def understood(stored: Stored, path: str | os.PathLike[str], reading: Reading | None = None) -> Volume:
+    """The volume that the voxels of a file are by `reading`, as `read_volume` does it; their array may be changed in place."""
+    reading = reading or Reading()
+    array, notes, units = stored.array, list(stored.notes), reading.units
+    if reading.background is not None:
+        array = _with_air(array, reading.background)
+    stored = dataclasses.replace(stored, array=array)
+    check_grid(array.shape, stored.ijk_to_ras, str(path))
+    _check_size(stored.ijk_to_ras, path)
+    if reading.segmentation is not None:
+        # What reads segmentations reads volumes too.
+        from XVRegistrationLib.imaging.segmentation_files import read_segmentation
+
+        structures = read_segmentation(reading.segmentation)
+        array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
+        notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
+    elif reading.vessels is not None:
+        array, said = checked_vessels(array, reading.vessels, str(path))
+        units = "1/mm"
+        notes.append(said)
+    elif units == "HU":
+        array, found = checked_hounsfield(stored, str(path), reading.believed)
+        notes += found
+    segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
+    kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
+    place = file_of(path)
+    return Volume(array, stored.ijk_to_ras, _stem(place), str(place.resolve()), units, kept, tuple(notes))
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
@@ -195,18 +195,24 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 def read_label_map(path: str | os.PathLike[str], names: dict[int, str] | None = None) -> LabelMap:
     """Read a label map; without `names`, structures are called by their number.
 
-    Raises InputError as `read_volume` does, and for voxel values that are not whole numbers.
+    Raises InputError as `read_volume` does, and for voxel values that are not whole numbers from 0.
     """
     stored = read_stored(path, labels=True)
-    matrix, image = stored.ijk_to_ras, stored.array
-    with np.errstate(invalid="ignore"):  # what is no number is found unequal below
-        labels = image.astype(np.int32)
-    if not np.array_equal(labels, image):
-        raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
+    labels = stored.array
+    if labels.dtype.kind not in "iu":
+        with np.errstate(invalid="ignore"):  # what is no number is found unequal
+            labels = labels.astype(np.int32)
+        if not np.array_equal(labels, stored.array):
+            raise InputError(f"{path} is not a label map: it has voxel values that are not whole numbers.")
     found = [int(v) for v in np.unique(labels) if v != 0]
+    lowest, highest = min(found, default=0), max(found, default=0)
+    if lowest < 0 or highest >= 2**31:
+        raise InputError(
+            f"{path} is not a label map: it has values from {lowest} to {highest}, not from 0 to 2147483647."
+        )
     names = names or {}
-    small = np.int16 if not found or max(found) < 2**15 else np.int32
-    return LabelMap(labels.astype(small), matrix, {v: names.get(v, f"label {v}") for v in found})
+    small = labels.astype(np.int16 if highest < 2**15 else np.int32, copy=False)
+    return LabelMap(small, stored.ijk_to_ras, {v: names.get(v, f"label {v}") for v in found})
 
 
 def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
@@ -215,16 +221,19 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the table of label names (JSON or CSV).")
     try:
+        # Spreadsheets write a mark of the byte order first.
         if path.suffix.lower() == ".json":
-            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8")).items()}
-        with path.open(encoding="utf-8", newline="") as f:
+            return {int(k): str(v) for k, v in json.loads(path.read_text("utf-8-sig")).items()}
+        with path.open(encoding="utf-8-sig", newline="") as f:
             return {int(row["id"]): row.get("structure") or row["name"] for row in csv.DictReader(f)}
-    except (ValueError, KeyError, AttributeError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise InputError(f"{path} is not a table of label names: columns `id` and `structure` are needed ({e}).") from e
 
 
 def _stem(path: str | os.PathLike[str]) -> str:
     name = Path(path).name
+    if Path(path).is_dir():
+        return name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
-from XVRegistrationLib.imaging.dicom.frames import checked_frame, reduced
+from XVRegistrationLib.imaging.dicom.frames import checked_frame, grey_of_colours, reduced
 from XVRegistrationLib.imaging.dicom.xray import Given, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
@@ -148,6 +148,7 @@ def _picture(
     absent = {"sdd": "the distance source-detector"} if distance is None else {}
     if used is None:
         absent["spacing"] = "the pixel spacing"
+    pixels, mask, notes = _finite(pixels)
     name = path.name[: len(path.name) - len(_suffix(path))]
     if count > 1:
         name += f"-{which:04d}" if isinstance(which, int) else f"-{which}"
@@ -159,11 +160,22 @@ def _picture(
         mirrored=bool(given.mirrored),
         sdd=distance,
         spacing=used,
+        mask=mask,
         frame=which if count > 1 and isinstance(which, int) else None,
         frames=count,
         origins={name: origin for name, origin in origins.items() if name not in absent},
         absent=absent,
+        notes=notes,
     )
+
+
+def _finite(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Pixels (H, W) of which some may be no numbers: these do not count, and get the lowest value."""
+    finite = np.isfinite(pixels)
+    if finite.all() or not finite.any():  # of nothing else than those, `usable` says that it shows nothing
+        return pixels, None, ()
+    said = f"{1 - finite.mean():.1%} of its pixels are no numbers and do not count."
+    return np.where(finite, pixels, pixels[finite].min()), finite, (said,)
 
 
 def _is_taken_for_dicom(path: Path) -> bool:
@@ -194,10 +206,9 @@ def _read_images(path: Path) -> tuple[NDArray[Any], tuple[float, float] | None]:
         raise InputError(f"{path} has four dimensions (size {image.GetSize()}); give X-rays or a run of them.")
     array = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
-        colours = array[..., :3]
-        if not (colours == colours[..., :1]).all():
-            raise InputError(f"{path} is a colour image; an X-ray of grey values is needed.")
-        array = colours[..., 0]
+        if array.shape[-1] not in (3, 4):
+            raise InputError(f"{path} holds {array.shape[-1]} values a pixel; an X-ray of grey values is needed.")
+        array = grey_of_colours(array, path)
     dx, dy = image.GetSpacing()[:2]
     # One millimetre both ways is what these formats report when nobody set a spacing.
     stated = _suffix(path) in _SPACED_SUFFIXES and not (np.isclose(dx, 1) and np.isclose(dy, 1)) and min(dx, dy) > 0

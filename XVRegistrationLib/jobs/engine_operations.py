@@ -18,10 +18,10 @@ from XVRegistrationLib.evaluation.pictures import side_markers
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
-from XVRegistrationLib.imaging.describe import describe
-from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
+from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.xray_messages import pack
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.jobs.engine_server import Request
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -96,10 +97,10 @@ class Operations:
             raise
 
     def describe_volume(self, request: Request) -> Answer:
-        """Take in the voxels of `volume_file` (.npy, K, J, I) with `ijk_to_ras` under the key `volume`; say what they are."""
+        """Take in a volume as `handed_volume` does under the key `volume`; say what it is, and in which file its voxels are."""
         f = request.fields
-        volume = Volume(_voxels(f["volume_file"]), _matrix(f["ijk_to_ras"]), str(f["name"]))
-        described = describe(volume)
+        handed = handed_volume(f)
+        volume, described = handed.volume, handed.description
         self._patients[f["volume"]] = Patient(volume)
         self._patients.move_to_end(f["volume"])
         while len(self._patients) > VOLUMES:
@@ -110,7 +111,10 @@ class Operations:
             "field_of_view_mm": [float(n * s) for n, s in zip(volume.array.shape[::-1], volume.spacing, strict=True)],
             "spacing": volume.spacing.tolist(),
             "center": volume.center.tolist(),
-            "hu_range": list(described.value_range),
+            "value_range": list(described.value_range),
+            "units": volume.units,
+            "file": handed.file,
+            "window": handed.window,
             "check": described.sentence,
             "ok": described.ok,
         }, {}
@@ -210,7 +214,7 @@ class Operations:
         f, patient = request.fields, self._patient(request)
         values = [int(v) for v in f["values"]]
         names = dict(zip(values, f.get("names") or map(str, values), strict=True))
-        patient.labels = label_grids(LabelMap(_voxels(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
+        patient.labels = label_grids(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
         return {"values": list(patient.labels)}, {}
 
     def project_labels(self, request: Request) -> Answer:
@@ -262,17 +266,6 @@ def _live_image(patient: Patient, pose: NDArray[np.float64], camera: Intrinsics)
     grid = patient.pyramid.matched_to(2 * footprint)
     image: NDArray[np.float32] = render(grid, pose[None], camera, sample_distance(grid, 3 * footprint))[0].numpy()
     return image
-
-
-def _voxels(file: str) -> NDArray[Any]:
-    """The array (K, J, I) of a .npy file, read as it is needed."""
-    try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise InputError(f"The voxels in {file} cannot be read: {e}") from e
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"The voxels in {file} are {array.dtype}, not numbers.")
-    return array
 
 
 def _matrix(rows: Any) -> NDArray[np.float64]:

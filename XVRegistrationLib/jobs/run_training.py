@@ -139,8 +139,8 @@ def read_job_volume(job: dict[str, Any], card: dict[str, Any]) -> Volume:
         raise InputError(f"The voxels in {path} cannot be read ({e}); choose the volume again.") from e
     # The card keeps what it says of the volume: the file of voxels is not a place to come back to.
     described = card["volume"]
-    units = described.get("units", "HU")
-    return Volume(array, np.array(described["ijk_to_ras"]), described["name"], described["path"], units)
+    matrix, units = np.array(described["ijk_to_ras"]), described.get("units", "HU")
+    return Volume(array, matrix, described["name"], described["path"], units, reading_of(card))
 
 
 if __name__ == "__main__":

@@ -9,81 +9,173 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
+from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
 from XVRegistrationLib.scene.results import read_registration, read_trust
+from XVRegistrationLib.scene.runs import frame_of, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from XVRegistrationLib.panel.dicom_source import Frame
+    from XVRegistrationLib.panel.views import XrayRow
+
 
 def register_folder(
     volume_node: Any,
-    xray_files: Iterable[str | Path],
+    xray_files: str | Path | Iterable[str | Path],
     output: str | Path,
     *,
     preset: str = "thorax-ap",
     sdd: float | None = None,
     spacing: tuple[float, float] | None = None,
+    frame: Frame | None = None,
+    subtract: bool = False,
     model_folder: str | Path = "",
     segmentation_node: Any = None,
     root: Path | None = None,
     timeout: float | None = None,
 ) -> dict[str, str]:
-    """Register X-rays to a CT of the scene; write NAME.json into `output` for each, and add them to the scene.
+    """Register X-rays, or all files of a folder, to a CT of the scene; write a JSON file into `output` for each, and add them to the scene.
 
-    The file holds "verdict", "reason" and "weakest"; "ok" is false where the verdict is "failed".
+    Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
+    from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name; frames
+    without a mask are left out then.
 
-    Returns file name -> outcome in words; one that fails does not stop the others. `sdd` and `spacing`, mm, are for
-    files that do not state them. Raises InputError for a volume that cannot be used, TimeoutError after `timeout` seconds.
+    A JSON file holds "verdict", "reason" and "weakest"; "ok" is false where the verdict is "failed". An X-ray that has no
+    pose has one too, with the reason, a file that cannot be read as FILE.EXTENSION.json. A try that failed does not
+    replace a better result of an earlier one: it is in NAME.failed.json then.
+
+    Returns file name (the whole path where two are called the same), with the frame of a run, -> outcome in words; one that
+    fails does not stop the others. `sdd` and `spacing`, mm, are for files that do not state them. Raises InputError for a
+    volume that cannot be used or a folder without files, TimeoutError after `timeout` seconds without an answer.
     """
-    files = [Path(file) for file in xray_files]
+    files = _files(xray_files)
     parameters = Parameters(
         volume=volume_node, segmentation=segmentation_node, preset=preset, modelFolder=str(model_folder)
     )
     session = Session(volume_node.GetScene(), parameters, root=root)
+    names = [file.name for file in files]
+    outcomes: dict[str, str] = {}
     try:
         session.wait(timeout)
         if session.patient_view().problem:
             raise InputError(session.patient_view().problem)
-        return {file.name: _register(session, file, Path(output), sdd, spacing, timeout) for file in files}
+        batch = _Batch(session, Path(output), sdd, spacing, timeout)
+        for file in files:
+            called = file.name if names.count(file.name) == 1 else str(file)
+            outcomes |= {f"{called}{which}": said for which, said in batch.register(file, frame, subtract).items()}
     finally:
         session.close()
+    return outcomes
 
 
-def _register(
-    session: Session,
-    file: Path,
-    output: Path,
-    sdd: float | None,
-    spacing: tuple[float, float] | None,
-    timeout: float | None,
-) -> str:
-    """The outcome of one file in words."""
-    before = {row.node for row in session.rows()}
-    session.add_files([file])
-    session.wait(timeout)
-    added = [row for row in session.rows() if row.node not in before]
-    if not added:
-        return session.status
-    row = added[0]
-    session.complete_geometry(
-        row.node,
-        sdd=sdd if "sdd" in row.missing else None,
-        spacing=spacing if "spacing" in row.missing else None,
-    )
-    try:
-        session.register([row.node])
-    except InputError as e:
-        return str(e)
-    session.wait(timeout)
-    done = next(r for r in session.rows() if r.node is row.node)
-    found = read_registration(row.node)
-    if found is not None and done.state == "registered":
-        write_json(output / f"{done.name}.json", record(found, file.name, done.outcome))
-    return done.outcome
-
-
-def record(found: dict[str, Any], file_name: str, outcome: str) -> dict[str, Any]:
+def record(found: dict[str, Any], file_name: str, outcome: str, frame: int | None = None) -> dict[str, Any]:
     """What a file says of a registration, as `read_registration` gives it: that, and the verdict where it is seen at once."""
     trust = read_trust(found)
     said = {} if trust is None else {"verdict": trust.verdict, "reason": trust.reason, "weakest": trust.weakest}
-    return {**found, **said, "xray": file_name, "outcome": outcome, "ok": said.get("verdict") != "failed"}
+    about = {"xray": file_name, "frame": frame, "outcome": outcome}
+    return {**found, **said, **about, "ok": said.get("verdict") != "failed"}
+
+
+class _Batch:
+    """Registers files one after the other."""
+
+    def __init__(
+        self,
+        session: Session,
+        output: Path,
+        sdd: float | None,
+        spacing: tuple[float, float] | None,
+        timeout: float | None,
+    ) -> None:
+        self._session = session
+        self._output = output
+        self._sdd, self._spacing = sdd, spacing
+        self._timeout = timeout
+        self._used: set[str] = set()
+        """Names of results of this batch, which do not overwrite each other."""
+
+    def register(self, file: Path, frame: Frame | None, subtract: bool) -> dict[str, str]:
+        """The outcomes of one file in words, by what tells its frames apart: nothing for a single image."""
+        session = self._session
+        before = {row.node for row in session.rows()}
+        session.add_files([file], None if frame == "run" else frame, subtract=subtract)
+        session.wait(self._timeout)
+        added = [row for row in session.rows() if row.node not in before]
+        if not added:
+            return {"": self._without(file.name, file, None, session.status)}
+        row = added[0]
+        session.complete_geometry(
+            row.node,
+            sdd=self._sdd if "sdd" in row.missing else None,
+            spacing=self._spacing if "spacing" in row.missing else None,
+        )
+        reason = self._try(row.node)
+        run = run_of(row.node)
+        if run is None:
+            return {"": self._keep(row.node, file, row.name, reason)}
+        outcomes = {}
+        for item in range(run.count):
+            session.show_frame(row.node, item)
+            number = frame_of(row.node)
+            number = item if number is None else number
+            outcomes[f", frame {number}"] = self._keep(row.node, file, f"{row.name}-{number:04d}", reason)
+        return outcomes
+
+    def _try(self, node: Any) -> str:
+        """Register an X-ray with all its frames; why that cannot even begin, else nothing."""
+        row = self._row(node)
+        if row.missing:
+            words = {"sdd": "the distance source-detector (sdd)", "spacing": "the pixel spacing (spacing)"}
+            return f"The file does not state {' and '.join(words[field] for field in row.missing)}; give it in mm."
+        try:
+            if run_of(node) is None:
+                self._session.register([node])
+            else:
+                self._session.register_run(node)
+        except InputError as e:
+            return str(e)
+        self._session.wait(self._timeout)
+        return ""
+
+    def _keep(self, node: Any, file: Path, name: str, reason: str) -> str:
+        """Write what came of the frame that is shown; its outcome in words."""
+        done, found = self._row(node), read_registration(node)
+        if reason or found is None or done.state != "registered":
+            return self._without(name, file, frame_of(node), reason or done.outcome)
+        name = self._unused(name)
+        content = record(found, file.name, done.outcome, frame_of(node)) | {"name": name}
+        stem = stem_of_result(self._output, name, str(content.get("verdict", "")))
+        write_json(self._output / f"{stem}.json", content)
+        return (
+            done.outcome if stem == name else f"{done.outcome}; {name}.json keeps the better result of an earlier try"
+        )
+
+    def _without(self, name: str, file: Path, frame: int | None, reason: str) -> str:
+        """Write why there is no pose; the same in words."""
+        write_no_result(self._output, self._unused(name), reason, xray=file.name, frame=frame, outcome=reason)
+        return reason
+
+    def _unused(self, name: str) -> str:
+        """The name, with a number where a result of this batch is called so."""
+        candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(self._used) + 2))
+        unused = next(candidate for candidate in candidates if candidate not in self._used)
+        self._used.add(unused)
+        return unused
+
+    def _row(self, node: Any) -> XrayRow:
+        return next(row for row in self._session.rows() if row.node is node)
+
+
+def _files(xray_files: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The files that were named, or those of a folder by name, hidden ones and a DICOM directory aside."""
+    if not isinstance(xray_files, (str, Path)):
+        return [Path(file) for file in xray_files]
+    folder = Path(xray_files)
+    if not folder.is_dir():
+        return [folder]
+    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = [path for path in found if path.name.upper() != "DICOMDIR"]
+    if not files:
+        raise InputError(f"{folder} holds no files.")
+    return files

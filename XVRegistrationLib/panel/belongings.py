@@ -10,7 +10,9 @@ from XVRegistrationLib.scene.patients import recall, remember
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.context import Context
 
-_FIELDS = ("segmentation", "targets", "preset")
+_FIELDS = ("segmentation", "targets", "preset", "volumeValues", "vesselsLow", "vesselsHigh")
+_DEFAULTS = {"volumeValues": "ct", "vesselsLow": 0.0, "vesselsHigh": 0.0}
+"""Of what is no node: another volume is a CT until something else is said of it."""
 
 
 class Belongings:
@@ -33,7 +35,7 @@ class Belongings:
         """
         p = self._context.parameters
         another = self._last is not None and self._last != volume_node.GetID()
-        before = dict(zip(_FIELDS, self._kept or (None, None, p.preset), strict=True))
+        before = dict(zip(_FIELDS, self._kept or (None, None, p.preset, *_DEFAULTS.values()), strict=True))
         for name in _FIELDS:
             if getattr(p, name) != before[name]:
                 continue
@@ -41,7 +43,7 @@ class Belongings:
             if name == "preset":
                 p.preset = kept if kept in load_presets() else p.preset
             elif kept is not None or another:
-                setattr(p, name, kept)
+                setattr(p, name, _value(name, kept))
         if another:
             p.modelFolder = ""
         self._kept = ()
@@ -50,8 +52,24 @@ class Belongings:
         """Remember on the volume's node what is chosen now."""
         p = self._context.parameters
         self._last = volume_node.GetID()
-        now = (p.segmentation, p.targets, p.preset)
+        now = tuple(getattr(p, name) for name in _FIELDS)
         if now != self._kept:
             self._kept = now
             for name, value in zip(_FIELDS, now, strict=True):
-                remember(volume_node, name, value)
+                remember(volume_node, name, None if value == _DEFAULTS.get(name) else _text(value))
+
+
+def _text(value: Any) -> Any:
+    """A value as it is kept: a number as text."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def _value(name: str, kept: Any) -> Any:
+    """The inverse of `_text`; the default where nothing, or nothing that can be read, was kept."""
+    default = _DEFAULTS.get(name)
+    if not isinstance(default, float) or not isinstance(kept, str):
+        return default if kept is None else kept
+    try:
+        return float(kept)
+    except ValueError:
+        return default

@@ -7,6 +7,7 @@ a volume or the items of a sequence. So a node only tells which file and frame t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,10 @@ Frame = int | Literal["min", "max", "mean", "run"]
 SOURCE = "DICOM.instanceUIDs"
 """Attribute by which Slicer names the DICOM instances of a node."""
 _SOP_CLASS = "0008,0016"
+_MODALITY, _SERIES_NUMBER, _INSTANCE_NUMBER = "0008,0060", "0020,0011", "0020,0013"
+_IDENTIFYING = ("0010,0010", "0010,0020", "0008,1030", "0008,103e")
+"""Name and ID of the patient, descriptions of study and series: Slicer calls nodes after the last."""
+_BY_SERIES = re.compile(r"(\d+): ")
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,25 @@ def source_of(node: Any) -> Source | None:
     played = browser_of(node)
     several = played is not None and played[0].GetNumberOfItems() > 1
     return Source(Path(path), uids[0], played[1] if played is not None and several else None)
+
+
+def public_name(node: Any) -> str:
+    """What a node is called where others may read it: by its name, unless that has what may tell of the patient.
+
+    Slicer's DICOM module calls nodes "5: description of the series"; such a one is "CT 5" then, and an image "XA 5-2".
+    """
+    name, uids = str(node.GetName() or ""), (node.GetAttribute(SOURCE) or "").split()
+    if not uids:
+        return name
+    database = getattr(slicer, "dicomDatabase", None)
+    if database is None or not database.isOpen or not database.fileForInstance(uids[0]):
+        number = _BY_SERIES.match(name)
+        return name if number is None else f"DICOM {number[1]}"
+
+    def stated(tag: str) -> str:
+        return str(database.instanceValue(uids[0], tag) or "").strip()
+
+    if name and not any(value and value.lower() in name.lower() for value in map(stated, _IDENTIFYING)):
+        return name
+    numbers = [stated(_SERIES_NUMBER), stated(_INSTANCE_NUMBER) if len(uids) == 1 else ""]
+    return f"{stated(_MODALITY) or 'DICOM'} {'-'.join(n for n in numbers if n)}".strip()

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import slicer
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
@@ -14,9 +13,9 @@ from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.handover import cleanup, write_array
 from XVRegistrationLib.scene.hierarchy import remove_nodes
-from XVRegistrationLib.scene.label_maps import label_map_of
+from XVRegistrationLib.scene.label_maps import content_of, label_map_of
 from XVRegistrationLib.scene.overlays import set_reprojected_labels
-from XVRegistrationLib.scene.transforms import to_world
+from XVRegistrationLib.scene.segments import segments_of
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 _PIXELS = 512
 """Along the longer side of projected labels: finer edges are not to be seen."""
-_BINARY_LABEL_MAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 
 
 class Labels:
@@ -152,14 +150,5 @@ class Labels:
 
 
 def _content(node: Any) -> tuple[Any, ...]:
-    """What a segmentation holds, to be compared."""
-    segmentation = node.GetSegmentation()
-    segments = [segmentation.GetNthSegment(i) for i in range(segmentation.GetNumberOfSegments())]
-    images = [segment.GetRepresentation(_BINARY_LABEL_MAP) for segment in segments]
-    times = [0 if image is None else image.GetMTime() for image in images]
-    looks = [(segment.GetName(), segment.GetColor()) for segment in segments]
-    try:
-        place = to_world(node.GetParentTransformNode(), node.GetName()).tobytes()
-    except InputError:
-        place = b""
-    return tuple(zip(looks, times, strict=True)), place
+    """What a segmentation holds, and how it is drawn, to be compared."""
+    return content_of(node), tuple(color for _id, _name, color in segments_of(node))

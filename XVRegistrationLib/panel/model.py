@@ -288,7 +288,8 @@ class Model:
         if self._fraction is not None:
             return "preparing", _("The bank is being made..."), self._fraction, None
         if not self.ready:
-            return "none", _("There is no model yet: choose the CT."), None, None
+            problem = self._patient.view().problem
+            return "none", _("There is no model yet. {problem}").format(problem=problem).strip(), None, None
         if self.network:
             minutes = float(self._card["training"].get("seconds", 0.0)) / 60
             text = _("Ready, with a network trained for {minutes} minutes.").format(minutes=f"{minutes:.1f}")

@@ -11,6 +11,9 @@ class XVRegistrationParameterNode:
     """The fields of `panel.parameters.Parameters`, as Slicer keeps and binds them."""
 
     volume: vtkMRMLScalarVolumeNode
+    volumeValues: str = "ct"
+    vesselsLow: float = 0.0
+    vesselsHigh: float = 0.0
     segmentation: vtkMRMLSegmentationNode
     targets: vtkMRMLMarkupsFiducialNode
     preset: str = "thorax-ap"

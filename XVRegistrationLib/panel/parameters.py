@@ -12,6 +12,12 @@ class Parameters:
 
     volume: Any = None
     """vtkMRMLScalarVolumeNode of the CT."""
+    volumeValues: str = "ct"  # noqa: N815
+    """What the volume's values are, of `volume_values.KINDS`."""
+    vesselsLow: float = 0.0  # noqa: N815
+    """Of an angiogram: the highest value of what is no vessel; with 0 in both, a usual window is put in."""
+    vesselsHigh: float = 0.0  # noqa: N815
+    """The lowest value of a vessel full of contrast agent."""
     segmentation: Any = None
     """vtkMRMLSegmentationNode of the CT, or None."""
     targets: Any = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +14,17 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.context import alive, grey
-from XVRegistrationLib.panel.files import session_folder
+from XVRegistrationLib.panel.dicom_source import public_name
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.presets import load_presets, preset_named
 from XVRegistrationLib.panel.views import PatientView
-from XVRegistrationLib.scene.handover import cleanup, write_volume
+from XVRegistrationLib.panel.volume_files import VolumeFiles
+from XVRegistrationLib.panel.volume_values import VolumeValues, view_of
+from XVRegistrationLib.scene.handover import cleanup
 from XVRegistrationLib.scene.patients import recall, remember
 from XVRegistrationLib.scene.transforms import ijk_to_world
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from XVRegistrationLib.jobs.engine import Message
@@ -42,21 +43,24 @@ class Patient:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._folder: Path | None = None
-        self._files: dict[Any, tuple[tuple[Any, ...], Path, NDArray[np.float64]]] = {}
+        self._files = VolumeFiles(context)
+        self._values = VolumeValues(context)
+        self._request: dict[str, Any] = {}
+        """What the engine is asked to look at; empty where nothing can be handed over."""
         self._count = 0
         self._preset_shown = ""
         self._belongings = Belongings(context)
         self._reset(None)
 
     def _reset(self, node: Any) -> None:
+        self._forget_meant()
         self.node = node
         """vtkMRMLScalarVolumeNode, or None."""
         self.key = ""
         """What the engine knows the volume by; "" until it was looked at."""
         self.fingerprint = ""
         self.file: Path | None = None
-        """The voxels as .npy, for the engine and for trainings."""
+        """The voxels as .npy, in HU or 1/mm, for trainings; None until the volume was looked at."""
         self.ijk_to_ras: NDArray[np.float64] = np.eye(4)
         self._signature: tuple[Any, ...] = ()
         self._changed_at: float | None = None
@@ -82,6 +86,16 @@ class Patient:
         parameters = self._context.parameters
         node = None if parameters is None else parameters.volume
         return node if alive(self._context.scene, node) else None
+
+    @property
+    def said(self) -> tuple[Any, ...]:
+        """What the user says that the volume's values are, to be compared."""
+        return self._values.said()
+
+    @property
+    def folder(self) -> Path:
+        """Where files for the engine are written; removed when the session closes."""
+        return self._files.folder
 
     @property
     def preset(self) -> Preset:
@@ -144,10 +158,7 @@ class Patient:
 
     def close(self) -> None:
         """Remove the files."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-        self._files.clear()
+        self._files.close()
 
     def _select(self, node: Any) -> None:
         self._reset(node)
@@ -157,37 +168,33 @@ class Patient:
         self._context.changed.emit("patient")
 
     def _hand_over(self) -> None:
-        """Write the voxels to a file, and have the engine look at them."""
-        self.key = ""
+        """Write what the engine needs to files, and have it look at them."""
+        self.key, self.file = "", None
         self._changed_at = None
         self._preset_shown = ""
+        self._forget_meant()
         try:
-            self._signature = self._signature_now()
-            self.file, self.ijk_to_ras = self._file_of_node()
+            place = signature_of(self.node)
+            self._signature = (place, self.said)
+            file, self.ijk_to_ras = self._files.of(self.node, place)
+            fields = self._values.request(self.node, self.folder)
+            self._signature = (place, self.said)  # label maps that were made for it are no change
         except InputError as e:
             self._refuse(str(e))
             return
         except OSError as e:
             self._refuse(_("The volume cannot be handed over: {reason}.").format(reason=e.strerror or e))
             return
+        matrix = self.ijk_to_ras.tolist()
+        self._request = {"volume_file": str(file), "ijk_to_ras": matrix, "name": public_name(self.node), **fields}
         self._describe()
 
-    def _file_of_node(self) -> tuple[Path, NDArray[np.float64]]:
-        """The voxels' file, written unless it is there already, and IJK to RAS, mm."""
-        for node, (_signature, path, _matrix) in list(self._files.items()):
-            if not alive(self._context.scene, node) or (node is self.node and _signature != self._signature):
-                cleanup(path)
-                del self._files[node]
-        if self.node not in self._files:
-            self._files[self.node] = (self._signature, *write_volume(self.node, self.folder))
-        return self._files[self.node][1:]
-
-    @property
-    def folder(self) -> Path:
-        """Where files for the engine are written; removed when the session closes."""
-        if self._folder is None:
-            self._folder = session_folder(self._context.root)
-        return self._folder
+    def _forget_meant(self) -> None:
+        """Remove what was handed over beside the voxels."""
+        for name in ("meant_file", "labels_file"):
+            if name in self._request:
+                cleanup(self._request[name])
+        self._request = {}
 
     def _describe(self) -> None:
         self._count += 1
@@ -198,37 +205,32 @@ class Patient:
         self._context.ask(
             "describe_volume",
             lambda message: self._described(node, key, message),
-            on_error=lambda text: self._not_described(node, text),
+            on_error=lambda text: self._not_described(node, key, text),
             volume=key,
-            volume_file=str(self.file),
-            ijk_to_ras=self.ijk_to_ras.tolist(),
-            name=node.GetName(),
+            **self._request,
         )
         self._generation = self._context.generation
 
     def _described(self, node: Any, key: str, message: Message) -> None:
-        if node is not self.node:
+        if not self._is_latest(node, key):
             return
         f = message.fields
         self._busy = False
-        self.key, self.fingerprint = key, str(f["fingerprint"])
-        width, depth, height = (f"{float(n):.0f}" for n in f["field_of_view_mm"])
-        voxel = " x ".join(f"{float(s):.2f}" for s in f["spacing"])
-        ok = bool(f["ok"])
-        self._view = PatientView(
-            name=node.GetName(),
-            kind=str(f["kind"]),
-            size_text=_("{size} mm, voxels {voxel} mm").format(size=f"{width} x {depth} x {height}", voxel=voxel),
-            check=str(f["check"]),
-            ok=ok,
-            problem="" if ok else str(f["check"]),
-        )
-        self._context.say(f"{node.GetName()}: {f['check']}")
+        self.key, self.fingerprint, self.file = key, str(f["fingerprint"]), Path(f["file"])
+        if self._signature[1] == self.said:
+            self._values.take_window(f["window"])
+            self._signature = (self._signature[0], self.said)
+        self._view = view_of(node.GetName(), f, self._values.kind)
+        self._context.say(f"{node.GetName()}: {self._view.problem or self._view.check}")
         self._context.changed.emit("patient")
 
-    def _not_described(self, node: Any, text: str) -> None:
-        if node is self.node:
+    def _not_described(self, node: Any, key: str, text: str) -> None:
+        if self._is_latest(node, key):
             self._refuse(text)
+
+    def _is_latest(self, node: Any, key: str) -> bool:
+        """Whether an answer is that to the last question."""
+        return node is self.node and key == f"{node.GetID()}-{self._count}"
 
     def _refuse(self, text: str) -> None:
         self._busy = False
@@ -249,11 +251,8 @@ class Patient:
 
         def drawn(message: Message) -> None:
             if node is self.node and name == self._preset_shown:
-                v = self._view
                 markers = {str(side): str(letter) for side, letter in message.fields["markers"].items()}
-                self._view = PatientView(
-                    v.name, v.kind, v.size_text, v.check, v.ok, v.problem, grey(message.arrays["image"]), markers
-                )
+                self._view = replace(self._view, image=grey(message.arrays["image"]), markers=markers)
                 self._context.changed.emit("patient")
 
         self._context.ask(
@@ -268,12 +267,9 @@ class Patient:
 
     # Changes of the volume
 
-    def _signature_now(self) -> tuple[Any, ...]:
-        return signature_of(self.node)
-
     def _look_for_changes(self) -> None:
         try:
-            now = self._signature_now()
+            now = (signature_of(self.node), self.said)
         except InputError as e:  # moved under a transform that is not linear
             if self._view.problem != str(e):
                 self._refuse(str(e))
@@ -281,9 +277,9 @@ class Patient:
         if now != self._signature:
             self._signature, self._changed_at = now, time.monotonic()
         elif self._changed_at is not None and time.monotonic() - self._changed_at > _SETTLED:
-            self._context.say(_("The volume was changed; it is read anew."))
+            self._context.say(_("The volume, or what its values are, was changed; it is read anew."))
             self._hand_over()
-        elif self._generation != self._context.generation and not self._busy and self.file is not None:
+        elif self._generation != self._context.generation and not self._busy and self._request:
             # The engine that knew the volume has died.
             self._restarts += 1
             if self._restarts <= _RESTARTS:

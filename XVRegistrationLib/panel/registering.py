@@ -14,10 +14,19 @@ from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.patient import signature_of
 from XVRegistrationLib.panel.table import RowMaker
+from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.export import export_xrays
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.results import SCALE, VOLUME_PLACE, registration_that_holds, write_registration
+from XVRegistrationLib.scene.results import (
+    SCALE,
+    VOLUME_PLACE,
+    changed_since,
+    read_registration,
+    read_trust,
+    registration_that_holds,
+    write_registration,
+)
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
@@ -56,10 +65,12 @@ class _Task:
     """Which frame of a run to show and register; None for what is shown then."""
     before: Any = None
     """(4, 4) where the frame before it was found, mm: a start."""
+    shown: int | None = None
+    """The item that is registered, from when that begins."""
     request: int = 0
     share: float = 0.0
     basis: tuple[Any, ...] | None = None
-    """Geometry, scale, volume and frame as they were handed to the engine: a result holds for no other."""
+    """Geometry, scale, volume with its meaning, and frame as they were handed to the engine: a result holds for no other."""
     place: Any = None
     """(4, 4) IJK to RAS, mm, of the volume then."""
 
@@ -275,9 +286,11 @@ class Registering:
                 held = registration_that_holds(node) if task.item == item_of(node) + 1 else None
                 task.before = None if held is None else held.pose
                 show_item(node, task.item)
+            task.shown = item_of(node)
+            self._rows.outcome(node, "", "", task.shown)
             sources, starts = self._starts(task)
             intrinsics = read_intrinsics(node)
-            task.basis, task.place = _basis(task), ijk_to_world(task.volume)
+            task.basis, task.place = _basis(task, self._patient.said), ijk_to_world(task.volume)
             arrays = {"pixels": voxels(node)[0].copy()}
             mask = mask_of(node)
         except InputError as e:
@@ -332,8 +345,18 @@ class Registering:
         if task is not self._task:
             return  # cancelled, or removed, in the last moment
         nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
-        if nodes is not None and alive(self._context.scene, task.volume) and _basis(task) != task.basis:
+        if (
+            nodes is not None
+            and alive(self._context.scene, task.volume)
+            and _basis(task, self._patient.said) != task.basis
+        ):
             self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
+            return
+        if nodes is not None and self._is_outdone(task.node, message.fields):
+            text = _(
+                "similarity {number} now; the earlier result is better and was kept, and the C-arm stays where it was"
+            )
+            self._failed(task, text.format(number=f"{float(message.fields['similarity']):.2f}"))
             return
         if nodes is not None:
             try:
@@ -358,12 +381,20 @@ class Registering:
         self._context.say(f"{task.name}: {row.outcome}")
         self._context.changed.emit("xrays")
 
+    def _is_outdone(self, node: Any, fields: dict[str, Any]) -> bool:
+        """Whether a result must not replace the one that the X-ray has for the same geometry and place of the volume."""
+        earlier, now = read_registration(node), read_trust(fields)
+        if earlier is None or now is None or changed_since(node, earlier) not in ("", "pose"):
+            return False
+        trust = read_trust(earlier)
+        return trust is not None and is_outdone(now.verdict, trust.verdict)
+
     def _failed(self, task: _Task, text: str) -> None:
         if task is not self._task:
             return
         self._task = None
         self._done += 1
-        self._rows.outcome(task.node, "failed", text)
+        self._rows.outcome(task.node, "failed", text, task.shown)
         self._context.say(_("{name} could not be registered: {reason}").format(name=task.name, reason=text))
         self._context.changed.emit("xrays")
 
@@ -381,9 +412,10 @@ class Registering:
         self._context.changed.emit("xrays")
 
 
-def _basis(task: _Task) -> tuple[Any, ...] | None:
+def _basis(task: _Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
-        return read_intrinsics(task.node), read_scale(task.node), signature_of(task.volume), item_of(task.node)
+        volume = signature_of(task.volume), said
+        return read_intrinsics(task.node), read_scale(task.node), volume, item_of(task.node)
     except InputError:
         return None

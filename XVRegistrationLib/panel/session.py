@@ -193,13 +193,14 @@ class Session:
         """The X-rays of the present volume, and those that belong to none yet, in the order in which they were added."""
         return self._registering.rows()
 
-    def add_files(self, paths: Iterable[str | Path], frame: Frame | None = None) -> None:
+    def add_files(self, paths: Iterable[str | Path], frame: Frame | None = None, *, subtract: bool = False) -> None:
         """Read X-ray files and add each to the scene; what cannot be read is said in `status`, and the others go on.
 
         Of a run, `frame` is the one to add, counted from 0, or "min", "max" or "mean" over all; without it the run is
-        added with all its frames, of which the one shown is the X-ray.
+        added with all its frames, of which the one shown is the X-ray. `subtract` subtracts the mask frames that a DICOM
+        run names, which leaves the contrast medium.
         """
-        self._xrays.add_files([Path(p) for p in paths], frame)
+        self._xrays.add_files([Path(p) for p in paths], frame, subtract)
 
     def add_nodes(self, nodes: Iterable[Any], frame: Frame | None = None) -> None:
         """Add copies of volume nodes of the scene; what came from DICOM is read anew from its file.
@@ -274,7 +275,7 @@ class Session:
 
         Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
         the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
-        the patient but, with `keep_identity`, the DICOM segmentations, and what the scene has from elsewhere.
+        the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is as it is.
         """
         return self._registering.export(Path(folder), nodes, keep_identity, bundle)
 

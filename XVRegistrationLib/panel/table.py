@@ -12,6 +12,7 @@ from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_notes, read_origins, read_scale
 from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
+from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.thumbnails import thumbnail
 from XVRegistrationLib.scene.xrays import name_of
 
@@ -27,14 +28,17 @@ class RowMaker:
 
     def __init__(self, xrays: Xrays) -> None:
         self._xrays = xrays
-        self._failed: dict[Any, tuple[str, str]] = {}
+        self._failed: dict[Any, dict[int, tuple[str, str]]] = {}
+        """By node and frame."""
         self._pictures: dict[Any, tuple[tuple[Any, ...], NDArray[Any] | None]] = {}
 
-    def outcome(self, node: Any, state: str, text: str) -> None:
-        """Keep the outcome of a try that left nothing in the scene; an empty state forgets it."""
-        self._failed.pop(node, None)
+    def outcome(self, node: Any, state: str, text: str, item: int | None = None) -> None:
+        """Keep the outcome of a try that left nothing in the scene, for a frame, else the shown one; an empty state forgets it."""
+        which = item_of(node) if item is None else item
+        tries = self._failed.setdefault(node, {})
+        tries.pop(which, None)
         if state:
-            self._failed[node] = state, text
+            tries[which] = state, text
 
     def forget(self, node: Any = None) -> None:
         """Forget what is kept of a node, or of all."""
@@ -81,8 +85,8 @@ class RowMaker:
             return doing, _("waiting"), BLUE, ""
         if missing:
             return "incomplete", _("geometry missing"), GREY, ""
-        if node in self._failed:
-            state, text = self._failed[node]
+        state, text = self._failed.get(node, {}).get(item_of(node), ("", ""))
+        if state:
             return state, _("failed: {reason}").format(reason=text), RED, ""
         found = read_registration(node)
         if found is None:

@@ -29,6 +29,8 @@ class PatientView:
     """Whether X-rays can be registered to this volume."""
     problem: str = ""
     """Why not, or what is to be chosen, a sentence; empty if nothing is wrong."""
+    asks: bool = False
+    """Whether the user has to say what the voxel values are."""
     image: NDArray[Any] | None = None
     """(h, w) uint8: the nominal view rendered, bone bright."""
     markers: dict[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.jobs.xray_messages import unpack
 from XVRegistrationLib.panel.context import alive
-from XVRegistrationLib.panel.dicom_source import SOURCE, source_of
+from XVRegistrationLib.panel.dicom_source import SOURCE, public_name, source_of
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.attributes import (
     PREFIX,
@@ -109,9 +109,9 @@ class Xrays:
     def can_add(self) -> str:
         return "" if self._context.parameters is not None else _("There is no scene to add X-rays to.")
 
-    def add_files(self, paths: Sequence[Path], frame: Frame | None = None) -> None:
+    def add_files(self, paths: Sequence[Path], frame: Frame | None = None, subtract: bool = False) -> None:
         for path in paths:
-            self._ask_for(path, frame)
+            self._ask_for(path, frame, subtract=subtract)
 
     def candidates(self) -> list[Any]:
         scene = self._context.scene
@@ -128,20 +128,23 @@ class Xrays:
             source = source_of(node)
             if source is not None:
                 shown = source.frame if frame is None else frame
-                self._ask_for(source.file, shown, node.GetName(), source.uid)
+                self._ask_for(source.file, shown, public_name(node), source.uid)
                 continue
             if not _is_one_slice(node):
                 raise InputError(_("{name} is not an X-ray: one grey image is needed.").format(name=node.GetName()))
             self._add_pixels(node)
 
-    def _ask_for(self, path: Path, frame: Frame | None, name: str = "", uid: str = "") -> None:
+    def _ask_for(
+        self, path: Path, frame: Frame | None, name: str = "", uid: str = "", *, subtract: bool = False
+    ) -> None:
         """Read a file in the engine; a node of the scene that it belongs to gives the X-ray its name."""
         obstacle = self.can_add()
         if obstacle:
             raise InputError(obstacle)
         self._context.say(_("Reading {name}...").format(name=name or path.name))
         read = partial(self._read, self._patient.chosen, name, uid)
-        self._context.ask("read_xray", read, path=str(path), frame=None if frame == "run" else frame, mirrored=None)
+        which = None if frame == "run" else frame
+        self._context.ask("read_xray", read, path=str(path), frame=which, mirrored=None, subtract=subtract)
 
     def _add_pixels(self, node: Any) -> None:
         """Add a copy of an image of which nothing is known but what it looks like."""

@@ -88,10 +88,20 @@ def _row(found: Registration, entry: dict[str, Any]) -> dict[str, Any]:
         "mirrored": camera.mirrored,
     }
     row |= {f"pose_ras_{i}{j}": float(found.pose[i, j]) for i in range(3) for j in range(4)}
-    for target in entry["targets"]:
+    names = _told_apart([_safe(target["name"]) for target in entry["targets"]])
+    for name, target in zip(names, entry["targets"], strict=True):
         pixel = target["pixel"] or ("", "")
-        row |= {f"{_safe(target['name'])} column": pixel[0], f"{_safe(target['name'])} row": pixel[1]}
+        row |= {f"{name} column": pixel[0], f"{name} row": pixel[1]}
     return row
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Names of which several may be alike, these with a number: columns of one name would be one."""
+    found: list[str] = []
+    for name in names:
+        candidates = (name if n == 1 else f"{name} {n}" for n in range(1, len(names) + 2))
+        found.append(next(candidate for candidate in candidates if candidate not in found))
+    return found
 
 
 def _safe(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES, RF, XA
+from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES, RF, XA, numbers, positive, quiet
 from XVRegistrationLib.scene.attributes import read_known
 from XVRegistrationLib.scene.placing import missing_of, place
 from XVRegistrationLib.scene.runs import add_frames, share, show_controls
@@ -70,7 +70,16 @@ class _Header:
     tags: Dataset
 
     def text(self, keyword: str) -> str:
-        return str(self.tags.get(keyword) or "").strip()
+        """An element's text, empty where there is none, or what is no value of its kind."""
+        try:
+            return str(self.tags.get(keyword) or "").strip()
+        except (TypeError, ValueError):
+            return ""
+
+    def number(self, keyword: str) -> float | None:
+        """An element's one number, None where there is none."""
+        values = numbers(self.tags, keyword, 1)
+        return None if values is None else values[0]
 
     @property
     def plane(self) -> str:
@@ -91,7 +100,11 @@ def offers(files: Iterable[str], sop_classes: dict[str, str] | None = None) -> l
     `sop_classes` may hold the SOP class UIDs of files as a database knows them, so that others need not be opened. Files
     that cannot be read, and all other kinds, are left out.
     """
-    known = sop_classes or {}
+    with quiet():
+        return _offers(files, sop_classes or {})
+
+
+def _offers(files: Iterable[str], known: dict[str, str]) -> list[Offer]:
     wanted = (*PROJECTION_CLASSES, *ENHANCED)
     headers = [h for h in (_header(f) for f in files if (known.get(f) or wanted[0]) in wanted) if h is not None]
     headers = [h for h in headers if h.text("SOPClassUID") in wanted]
@@ -169,9 +182,9 @@ def _are_planes(a: _Header, b: _Header) -> bool:
 
 def _offer(planes: Sequence[_Header]) -> Offer:
     first = planes[0]
-    frames = [int(h.text("NumberOfFrames") or 1) for h in planes]
-    number, instance = first.text("SeriesNumber"), first.text("InstanceNumber")
-    words = [first.text("Modality") or "X-ray", "-".join(n for n in (number, instance) if n)]
+    frames = [int(h.number("NumberOfFrames") or 1) for h in planes]
+    numbered = [first.number(keyword) for keyword in ("SeriesNumber", "InstanceNumber")]
+    words = [first.text("Modality") or "X-ray", "-".join(f"{n:.0f}" for n in numbered if n is not None)]
     angles = [_angles(h) for h in planes]
     parts = ["X-ray with C-arm geometry" if len(planes) == 1 else "Two X-rays with C-arm geometry, taken together"]
     if max(frames) > 1:
@@ -191,19 +204,21 @@ def _is_stated(header: _Header) -> bool:
     """Whether the header says what is needed; of an Enhanced object, whose frames say it, it is supposed."""
     if header.text("SOPClassUID") in ENHANCED:
         return True
-    return all(header.tags.get(keyword) for keyword in ("DistanceSourceToDetector", "ImagerPixelSpacing"))
+    return (
+        positive(header.tags, "DistanceSourceToDetector", 1) is not None
+        and positive(header.tags, "ImagerPixelSpacing", 2) is not None
+    )
 
 
 def _angles(header: _Header) -> str:
     """The C-arm's angles as they are spoken of in a catheter laboratory, degrees."""
     words = []
-    for keyword, (positive, negative) in (
+    for keyword, (rising, falling) in (
         ("PositionerPrimaryAngle", ("LAO", "RAO")),
         ("PositionerSecondaryAngle", ("CRA", "CAU")),
     ):
-        try:
-            angle = float(header.tags.get(keyword))
-        except (TypeError, ValueError):
+        angle = header.number(keyword)
+        if angle is None:
             return ""
-        words.append(f"{positive if round(angle) >= 0 else negative} {abs(angle):.0f}")
+        words.append(f"{rising if round(angle) >= 0 else falling} {abs(angle):.0f}")
     return " ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.bundle import save_mrb
+from XVRegistrationLib.scene.identity import without_identity
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.runs import frame_of
 from XVRegistrationLib.scene.segments import segments_of, terminology_of
@@ -37,14 +39,15 @@ def export_xrays(
     """Write the X-rays with these image nodes into a folder, as `registration.export` does; return the paths.
 
     `dicom_files` are the files of image nodes that came from DICOM, for DICOM segmentations. With `bundle` the whole
-    scene is saved beside them, as it is. Raises InputError for an X-ray that is not registered where it stands.
+    scene is saved beside them, without what Slicer's DICOM module keeps of the patient unless `keep_identity`. Raises InputError for an X-ray that is not registered where it stands.
     """
     from XVRegistrationLib.registration.export import write_exports, write_readme
 
     items = [_exported(node, (dicom_files or {}).get(node)) for node in nodes]
     written = write_exports(folder, items, _targets(targets_node), keep_identity=keep_identity)
     if bundle:
-        written.append(save_mrb(scene, folder / "scene.mrb"))
+        with nullcontext() if keep_identity else without_identity(scene):
+            written.append(save_mrb(scene, folder / "scene.mrb"))
         write_readme(folder, written)
     return written
 

@@ -19,9 +19,14 @@ _FACE_ALPHA = 12
 _COLOR_ARRAY = "Color"
 
 
-def add_frustum(scene: Any, name: str, intrinsics: Intrinsics, color: Color) -> Any:
-    """Add a vtkMRMLModelNode of rays and detector outline with faint faces, in the camera frame, mm; 3D views only."""
-    model = scene.AddNewNodeByClass("vtkMRMLModelNode", name)
+def add_frustum(scene: Any, name: str, intrinsics: Intrinsics, color: Color, model: Any = None) -> Any:
+    """Add a vtkMRMLModelNode of rays and detector outline with faint faces, in the camera frame, mm; 3D views only.
+
+    With `model`, make that one of the scene such a frustum.
+    """
+    if model is None:
+        model = scene.AddNewNodeByClass("vtkMRMLModelNode", name)
+    model.SetName(name)
     update_frustum(model, intrinsics, color)
     model.CreateDefaultDisplayNodes()
     display = model.GetDisplayNode()

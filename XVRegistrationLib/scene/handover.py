@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PREFIX = "handover-"
+PREFIX = "handover-"
+"""Of the names of the files."""
 
 
 def write_volume(node: Any, folder: str | os.PathLike[str]) -> tuple[Path, NDArray[np.float64]]:
@@ -37,7 +38,7 @@ def write_volume(node: Any, folder: str | os.PathLike[str]) -> tuple[Path, NDArr
 
 def write_array(array: NDArray[Any], folder: str | os.PathLike[str]) -> Path:
     """Write an array to a new .npy file in a folder, whole or not at all; return its path."""
-    path = Path(folder) / f"{_PREFIX}{uuid.uuid4().hex}.npy"
+    path = Path(folder) / f"{PREFIX}{uuid.uuid4().hex}.npy"
     try:
         with replacing(path) as temporary:
             np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
@@ -48,7 +49,7 @@ def write_array(array: NDArray[Any], folder: str | os.PathLike[str]) -> Path:
 
 def cleanup(path: str | os.PathLike[str]) -> None:
     """Remove a handed-over file, or all of them in a folder; one that is gone, or still in use, is no error."""
-    files = list(Path(path).glob(f"{_PREFIX}*.npy")) if Path(path).is_dir() else [Path(path)]
+    files = list(Path(path).glob(f"{PREFIX}*.npy")) if Path(path).is_dir() else [Path(path)]
     for file in files:
         try:
             file.unlink(missing_ok=True)

@@ -49,6 +49,19 @@ def label_map_of(
     return merged, grid, labels
 
 
+def content_of(segmentation_node: Any) -> tuple[Any, ...]:
+    """What a segmentation holds, to be compared: names, when their voxels were changed last, and where they lie."""
+    segmentation = segmentation_node.GetSegmentation()
+    segments = [segmentation.GetNthSegment(i) for i in range(segmentation.GetNumberOfSegments())]
+    images = [segment.GetRepresentation(_BINARY_LABEL_MAP) for segment in segments]
+    found = [(s.GetName(), 0 if i is None else i.GetMTime()) for s, i in zip(segments, images, strict=True)]
+    try:
+        place = to_world(segmentation_node.GetParentTransformNode(), segmentation_node.GetName()).tobytes()
+    except InputError:
+        place = b""
+    return tuple(found), place
+
+
 def _layers(segmentation: Any, reference: Any, values: dict[str, int]) -> list[NDArray[np.uint16]]:
     """Each of the segmentation's images on the reference grid, with the values of the segments."""
     found = []

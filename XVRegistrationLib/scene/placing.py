@@ -10,6 +10,7 @@ import slicer.util
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera
 from XVRegistrationLib.scene.attributes import PREFIX, read_known, read_origins, read_scale, write_attributes
+from XVRegistrationLib.scene.run_frusta import play_frusta
 from XVRegistrationLib.scene.runs import frame_nodes, item_of, place_frames, poses_of, run_of
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import complete_xray, nodes_of, pose_from_node, set_pose
@@ -53,6 +54,7 @@ def place(scene: Any, node: Any, first_pose: FirstPose, scale: Scale | None = No
                 write_attributes(frame, intrinsics, scale or read_scale(frame), origins)
                 frame.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image_to_camera(intrinsics)))
         place_frames(node, poses)
+        play_frusta(node, [intrinsics for intrinsics, _origins in geometries])
     for frame, (pose, by) in zip(frames, first, strict=False):
         _note(frame, pose, by)
     return nodes

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.partial import PartialXray
 
-RUN_PARTS = ("Browser", "Frames", "Poses")
+RUN_PARTS = ("Browser", "Frames", "Poses", "Frusta")
 """References of a run's image to the nodes that play it, without the prefix."""
 _FRAME = PREFIX + "Frame"
 
@@ -65,8 +65,19 @@ def add_frames(
             scene, name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
         )
         write_notes(node, first.notes)
-    set_mask(scene, node, first.mask)
+        node.SetAttribute(_FRAME, None if first.frame is None else str(first.frame))
+    set_mask(scene, node, _common_mask(frames))
     return node
+
+
+def _common_mask(frames: Sequence[PartialXray]) -> NDArray[np.bool_] | None:
+    """Pixels that count in all frames, as one mask serves them; where none does, those of the first."""
+    # Frames that share their shutter share its mask.
+    masks = {id(frame.mask): frame.mask for frame in frames if frame.mask is not None}
+    common: NDArray[np.bool_] | None = None
+    for mask in masks.values():
+        common = mask if common is None else common & mask
+    return frames[0].mask if common is None or not common.any() else common
 
 
 def add_run(
@@ -87,7 +98,8 @@ def add_run(
     if browser is None:
         browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"Run ({name_of(node)})")
         browser.SetAttribute(PART, "Browser")
-    images = _sequence(scene, node, "Frames", f"Frames ({name_of(node)})")
+        browser.SetIndexDisplayFormat("%.0f")
+    images = new_sequence(scene, node, "Frames", f"Frames ({name_of(node)})")
     for number, frame in enumerate(frames):
         item = slicer.vtkMRMLScalarVolumeNode()
         item.CopyContent(node)
@@ -100,7 +112,7 @@ def add_run(
         item.SetAttribute(_FRAME, str(number if frame.frame is None else frame.frame))
         images.SetDataNodeAtValue(item, str(number))
     node.SetNodeReferenceID(PREFIX + "Browser", browser.GetID())
-    _play(browser, images, node)
+    play(browser, images, node)
     browser.SetSelectedItemNumber(0)
     add_to_folder(scene, [browser, images], folder_of(scene, node))
     return node
@@ -108,7 +120,7 @@ def add_run(
 
 def run_of(node: Any) -> Run | None:
     """What plays an X-ray, by its image node; None for a single image, and where somebody removed the sequence."""
-    browser, images, poses = (node.GetNodeReference(PREFIX + part) for part in RUN_PARTS)
+    browser, images, poses = (node.GetNodeReference(PREFIX + part) for part in ("Browser", "Frames", "Poses"))
     if browser is None or images is None or not images.GetNumberOfDataNodes():
         return None
     return Run(browser, images, poses)
@@ -160,7 +172,7 @@ def place_frames(node: Any, poses: Sequence[ArrayLike]) -> None:
     parent = np.linalg.inv(to_world(transform.GetParentTransformNode(), transform.GetName()))
     items = run.poses
     if items is None:
-        items = _sequence(node.GetScene(), node, "Poses", f"Poses ({name_of(node)})")
+        items = new_sequence(node.GetScene(), node, "Poses", f"Poses ({name_of(node)})")
         add_to_folder(node.GetScene(), [items], folder_of(node.GetScene(), node))
     shown = item_of(node)
     for number, pose in enumerate(poses):
@@ -171,7 +183,7 @@ def place_frames(node: Any, poses: Sequence[ArrayLike]) -> None:
         items.SetDataNodeAtValue(item, str(number))
     set_world_matrix(transform, check_rigid(poses[shown]))
     if run.poses is None:
-        _play(run.browser, items, transform)
+        play(run.browser, items, transform)
 
 
 def poses_of(node: Any) -> list[NDArray[np.float64]]:
@@ -203,8 +215,8 @@ def browser_of(node: Any) -> tuple[Any, int] | None:
     return None
 
 
-def _sequence(scene: Any, node: Any, part: str, name: str) -> Any:
-    """A new sequence that the image refers to."""
+def new_sequence(scene: Any, node: Any, part: str, name: str) -> Any:
+    """A new sequence that a run's image refers to as this part."""
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
     sequence.SetIndexName("frame")
     sequence.SetIndexUnit("")
@@ -216,12 +228,12 @@ def _sequence(scene: Any, node: Any, part: str, name: str) -> Any:
     return sequence
 
 
-def _play(browser: Any, sequence: Any, proxy: Any) -> None:
-    """Let the browser put a sequence's items into a node, and keep what is changed on that."""
+def play(browser: Any, sequence: Any, proxy: Any, *, keep_changes: bool = True) -> None:
+    """Let the browser put a sequence's items into a node, and by default keep what is changed on that."""
     # Between these two steps Slicer would make a node of its own to put the items into.
     was_modifying = browser.StartModify()
     browser.AddSynchronizedSequenceNode(sequence)
     browser.AddProxyNode(proxy, sequence, False)
     browser.SetOverwriteProxyName(sequence, False)
-    browser.SetSaveChanges(sequence, True)
+    browser.SetSaveChanges(sequence, keep_changes)
     browser.EndModify(was_modifying)

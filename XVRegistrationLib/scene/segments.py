@@ -11,7 +11,7 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import check_names
 from XVRegistrationLib.imaging.segmentation import Terminology
 
 if TYPE_CHECKING:
@@ -123,9 +123,8 @@ def segment_ids(node: Any, names: Iterable[str]) -> list[str]:
     """IDs of a segmentation node's segments by name, in the order given; InputError for a name that is not there."""
     segmentation = node.GetSegmentation()
     ids = {name: segmentation.GetSegmentIdBySegmentName(name) for name in names}
-    missing = [name for name, segment_id in ids.items() if not segment_id]
-    if missing:
-        raise InputError(f"The segmentation {node.GetName()} has no segment named {', '.join(missing)}.")
+    there = [name for _, name, _ in segments_of(node)]
+    check_names(ids, there, f"The segmentation {node.GetName()} has no segment named")
     return list(ids.values())
 
 

@@ -128,7 +128,7 @@ def complete_xray(
     node.SetAndObserveTransformNodeID(transform.GetID())
     frustum = node.GetNodeReference(_FRUSTUM_REFERENCE)
     if frustum is not None:
-        update_frustum(frustum, intrinsics, _color(node))
+        update_frustum(frustum, intrinsics, color_of(node))
     nodes = nodes_of(node)
     assert nodes is not None
     add_to_folder(scene, [transform, node, nodes.frustum], nodes.folder)
@@ -182,7 +182,7 @@ def nodes_of(node: Any) -> XrayNodes | None:
         # While a file is read, the frustum may come after its image.
         if scene.IsBatchProcessing():
             return None
-        frustum = add_frustum(scene, f"C-arm frustum ({name})", intrinsics, _color(node))
+        frustum = add_frustum(scene, f"C-arm frustum ({name})", intrinsics, color_of(node), _played_frustum(node))
         frustum.SetAttribute(PART, "Frustum")
         node.SetNodeReferenceID(_FRUSTUM_REFERENCE, frustum.GetID())
         add_to_folder(scene, [frustum], folder)
@@ -194,6 +194,14 @@ def nodes_of(node: Any) -> XrayNodes | None:
 def name_of(node: Any) -> str:
     """The name of an X-ray by its image node: the file's name, with a number if it was taken; empty for other nodes."""
     return node.GetAttribute(_NAME) or ""
+
+
+def bundled(name: str) -> str:
+    """A name without the characters that Slicer replaces, or forgets to, in the names of a bundle's files.
+
+    These are those of the nodes: it would not find a sequence again, or not read the scene at all.
+    """
+    return re.sub(r"[^\w .,()+=@#-]", "_", name).strip(" .") or "X-ray"
 
 
 def volume_node_of(xray_node: Any) -> Any:
@@ -273,9 +281,16 @@ def mask_of(xray_node: Any) -> NDArray[np.bool_] | None:
     return np.asarray(voxels(node)[0] != 0)
 
 
-def _color(node: Any) -> Color:
+def color_of(node: Any) -> Color:
+    """The colour of an X-ray's frustum, by its image node."""
     number = node.GetAttribute(_COLOR) or "0"
     return _FRUSTUM_COLORS[int(number) % len(_FRUSTUM_COLORS) if number.isdecimal() else 0]
+
+
+def _played_frustum(node: Any) -> Any:
+    """What a run's browser has made instead of a frustum that somebody removed; None for all others."""
+    browser, frusta = (node.GetNodeReference(PREFIX + part) for part in ("Browser", "Frusta"))
+    return None if browser is None or frusta is None else browser.GetProxyNode(frusta)
 
 
 def _standing(spacing: Any) -> NDArray[np.float64]:
@@ -299,12 +314,8 @@ def _set_window(node: Any, pixels: NDArray[Any], scale: Scale) -> None:
 
 
 def _unused_name(scene: Any, name: str) -> str:
-    """The name, with a number if an X-ray of the scene is called so already.
-
-    Without the characters that Slicer replaces, or forgets to, in the names of a bundle's files, which are those of the
-    nodes: it would not find a sequence again, or not read the scene at all.
-    """
-    name = re.sub(r"[^\w .,()+=@#-]", "_", name).strip(" .") or "X-ray"
+    """The name as a bundle can hold it, with a number if an X-ray of the scene is called so already."""
+    name = bundled(name)
     taken = {name_of(node) for node in all_xrays_in(scene)}
     candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(taken) + 2))
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -6,15 +6,20 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import pydicom
 import pytest
 import slicer
 import slicer.util
 from pydicom.uid import generate_uid
+from vtk.util.numpy_support import vtk_to_numpy
 
 from Testing.Host.dicom_lib import DICOMLoadable, DICOMPlugin
-from Testing.Python.dicom_files import CR, CT, DX, NAMES, XA, Database, write
+from Testing.Python.dicom_files import CR, CT, DX, NAMES, RF, XA, Database, write
+from Testing.Python.unit.dicom_files import ENHANCED_XA, write_enhanced_xa
+from Testing.Python.unit.dicom_files import item as elements
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.frustum import frustum
 from XVRegistrationLib.imaging.xray_files import read_run
 from XVRegistrationLib.scene import dicom_plugin
 from XVRegistrationLib.scene.attributes import read_missing, read_origins
@@ -31,6 +36,7 @@ from XVRegistrationLib.scene.xrays import (
     xray_from_node,
 )
 
+ENHANCED_XRF = "1.2.840.10008.5.1.4.1.1.12.2.1"
 IMAGE = np.random.default_rng(0).integers(0, 60000, (40, 50)).astype(np.uint16)
 RUN = np.random.default_rng(1).integers(0, 60000, (3, 40, 50)).astype(np.uint16)
 POINTS = np.random.default_rng(2).uniform(-60, 60, (30, 3))
@@ -79,6 +85,31 @@ def test_xrays_are_offered_with_confidence_and_nothing_else_is(plugin, monkeypat
     assert offers([str(broken), str(tmp_path / "gone")]) == []
 
 
+@pytest.mark.filterwarnings("error")  # pydicom's quote what a file holds
+@pytest.mark.parametrize(
+    ("element", "damaged", "name"),
+    [
+        (b"\x28\x00\x08\x00IS\x02\x003 ", b"3x", "XA 5-2 LAO 0 CRA 0"),
+        (b"\x18\x00\x10\x11DS\x04\x001020", b"10x0", "XA 5-2 LAO 0 CRA 0"),
+        (b"\x18\x00\x10\x15DS\x04\x0030.5", b"nan ", "XA 5-2"),
+        (b"\x18\x00\x10\x15DS\x04\x0030.5", b"3,05", "XA 5-2"),
+        (b"\x20\x00\x11\x00IS\x02\x005 ", b"5x", "XA 2 LAO 0 CRA 0"),
+    ],
+)
+def test_a_value_that_is_none_does_not_keep_the_other_files_from_being_offered(tmp_path, element, damaged, name):
+    stated = {
+        "PositionerPrimaryAngle": "30.5" if element.endswith(b"30.5") else "0",
+        "DistanceSourceToDetector": "1020",
+    }
+    file, good = write(tmp_path / "a", RUN, **stated), write(tmp_path / "b", IMAGE)
+    content = file.read_bytes()
+    assert content.count(element) == 1
+    file.write_bytes(content.replace(element, element[: -len(damaged)] + damaged))
+    found = offers([str(file), str(good)])
+    assert [offer.name for offer in found] == [name, "XA 5-2 LAO 0 CRA 0"]
+    assert bool(found[0].warning) == (damaged == b"10x0")
+
+
 def test_an_xray_is_loaded_under_its_carm(plugin, monkeypatch, scene, tmp_path):
     file = write(tmp_path / "xa", IMAGE, PositionerPrimaryAngle=-30, PositionerSecondaryAngle=20)
     [loadable] = plugin.examineForImport([use(monkeypatch, [file])])
@@ -102,6 +133,61 @@ def test_what_a_file_does_not_state_is_asked_for_and_not_the_one_millimetre_of_o
     node = plugin.load(loadable)
     assert read_missing(node) == ["sdd", "spacing"]
     assert nodes_of(node) is None
+
+
+def shown_where_stated(node, states, stored):
+    """Whether each frame of an X-ray lies where its file says, with its own pixels, as whoever plays it sees it."""
+    assert run_of(node).count == len(states)
+    for item in (*range(len(states)), 0):
+        run_of(node).browser.SetSelectedItemNumber(item)
+        state, camera = states[item], intrinsics_from_node(node)
+        assert np.array_equal(xray_from_node(node).pixels, stored[item])
+        pose = pose_from_angles(state.primary_angle, state.secondary_angle, state.sod or 700.0, np.zeros(3))
+        assert (camera.sdd, camera.spacing) == (state.sdd, state.spacing)
+        assert np.abs(project_through_nodes(node, POINTS) - project(POINTS, pose, camera)).max() < 0.01
+        corners = vtk_to_numpy(nodes_of(node).frustum.GetPolyData().GetPoints().GetData())
+        assert np.abs(corners - frustum(camera).points).max() < 1e-3
+        assert nodes_of(node).frustum.GetParentTransformNode() is nodes_of(node).pose
+
+
+def test_fluoroscopy_is_loaded_frame_by_frame(plugin, monkeypatch, scene, tmp_path):
+    angles = {"PositionerPrimaryAngle": 20, "PositionerSecondaryAngle": -10}
+    file = write(tmp_path / "rf", RUN, RF, PositionerPrimaryAngleIncrement=[0, 5, 10], **angles)
+    [loadable] = plugin.examineForImport([use(monkeypatch, [file])])
+    assert (loadable.name, loadable.confidence, loadable.warning) == ("RF 5-2 LAO 20 CAU 10", 0.95, "")
+    assert "3 frames as a sequence" in loadable.tooltip
+    node = plugin.load(loadable)
+    states = read_run(file)
+    assert len({state.primary_angle for state in states}) == 3
+    shown_where_stated(node, states, RUN)
+
+
+@pytest.mark.parametrize(("sop_class", "modality"), [(ENHANCED_XA, "XA"), (ENHANCED_XRF, "RF")])
+def test_an_enhanced_run_is_loaded_with_the_distance_of_each_frame(
+    plugin, monkeypatch, scene, tmp_path, sop_class, modality
+):
+    """The detector may be moved between frames: geometry, pose and frustum are those of the frame that is shown."""
+    file = tmp_path / "enhanced"
+    stored = RUN % 4096
+    write_enhanced_xa(file, stored, SeriesNumber=5, InstanceNumber=2)
+    d = pydicom.dcmread(file)
+    d.SOPClassUID = d.file_meta.MediaStorageSOPClassUID = sop_class
+    d.Modality = modality
+    for i, frame in enumerate(d.PerFrameFunctionalGroupsSequence):
+        frame.XRayGeometrySequence = [
+            elements(DistanceSourceToDetector=1100.0 + 20 * i, DistanceSourceToIsocenter=720.0)
+        ]
+    del d.SharedFunctionalGroupsSequence[0].XRayGeometrySequence
+    d.save_as(file)
+    [loadable] = plugin.examineForImport([use(monkeypatch, [file])])
+    assert (loadable.name, loadable.confidence, loadable.warning) == (f"{modality} 5-2", 0.95, "")
+    node = plugin.load(loadable)
+    states = read_run(file)
+    assert [(state.sdd, state.sod) for state in states] == [(1100.0, 720.0), (1120.0, 720.0), (1140.0, 720.0)]
+    shown_where_stated(node, states, stored)
+    load_mrb(scene, save_mrb(scene, tmp_path / "run.mrb"))
+    [node] = all_xrays_in(scene)
+    shown_where_stated(node, states, stored)
 
 
 def test_a_run_is_loaded_as_a_sequence_of_frames_at_their_own_angles(plugin, monkeypatch, scene, tmp_path):

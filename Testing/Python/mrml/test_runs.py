@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 import slicer
 import slicer.util
+from vtk.util.numpy_support import vtk_to_numpy
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.camera import Intrinsics, project
+from XVRegistrationLib.geometry.frustum import frustum
 from XVRegistrationLib.imaging.partial import PartialXray
-from XVRegistrationLib.scene.attributes import read_known
+from XVRegistrationLib.scene.attributes import read_known, write_known
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.overlays import project_through_nodes
 from XVRegistrationLib.scene.placing import is_first_placed, place, place_again
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.runs import add_run, frame_nodes, frame_of, item_of, poses_of, run_of, show_item
+from XVRegistrationLib.scene.runs import (
+    add_frames,
+    add_run,
+    frame_nodes,
+    frame_of,
+    item_of,
+    poses_of,
+    run_of,
+    show_item,
+)
 from XVRegistrationLib.scene.xrays import (
     all_xrays_in,
     intrinsics_from_node,
@@ -55,6 +67,18 @@ def frames(first: int = 0, **changes) -> list[PartialXray]:
         )
         for i in range(COUNT)
     ]
+
+
+def test_what_a_shutter_covers_on_any_frame_counts_on_none(scene):
+    """One mask serves all frames of a run."""
+    run = frames()
+    masks = [np.ones((40, 50), bool) for _ in run]
+    masks[0][:7], masks[2][:, 40:] = False, False
+    shut = [dataclasses.replace(x, mask=mask) for x, mask in zip(run, masks, strict=True)]
+    assert np.array_equal(mask_of(add_frames(scene, shut, "shut")), masks[0] & masks[2])
+    assert mask_of(add_frames(scene, run, "open")) is None
+    opposite = [dataclasses.replace(x, mask=np.arange(50) % 2 == i % 2 * np.ones((40, 1))) for i, x in enumerate(run)]
+    assert np.array_equal(mask_of(add_frames(scene, opposite, "opposite")), opposite[0].mask)
 
 
 def by_angles(node):
@@ -140,6 +164,50 @@ def test_frames_of_different_distances_keep_them(scene):
     assert found == [1020.0, 1020.0, 1100.0, 1020.0]
 
 
+def test_the_frustum_is_that_of_the_frame_which_is_shown(scene, tmp_path):
+    parts = frames()
+    parts[2] = dataclasses.replace(parts[2], sdd=1100.0)
+    parts[3] = dataclasses.replace(parts[3], spacing=(1.0, 1.2))
+    node = add_run(scene, parts)
+    place(scene, node, by_angles)
+    seen = nodes_of(node).frustum
+    color = seen.GetDisplayNode().GetColor()
+
+    def drawn_as_stated(node):
+        for item in (2, 0, 3, 1, 2):
+            run_of(node).browser.SetSelectedItemNumber(item)  # as Slicer's own controls do
+            nodes = nodes_of(node)
+            points = vtk_to_numpy(nodes.frustum.GetPolyData().GetPoints().GetData())
+            assert np.abs(points - frustum(intrinsics_from_node(node)).points).max() < 1e-3
+            assert nodes.frustum.GetParentTransformNode() is nodes.pose
+            assert nodes.frustum.GetName() == "C-arm frustum (run)"
+            assert nodes.frustum.GetDisplayNode().GetColor() == color
+            assert nodes.frustum.GetDisplayNode().GetVisibility2D() == 0
+        models = slicer.util.getNodesByClass("vtkMRMLModelNode", scene)
+        assert sum("frust" in model.GetName().lower() for model in models) == 1
+
+    drawn_as_stated(node)
+    assert nodes_of(node).frustum is seen
+    scene.RemoveNode(seen)
+    drawn_as_stated(node)
+    load_mrb(scene, save_mrb(scene, tmp_path / "run.mrb"))
+    [node] = all_xrays_in(scene)
+    drawn_as_stated(node)
+    for frame in frame_nodes(node):  # what the user enters for all of them
+        write_known(frame, {"sdd": 900.0, "spacing": (2.0, 2.0)}, {"sdd": "user"}, [], "intensity")
+    place(scene, node, by_angles)
+    assert node.GetNodeReference("XVRegistration.Frusta") is None
+    drawn_as_stated(node)
+    remove_xray(scene, node)
+    left = [scene.GetNthNode(i).GetName() or "" for i in range(scene.GetNumberOfNodes())]
+    assert not [name for name in left if "rust" in name]
+
+
+def test_a_run_whose_frames_are_alike_has_one_frustum_and_no_more(run):
+    assert run.GetNodeReference("XVRegistration.Frusta") is None
+    assert run_of(run).browser.GetNumberOfSynchronizedSequenceNodes(True) == 2
+
+
 def _camera(node):
     return pose_from_node(node), intrinsics_from_node(node)
 
@@ -180,6 +248,56 @@ def test_a_run_comes_back_from_a_bundle_whatever_it_is_called(scene, tmp_path, n
     show_item(node, 2)
     assert name_of(node) == kept
     assert np.array_equal(xray_from_node(node).pixels, frames()[2].pixels)
+
+
+def frame_is_whole(node, item):
+    """Whether pixels, pose and attributes are those of one frame."""
+    return (
+        frame_of(node) == item
+        and np.array_equal(slicer.util.arrayFromVolume(node)[0], frames()[item].pixels)
+        and np.abs(pose_from_node(node) - pose_from_angles(7.5 * item, -3.0, 700.0, CENTER)).max() < 1e-9
+        and read_known(node)["primary_angle"] == 7.5 * item
+    )
+
+
+def test_slicers_controls_choose_the_frame(run):
+    browser = run_of(run).browser
+    chosen = []
+    for choose, expected in (
+        (lambda: browser.SetSelectedItemNumber(2), 2),
+        (lambda: browser.SetSelectedItemByIndexValue("3"), 3),
+        (browser.SelectFirstItem, 0),
+        (lambda: browser.SelectNextItem(1), 1),
+        (lambda: browser.SelectNextItem(-1), 0),
+        (browser.SelectLastItem, 3),
+    ):
+        choose()
+        assert frame_is_whole(run, expected)
+        chosen.append(item_of(run))
+    assert chosen == [2, 3, 0, 1, 0, 3]
+    assert browser.GetFormattedIndexValue(2) == "2"
+
+
+def test_a_run_that_plays_goes_through_its_frames_and_changes_none(run):
+    """As Slicer's toolbar does: a timer has the logic of Sequences show what is due."""
+    browser, logic = run_of(run).browser, slicer.modules.sequences.logic()
+    before = poses_of(run)
+    browser.SetPlaybackItemSkippingEnabled(False)
+    browser.SetPlaybackRateFps(200.0)
+    browser.SetPlaybackActive(True)
+    seen = []
+    while not {*range(COUNT)} <= {*seen} and len(seen) < 1000:
+        time.sleep(0.006)
+        logic.UpdateAllProxyNodes()
+        assert frame_is_whole(run, item_of(run))
+        seen.append(item_of(run))
+    assert {*seen} == {*range(COUNT)}
+    browser.SetPlaybackActive(False)
+    stands = item_of(run)
+    time.sleep(0.02)
+    logic.UpdateAllProxyNodes()
+    assert item_of(run) == stands
+    assert np.array_equal(poses_of(run), before)
 
 
 def test_two_planes_are_played_together_and_one_can_be_removed(scene):

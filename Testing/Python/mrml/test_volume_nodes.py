@@ -106,7 +106,7 @@ def test_chosen_segments_become_surfaces_in_the_place_of_their_voxels(scene, ct,
 
 
 def test_a_segment_that_is_not_there_is_named(scene, ct, label_map):
-    with pytest.raises(InputError, match="no segment named femur"):
+    with pytest.raises(InputError, match="no segment named femur; it has spine, rib"):
         add_segmentation(scene, label_map, add_volume(scene, ct), show_in_3d=["spine", "femur"])
 
 

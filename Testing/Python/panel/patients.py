@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
@@ -39,6 +40,20 @@ def bones(count: int = len(_BONES)) -> LabelMap:
     for number in range(count):
         array[_inside(number)] = number + 1
     return LabelMap(array, _ijk_to_ras(), {n + 1: f"bone {n + 1}" for n in range(count)})
+
+
+def angiogram() -> Volume:
+    """Vessels as thick as bones, with blurred walls, in the values of a workstation: noise about 100, contrast about 1700."""
+    filled = gaussian_filter((bones().array > 0).astype(np.float32), 1.0)
+    values = 100 + 1600 * filled + np.random.default_rng(3).normal(0, 30, filled.shape)
+    return Volume(values.astype(np.int16), _ijk_to_ras(), "angiogram")
+
+
+def mr() -> Volume:
+    """The patient as an MR may show it: water bright, bone and air dark."""
+    array = np.where(patient().array > -500, 700, 10).astype(np.int16)
+    array[bones().array > 0] = 30
+    return Volume(array, _ijk_to_ras(), "mr")
 
 
 def pose_of(number: int) -> NDArray[np.float64]:

@@ -29,6 +29,15 @@ def choose(session: Session, volume: Volume | None = None, **parameters: Any) ->
     assert session.model_view().ready, session.log
 
 
+def chosen(session: Session, volume: Volume, **parameters: Any) -> Any:
+    """The node of a volume that was chosen with these parameters and looked at, whether it can be used or not."""
+    for name, value in parameters.items():
+        setattr(session.parameters, name, value)
+    session.parameters.volume = node = add_volume(session.scene, volume)
+    session.wait(TIMEOUT)
+    return node
+
+
 def add(session: Session, files: list[Path], **geometry: Any) -> list[Any]:
     """The rows' nodes of X-rays that were read and completed."""
     session.add_files(files)

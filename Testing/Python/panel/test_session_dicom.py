@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.dicom_files import CR, XA, Database, grey, write
+from Testing.Python.dicom_files import CR, CT, NAMES, XA, Database, grey, named, write
 from Testing.Python.panel.patients import CAMERA, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
@@ -16,6 +18,7 @@ from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.scene.dicom_import import load, offers
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.runs import frame_of, item_of, run_of
+from XVRegistrationLib.scene.volumes import add_volume
 from XVRegistrationLib.scene.xrays import (
     intrinsics_from_node,
     mask_of,
@@ -125,6 +128,30 @@ def test_a_cr_that_slicer_gave_pixels_of_one_millimetre_gets_those_of_its_header
     assert intrinsics_from_node(xray).sdd == 1020.0
     assert name_of(xray) == "chest"
     assert xray.GetAttribute("DICOM.instanceUIDs") == node.GetAttribute("DICOM.instanceUIDs")
+
+
+def test_an_xray_is_not_called_after_a_series_that_may_name_the_patient(session, monkeypatch, tmp_path):
+    choose(session)
+    file = write(tmp_path / "xa.dcm", FLAT)
+    session.add_nodes([by_slicer(monkeypatch, session, file, f"5: {NAMES['SeriesDescription']}")])
+    assert name_of(added(session)) == "XA 5-2"
+
+
+@pytest.mark.parametrize(("known", "called"), [(True, "CT 5"), (False, "DICOM 7")])
+def test_a_model_does_not_say_what_the_series_of_its_ct_is_called(session, root, monkeypatch, tmp_path, known, called):
+    file = write(tmp_path / "ct.dcm", FLAT, CT)
+    monkeypatch.setattr(slicer, "dicomDatabase", Database([file]), raising=False)
+    new = patient(flipped=True)  # no model of it is in the library yet
+    new.array[32, 40, 48] = 100 + known
+    node = add_volume(session.scene, new)
+    node.SetName(f"7: {NAMES['SeriesDescription']}")
+    uid = slicer.dicomDatabase.instanceForFile(str(file)) if known else "1.2.3"
+    node.SetAttribute("DICOM.instanceUIDs", f"{uid} {uid}.2")
+    session.parameters.volume = node
+    session.wait(TIMEOUT)
+    cards = [json.loads(path.read_text("utf-8")) for path in root.rglob("model.json")]
+    assert called in [card["volume"]["name"] for card in cards]
+    assert named(path for path in root.rglob("*") if path.is_file()) == []
 
 
 def test_the_millimetre_that_slicer_makes_up_is_not_taken_for_the_spacing(session, monkeypatch, tmp_path):

@@ -91,6 +91,26 @@ def test_what_a_session_exports_is_read_by_slicer_and_names_nobody(session, regi
     assert not [text for text in session.log if any(value in text for value in NAMES.values())]
 
 
+def test_a_ct_of_slicers_dicom_module_leaves_its_patient_out_of_the_exported_scene(session, registered, tmp_path):
+    ct = session.parameters.volume
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(session.scene)
+    person = tree.CreateSubjectItem(tree.GetSceneItemID(), f"{NAMES['PatientName']} ({NAMES['PatientID']})")
+    tree.SetItemAttribute(person, "DICOM.PatientBirthDate", NAMES["PatientBirthDate"])
+    tree.SetItemUID(person, "DICOM", NAMES["PatientID"])
+    study = tree.CreateStudyItem(person, f"{NAMES['StudyDescription']} ({NAMES['StudyDate']})")
+    item = tree.GetItemByDataNode(ct) or tree.CreateItem(study, ct)
+    tree.SetItemParent(item, study)
+    tree.SetItemUID(item, "DICOM", "1.2.3")
+    ct.SetName(f"4: {NAMES['SeriesDescription']}")
+    assert named(session.export(tmp_path / "out")) == []
+    assert (ct.GetName(), tree.GetItemName(person)[:10]) == (f"4: {NAMES['SeriesDescription']}", "Mustermann")
+    session.tick()
+    session.wait(TIMEOUT)
+    assert session.rows()[0].color == "green"
+    whole = [path for path in session.export(tmp_path / "whole", keep_identity=True) if path.suffix == ".mrb"]
+    assert {value for _file, value in named(whole)} >= {NAMES["PatientName"], NAMES["SeriesDescription"]}
+
+
 def test_the_exported_scene_is_the_session_again(session, registered, tmp_path):
     pose = pose_from_node(registered)
     session.export(tmp_path / "out")

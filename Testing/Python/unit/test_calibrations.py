@@ -303,3 +303,14 @@ def test_every_c_arm_names_its_sources():
         assert all("http" in source for source in one.sources)
         assert any(value is not None for value in (one.sid, one.sod, one.pitch))
         assert one.sid is None or one.sod is None or one.sod < one.sid
+        assert one.sid is None or one.longest_sid is None or one.sid <= one.longest_sid
+        assert (one.pixels is None) == (one.pitch is None)
+
+
+def test_a_published_calibration_of_a_c_arm_agrees_with_its_distances():
+    """What the 400 matrices that Resources/c_arms.json names first have on average: mm, and a focal length in pixels."""
+    spin = c_arm("cios-spin")
+    assert spin.sod == pytest.approx(622.0, rel=0.005)
+    assert spin.sid / spin.pitch[0] == pytest.approx(3821.2, rel=0.005)
+    assert spin.spacing((976, 976)) == (0.304, 0.304)
+    assert spin.spacing((488, 488)) == pytest.approx((0.608, 0.608))

@@ -16,7 +16,8 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.dicom.writer import make_dicom_ids, write_dicom_dx
 from XVRegistrationLib.imaging.dicom.xray import read_dicom_xray
-from XVRegistrationLib.imaging.xray_files import read_xray
+from XVRegistrationLib.imaging.intensity import line_integral
+from XVRegistrationLib.imaging.xray_files import read_xray, read_xray_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -321,6 +322,28 @@ def test_a_spacing_that_nobody_set_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--spacing"):
         read_xray(path, sid=1000)
     assert read_xray(path, sid=1000, spacing=1.0).intrinsics.spacing == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mha", ".nrrd"])
+def test_pixels_that_are_no_numbers_do_not_count(tmp_path: Path, suffix: str) -> None:
+    stored = pixels().astype(np.float32)
+    stored[:4], stored[6, 7], stored[8, 9] = np.nan, np.inf, -np.inf
+    path = tmp_path / f"x{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(stored), str(path))
+    parts = read_xray_parts(path, sid=1000, spacing=0.2)
+    finite = np.isfinite(stored)
+    assert parts.mask is not None
+    assert np.array_equal(parts.mask, finite)
+    assert np.array_equal(parts.pixels[finite], stored[finite])
+    assert np.isfinite(line_integral(parts)).all()
+    assert any("no numbers" in note for note in parts.notes)
+
+
+def test_grey_that_a_lossy_compression_tinted_is_grey(tmp_path: Path) -> None:
+    planes = np.repeat(pixels(top=200)[..., None], 3, axis=-1).astype(np.uint8)
+    planes[::3, ::2, 1] += 1
+    sitk.WriteImage(sitk.GetImageFromArray(planes, isVector=True), str(tmp_path / "x.png"))
+    assert np.array_equal(read_xray(tmp_path / "x.png", sid=1000, spacing=0.2).pixels, planes[..., 0])
 
 
 def test_colour_stacks_damage_and_absence_are_bad_input(tmp_path: Path) -> None:

@@ -56,6 +56,27 @@ def test_the_isocentre_of_an_enhanced_object_goes_before_the_patient():
     assert (found.values["sod"], found.origins["sod"]) == (810, "tag")
 
 
+@pytest.mark.parametrize("kind", [DX, "1.2.840.10008.5.1.4.1.1.1.1.1"])
+def test_the_patient_s_distance_of_a_radiograph_ends_at_the_table(kind):
+    """PS3.3 C.8.11.5; plain XA (C.8.7.5) and CR (C.8.1.3) measure to the centre of the field."""
+    stated = {"DistanceSourceToDetector": 1150, "DistanceSourceToPatient": 1070}
+    radiograph, angiogram = read(SOPClassUID=kind, **stated), read(**stated)
+    assert (radiograph.values["sdd"], radiograph.values["sod"], angiogram.values["sod"]) == (1150, None, 1070)
+    assert "ends at the table" in radiograph.notes[0]
+    assert angiogram.notes == ()
+    assert read(SOPClassUID=kind, DistanceSourceToDetector=1150).notes == ()
+    # Their ratio is the magnification all the same, by its definition; that at the patient's depth is not theirs.
+    magnified = read(SOPClassUID=kind, DistanceSourceToPatient=1000, EstimatedRadiographicMagnificationFactor=1.15)
+    assert (magnified.values["sdd"], magnified.values["sod"]) == (pytest.approx(1150), None)
+    in_patient = {"PixelSpacing": [0.2, 0.2], "PixelSpacingCalibrationType": "GEOMETRY"}
+    assert read(SOPClassUID=kind, **stated, **in_patient).values["spacing"] is None
+    np.testing.assert_allclose(read(**stated, **in_patient).values["spacing"], 0.2 * 1150 / 1070)
+    # Of a C-arm, which has no bucky, it is left open there and as in XA.
+    for carm in ({"PositionerType": "CARM"}, {"PositionerPrimaryAngle": 10, "PositionerSecondaryAngle": 0}):
+        assert read(SOPClassUID=kind, **stated, **carm).values["sod"] == 1070
+    assert read(SOPClassUID=kind, **stated, PositionerType="COLUMN").values["sod"] is None
+
+
 def test_distances_that_contradict_one_another_are_said():
     behind = read(DistanceSourceToDetector=900, DistanceSourceToPatient=950)
     assert (behind.values["sdd"], behind.values["sod"]) == (900, None)
@@ -143,6 +164,46 @@ def test_field_of_view_intensifier_and_elements_stand_in(elements, spacing):
     np.testing.assert_allclose(found.values["spacing"], spacing)
     assert found.origins["spacing"] == "derived"
     assert found.notes
+
+
+def test_pixels_made_up_between_the_detector_s_elements_are_smaller():
+    """DetectorBinning below one: PS3.3 C.8.11.4.1.1."""
+    found = read(DetectorElementSpacing=[0.2, 0.3], DetectorBinning=[0.5, 0.5])
+    np.testing.assert_allclose(found.values["spacing"], (0.15, 0.1))
+    assert read(DetectorElementSpacing=[0.2, 0.2], DetectorBinning=[0, 1]).values["spacing"] is None
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_the_sides_of_a_field_of_view_are_those_that_make_square_pixels(turn):
+    """The standard does not say whether an image's sides are named before it is turned or after it."""
+    image = {"Rows": 400, "Columns": 300, "FieldOfViewShape": "RECTANGLE", "FieldOfViewRotation": turn}
+    as_shown = read(**image, FieldOfViewDimensions=[120, 90])
+    np.testing.assert_allclose(as_shown.values["spacing"], (0.3, 0.3))
+    as_seen = read(**image, FieldOfViewDimensions=[90, 120])
+    if turn in (90, 270):
+        np.testing.assert_allclose(as_seen.values["spacing"], (0.3, 0.3))
+    else:
+        assert as_seen.values["spacing"] is None
+    for sides in ([120, 90], [90, 120]):
+        stated = read(**image, ImagerPixelSpacing=[0.3, 0.3], FieldOfViewDimensions=sides)
+        assert bool(stated.notes) == (turn in (0, 180) and sides == [90, 120])
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns", "spacing"),
+    [("35CMX43CM", 2150, 1750, 0.2), ("24CMX30CM", 2400, 3000, 0.1), ("10INX12IN", 3048, 2540, 0.1), ("35CMX35CM", 1760, 1760, 350 / 1760)],
+)  # fmt: skip
+def test_a_cassette_s_size_stands_in_last(size, rows, columns, spacing):
+    plate = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Rows": rows, "Columns": columns, "CassetteSize": size}
+    found = read(**plate)
+    np.testing.assert_allclose(found.values["spacing"], spacing)
+    assert found.origins["spacing"] == "derived"
+    assert "nominal" in found.notes[0]
+    assert read(**plate, PixelSpacing=[0.15, 0.15]).values["spacing"] == (0.15, 0.15)
+    other = read(**{**plate, "Columns": columns // 2})
+    assert other.values["spacing"] is None
+    assert "not of the image's shape" in other.notes[0]
+    assert read(**{**plate, "CassetteSize": "BIG"}).values["spacing"] is None
 
 
 def test_a_field_of_view_that_is_not_the_image_is_ignored():
@@ -233,6 +294,17 @@ def test_without_a_detector_the_image_s_middle_is_assumed_and_said():
     assert beside.origins["principal_point"] == "assumed"
 
 
+@pytest.mark.parametrize("keyword", ["DetectorPrimaryAngle", "DetectorSecondaryAngle", "ColumnAngulation"])
+def test_a_detector_that_is_tilted_against_the_beam_is_said(keyword):
+    """PS3.3 C.8.7.5.1.4, C.8.11.5 and C.8.7.6."""
+    tilted = read(**{keyword: -12.5})
+    assert f"{keyword}" in tilted.notes[0]
+    assert "-12.5 degrees" in tilted.notes[0]
+    assert tilted.origins["principal_point"] == "assumed"
+    for straight in (0, 0.1, 341, ""):  # 341: out of the standard's range
+        assert read(**{keyword: straight}).notes == ()
+
+
 # All of it
 
 NUMBERS = {
@@ -245,10 +317,12 @@ NUMBERS = {
     "Columns": 500, "DistanceSourceToIsocenter": 710.0, "PhysicalDetectorSize": [300.0, 300.0],
     "PositionOfIsocenterProjection": [1000.0, 1000.0], "FieldOfViewDimensionsInFloat": [150.0, 150.0],
     "PositionerIsocenterPrimaryAngle": 3.0, "PositionerIsocenterSecondaryAngle": 3.0, "TableHeadTiltAngle": 0.0,
+    "PositionerIsocenterDetectorRotationAngle": 90.0, "DetectorPrimaryAngle": "0", "ColumnAngulation": "0",
 }  # fmt: skip
 WORDS = {
     "PatientOrientation": ["L", "F"], "PatientPosition": "HFS", "FieldOfViewShape": "RECTANGLE", "PositionerType": "CARM",
     "PixelSpacingCalibrationType": "GEOMETRY", "FieldOfViewHorizontalFlip": "NO", "PositionerMotion": "DYNAMIC",
+    "CassetteSize": "35CMX43CM", "CArmPositionerTabletopRelationship": "YES",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from skimage import draw
 
 from Testing.Python.unit.dicom_files import CR, RT_IMAGE, SC, XA, noise, write_xray
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
@@ -83,6 +84,38 @@ def test_a_table_starts_where_it_says_and_holds_its_ends_beyond(tmp_path: Path) 
     assert np.array_equal(read_xray_parts(path).pixels, np.clip(values.astype(int) + 50, 0, 99) ** 2)
 
 
+def test_a_table_whose_ends_add_up_to_more_than_its_bits_hold_is_turned_around(tmp_path: Path) -> None:
+    falling = np.linspace(65535, 30000, 4096).astype(np.uint16)
+    elements = {"ModalityLUTSequence": [table(falling)], "PixelIntensityRelationshipSign": 1}
+    pixels = read_xray_parts(write_xray(tmp_path / "a.dcm", VALUES, CR, bits=12, **elements)).pixels
+    assert np.array_equal(pixels, 95535 - falling.astype(int)[VALUES])
+
+
+def test_a_big_endian_file_says_the_same_of_tables_and_padding(tmp_path: Path) -> None:
+    import pydicom
+
+    values = VALUES.copy()
+    values[:5] = 0x0102
+    elements: dict[str, Any] = {"ModalityLUTSequence": [table(np.arange(4096) * 7)], "PixelPaddingValue": 0x0102}
+    elements["PixelIntensityRelationshipSign"] = 1
+    little = write_xray(tmp_path / "little.dcm", values, CR, bits=12, **elements)
+    d = pydicom.dcmread(little)
+    d.ModalityLUTSequence[0].LUTData = (np.arange(4096) * 7).astype(">u2").tobytes()
+    d.PixelData = values.astype(">u2").tobytes()
+    big = Dataset({element.tag: element for element in d})
+    big.file_meta = d.file_meta
+    big.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+    big.save_as(tmp_path / "big.dcm", enforce_file_format=True)
+    one, other = (read_xray_parts(tmp_path / f"{name}.dcm") for name in ("little", "big"))
+    assert one.mask is not None
+    assert other.mask is not None
+    assert np.array_equal(one.mask, values != 0x0102)
+    assert np.array_equal(one.mask, other.mask)
+    assert np.array_equal(one.pixels, values * 7)
+    assert np.array_equal(one.pixels, other.pixels)
+    assert other.pixels.dtype.isnative
+
+
 def test_a_table_that_is_cut_off_is_bad_input(tmp_path: Path) -> None:
     item = table(np.arange(100))
     item.LUTDescriptor = [4096, 0, 16]
@@ -91,10 +124,10 @@ def test_a_table_that_is_cut_off_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slope", [0, "NaN", "1e999"])
-def test_an_absurd_rescale_is_bad_input(tmp_path: Path, slope: Any) -> None:
+def test_an_absurd_rescale_is_bad_input(tmp_path: Path, slope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import pydicom
 
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
     with pytest.raises(InputError, match=r"RescaleSlope|rescale"):
         read_xray_parts(write_xray(tmp_path / "a.dcm", VALUES, CR, bits=12, RescaleSlope=slope, RescaleIntercept=1))
 
@@ -252,9 +285,15 @@ def test_an_rt_image_states_its_distances_and_spacing_in_its_own_words(tmp_path:
     assert (parts.sdd, parts.sod, parts.spacing, parts.mirrored) == (1500.0, 1000.0, (0.3, 0.4), False)
 
 
-def test_no_warning_about_a_file_quotes_it(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    path = write_xray(tmp_path / "a.dcm", VALUES, XA, bits=12)
+def test_no_warning_about_a_file_quotes_it(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    circle = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [10, 10], "RadiusOfCircularShutter": "12"}
+    path = write_xray(tmp_path / "a.dcm", VALUES, XA, bits=12, **circle)
     content = path.read_bytes().replace(b"Nobody^Known", b"Nobody\xff\xfeKnow").replace(b"LIN ", b"lin!")
-    path.write_bytes(content)
+    assert content.count(b"IS\x02\x0012") == 1
+    path.write_bytes(content.replace(b"IS\x02\x0012", b"IS\x02\x00JD"))
     read_xray_parts(path)
+    assert dicom_words(path) is not None
     assert not list(recwarn)
+    assert not caplog.records

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydicom.sr._snomed_dict import mapping
+from pydicom.sr.codedict import codes
+from scipy.spatial.transform import Rotation
 
-from Testing.Python.unit.dicom_files import header
+from Testing.Python.unit.dicom_files import header, item
 from XVRegistrationLib.geometry.angles import angles_of, header_pose, pose_from_angles, shown_axes
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
+from XVRegistrationLib.imaging.dicom.isocenter import table_axes
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 SIDE = 512
@@ -129,15 +133,55 @@ def test_angles_about_the_machine_are_turned_by_how_the_patient_lies(position, a
         left, back, head = np.array(axes) @ [np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)]
         angles = (np.degrees(np.arctan2(left, -back)), np.degrees(np.arcsin(head)))
     np.testing.assert_allclose(got, angles, atol=1e-9)
-    assert found.origins["primary_angle"] == "derived"
+    # Which way a secondary angle goes is not certain by the standard's words; a primary one alone is.
+    assert found.origins["primary_angle"] == found.origins["secondary_angle"] == "assumed"
+    assert "please check" in found.notes[0]
+    alone = read(PositionerIsocenterPrimaryAngle=30.0, PositionerIsocenterSecondaryAngle=0.0, PatientPosition=position)
+    assert alone.origins["primary_angle"] == "derived"
+    assert "please check" not in alone.notes[0]
 
 
-def test_a_turned_table_and_angles_of_another_machine_are_not_used():
-    tilted = read(
-        PositionerIsocenterPrimaryAngle=30.0, PositionerIsocenterSecondaryAngle=0.0, PatientPosition="HFS", TableHeadTiltAngle=5.0
-    )  # fmt: skip
-    assert tilted.values["primary_angle"] is None
-    assert "tilted" in tilted.notes[0]
+@pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (0, 12, 0), (0, 0, -9), (-150, 20, 35), (75, -40, -14)])
+def test_the_table_is_turned_as_the_standard_says(angles):
+    """PS3.3 C.8.19.6.13.1.3: z from z to x in the horizontal plane, its head upwards (-y), its left upwards."""
+    axes = table_axes(*angles)
+    turned = Rotation.from_euler("YXZ", [angles[0], angles[1], -angles[2]], degrees=True)
+    np.testing.assert_allclose(axes, turned.as_matrix().T, atol=1e-12)
+    assert np.degrees(np.arcsin(-axes[2, 1])) == pytest.approx(angles[1])
+    assert np.degrees(np.arctan2(axes[2, 0], axes[2, 2])) == pytest.approx(angles[0])
+    level = np.cross([0, 1, 0], axes[2])  # horizontal, and in the plane of x and y
+    level /= np.linalg.norm(level)
+    assert np.degrees(np.arcsin(-axes[0] @ np.cross(axes[2], level))) == pytest.approx(angles[2])
+
+
+def test_a_turned_or_tilted_table_takes_the_patient_with_it():
+    about = {"PositionerIsocenterPrimaryAngle": 0.0, "PositionerIsocenterSecondaryAngle": 0.0, "PatientPosition": "HFS"}
+    for table, angles in [
+        ({"TableHeadTiltAngle": 10.0}, (0, 10)),  # head upwards, towards the detector above
+        ({"TableCradleTiltAngle": 25.0}, (25, 0)),  # left upwards
+        ({"TableHorizontalRotationAngle": 40.0}, (0, 0)),
+    ]:
+        found = read(**about, **table)
+        got = (found.values["primary_angle"], found.values["secondary_angle"])
+        np.testing.assert_allclose(got, angles, atol=1e-9)
+        assert "turned or tilted table" in found.notes[0]
+    lateral = {**about, "PositionerIsocenterPrimaryAngle": 90.0, "TableHorizontalRotationAngle": 90.0}
+    # The table's head points to where the detector is.
+    assert read(**lateral).values["secondary_angle"] == pytest.approx(90)
+
+
+def test_a_machine_that_does_not_know_the_table_and_a_rotated_detector_are_said():
+    about = {"PositionerIsocenterPrimaryAngle": 5.0, "PositionerIsocenterSecondaryAngle": 0.0, "PatientPosition": "HFS"}
+    mobile = read(**about, CArmPositionerTabletopRelationship="NO")
+    assert mobile.values["primary_angle"] is None
+    assert "does not know the table" in mobile.notes[0]
+    assert read(**about, CArmPositionerTabletopRelationship="YES").values["primary_angle"] == pytest.approx(5)
+    rotated = read(**about, PositionerIsocenterDetectorRotationAngle=-30.0)
+    assert "-30 degrees about the beam, is not used" in rotated.notes[-1]
+    assert not any("beam" in note for note in read(**about, PositionerIsocenterDetectorRotationAngle=0.0).notes)
+
+
+def test_angles_of_another_machine_are_not_used():
     breast = read(PositionerType="MAMMOGRAPHIC", PositionerPrimaryAngle=45, PositionerSecondaryAngle=0)
     assert breast.values["primary_angle"] is None
     assert "not those of a C-arm" in breast.notes[0]
@@ -167,3 +211,25 @@ def test_the_view_of_a_radiograph_is_a_direction(view, letters, mirrored):
     directions = {"L": (-1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "F": (0, 0, -1)}
     np.testing.assert_allclose(rows, [directions[c] for c in letters], atol=1e-12)
     assert with_letters.origins["mirrored"] == "derived"
+
+
+def test_the_code_of_a_view_goes_before_its_name():
+    """PS3.3 C.8.11.5.1.1; the codes by pydicom's own dictionaries of CID 4010."""
+    for meaning, view in [
+        ("AnteroPosterior", "AP"),
+        ("PosteroAnterior", "PA"),
+        ("LeftLateral", "LL"),
+        ("RightLateral", "RL"),
+    ]:
+        current = getattr(codes.cid4010, meaning).value
+        for code in (current, *mapping["SCT"][current].split()):
+            found = read(SOPClassUID=DX, ViewPosition="XX", ViewCodeSequence=[item(CodeValue=code)])
+            named = read(SOPClassUID=DX, ViewPosition=view)
+            assert {k: found.values[k] for k in ("primary_angle", "secondary_angle", "mirrored")} == {
+                k: named.values[k] for k in ("primary_angle", "secondary_angle", "mirrored")
+            }
+            assert "ViewCodeSequence (0054,0220), " + view in found.notes[0]
+    other = item(CodeValue=codes.cid4010.AxialProjection.value)
+    assert read(SOPClassUID=DX, ViewPosition="AP", ViewCodeSequence=[other]).values["primary_angle"] == 180
+    axial = item(CodeValue="399348003", ViewModifierCodeSequence=[other])
+    assert read(SOPClassUID=DX, ViewPosition="AP", ViewCodeSequence=[axial]).values["primary_angle"] is None

@@ -133,6 +133,8 @@ def test_real_computed_radiography_is_the_same_compressed_or_not(name: str) -> N
     other = by_simpleitk(pydicom_data(f"{name}_UNCR.dcm"))[0].astype(int)
     assert len(np.unique(plain.pixels - other)) == 1
     assert (plain.scale, plain.origins["scale"], plain.mask) == ("attenuation", "assumed", None)
+    # One states a spacing of zero and its distance, the other the size of its cassette, 35 x 35 cm.
+    assert plain.missing == {"RG1": ["spacing"], "RG3": ["sdd"]}[name]
 
 
 def test_a_real_angiogram_of_96_frames_reads_as_simpleitk_reads_it_and_asks_for_its_geometry() -> None:

@@ -141,6 +141,18 @@ def test_the_angles_of_a_c_arm_that_moves_are_those_of_each_frame(tmp_path: Path
     assert read_xray_parts(still, frame="min").primary_angle == -30.0
 
 
+def test_a_c_arm_that_swung_out_and_back_did_not_stand_still(tmp_path: Path) -> None:
+    moving = {"PositionerMotion": "DYNAMIC", "PositionerPrimaryAngle": 10, "PositionerSecondaryAngle": 5}
+    path = write_xray(tmp_path / "a.dcm", RUN, bits=12, **moving, PositionerPrimaryAngleIncrement=[0, 9, 12, 8, 0])
+    with pytest.raises(InputError, match=r"turned by 12 degrees during .*a\.dcm"):
+        read_xray_parts(path, frame="mean")
+    # Beyond 180 degrees angles begin anew.
+    moving["PositionerPrimaryAngle"] = 180
+    jitter = [0, -359.8, -0.1, -359.9, 0]
+    path = write_xray(tmp_path / "b.dcm", RUN, bits=12, **moving, PositionerPrimaryAngleIncrement=jitter)
+    assert read_xray_parts(path, frame="mean").primary_angle == 180.0
+
+
 BODY = 3000 * np.exp(-noise((30, 40), 1000, seed=5, dtype=np.float64) / 800)
 VESSEL = ndimage.gaussian_filter((noise((30, 40), 100, seed=6) > 90) * 1.0, 1.0)
 

@@ -124,7 +124,7 @@ def test_a_volume_is_described(described, phantom):
     assert (described["kind"], described["ok"]) == ("CT", True)
     assert described["spacing"] == pytest.approx([3.0, 3.2, 4.0])
     assert described["field_of_view_mm"] == pytest.approx([240.0, 230.4, 192.0])
-    assert described["hu_range"] == [-1000, pytest.approx(1300, abs=200)]
+    assert described["value_range"] == [-1000, pytest.approx(1300, abs=200)]
 
 
 def test_a_model_is_prepared_once_and_loaded_after_that(engine, prepared, phantom, camera):

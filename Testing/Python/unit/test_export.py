@@ -120,6 +120,24 @@ def test_the_tables_say_where_targets_fall_and_how_far_to_trust_it(folder, camer
     assert "'=tip column" in row  # no formula for a spreadsheet
 
 
+def test_targets_of_one_name_have_columns_of_their_own(camera, tmp_path):
+    points = [("tip", POINTS[0]), ("tip", POINTS[1]), ("tip 2", POINTS[2])]
+    write_exports(tmp_path, [Exported(registration(camera))], points)
+    with (tmp_path / "registrations.csv").open(newline="") as f:
+        [row] = list(csv.DictReader(f))
+    found = [[float(row[f"{name} {axis}"]) for axis in ("column", "row")] for name in ("tip", "tip 2", "tip 2 2")]
+    assert np.allclose(found, project(POINTS[:3], POSE, camera))
+
+
+def test_a_scene_without_xrays_is_refused_before_anything_is_written(tmp_path, phantom, capsys):
+    (tmp_path / "x.json").write_text(json.dumps(registration(CAMERAS["plain"], "x").to_dict()))
+    write_volume(tmp_path / "ct.nii.gz", phantom)
+    arguments = ["--volume", str(tmp_path / "ct.nii.gz")]
+    assert main(["export", str(tmp_path / "x.json"), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert "--xrays" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("suffix", "exact"), [("nii.gz", 1e-3), ("nrrd", 1e-9)])
 def test_the_label_map_lies_where_the_detector_was(folder, camera, suffix, exact):
     image = sitk.ReadImage(str(folder / f"front_labels.{suffix}"))

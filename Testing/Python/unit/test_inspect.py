@@ -16,6 +16,7 @@ from Testing.Python.unit.mutations import XA
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.imaging.volumes import image_files, read
 
 SIZE = (120, 160)
 ROW, COLUMN = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -127,6 +128,36 @@ def test_a_volume_is_described_with_its_axes_and_its_padding(tmp_path, capsys):
         sitk.GetImageFromArray(np.random.default_rng(0).random((5, 8, 9), np.float32)), str(tmp_path / "mr.mha")
     )
     assert "look normalised" in inspected(capsys, tmp_path / "mr.mha")["missing"][0]
+
+
+@pytest.mark.parametrize("shown", [np.nan, np.inf, -np.inf])
+def test_a_volume_with_values_that_are_no_numbers_is_valid_json(tmp_path, capsys, shown):
+    array = np.random.default_rng(0).normal(0.3, 0.1, (8, 9, 10)).astype(np.float32)
+    low, high = float(array.min()), float(array.max())
+    array[array == np.median(array, axis=0)[0, 0]] = shown
+    array[4, 4, 4] = shown
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "v.nrrd"))
+    arguments = ["inspect", "--json", str(tmp_path / "v.nrrd"), "-o", str(tmp_path / "v.png")]
+    assert main(arguments) == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert said["values"]["range"]["value"] == pytest.approx([low, high])
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "v.png")))
+    assert picture[150:250, 100:300, 0].std() > 10
+
+
+def test_a_volume_is_read_once(tmp_path, capsys, monkeypatch):
+    files = []
+
+    def counted(path, *more):
+        files.append(path)
+        return image_files.read_image(path, *more)
+
+    monkeypatch.setattr(read, "read_image", counted)
+    hu = np.random.default_rng(0).normal(40, 30, (6, 20, 20)).clip(-1000, 3000).astype(np.int16)
+    hu[:, :4], hu[:, 10:12] = -1000, 900
+    sitk.WriteImage(sitk.GetImageFromArray(hu), str(tmp_path / "ct.nrrd"))
+    assert inspected(capsys, tmp_path / "ct.nrrd", "-o", tmp_path / "ct.png")["missing"] == []
+    assert len(files) == 1
 
 
 def test_the_picture_shows_the_steps_side_by_side_and_what_does_not_count(dx, tmp_path, capsys):

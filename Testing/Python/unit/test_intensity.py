@@ -8,6 +8,7 @@ import pytest
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.intensity import line_integral, unattenuated
+from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.imaging.xray import Xray
 
 SIZE = (160, 200)
@@ -67,6 +68,30 @@ def test_the_beam_is_not_mistaken_for(change):
     beam = unattenuated(xray(change(exposed(BODY))))
     assert beam.source == "area"
     assert beam.value == pytest.approx(I0, rel=0.03)
+
+
+@pytest.mark.parametrize("offset", [-2048, -32768])
+@pytest.mark.parametrize("blade", [0, 12])
+def test_intensities_with_an_offset_are_counted_from_their_darkest(offset, blade):
+    thick = np.where(BODY > 2.5, 9, BODY)  # something lets nothing through
+    pixels = exposed(thick)
+    pixels[:blade] = 0
+    there, here = xray(pixels), xray(pixels + offset)
+    assert unattenuated(here).value - offset == pytest.approx(unattenuated(there).value, rel=0.01)
+    counts = usable(there)
+    counts = np.ones(SIZE, bool) if counts is None else counts
+    found = usable(here)
+    np.testing.assert_array_equal(np.ones(SIZE, bool) if found is None else found, counts)
+    near = counts & (thick < 2)
+    np.testing.assert_allclose(line_integral(here)[near], line_integral(there)[near], atol=0.05)
+
+
+@pytest.mark.parametrize("value", [-1000, -32768])
+def test_negative_padding_is_no_offset(value):
+    pixels = exposed(BODY)
+    padded = pixels.copy()
+    padded[:30] = value
+    np.testing.assert_allclose(line_integral(xray(padded))[30:], line_integral(xray(pixels))[30:], atol=0.05)
 
 
 def test_values_of_what_does_not_count_stay_finite_and_near_the_rest():

@@ -92,6 +92,19 @@ def test_a_picture_without_a_header_is_read_as_what_it_shows(clear, tmp_path):
     np.testing.assert_array_equal(assumed.pixels, clear.max() - clear)
 
 
+def test_a_signed_picture_is_turned_around_without_overflow(images, tmp_path):
+    turned = 0
+    for i, p in enumerate(images):
+        shown = stored_as(p, "inverted attenuation", "plain", (4, i))
+        signed = np.round(shown / shown.max() * 60000 - 30000).astype(np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(signed), str(tmp_path / "x.nrrd"))
+        parts = read_xray_parts(tmp_path / "x.nrrd")
+        if parts.origins["scale"] == "derived" and parts.scale == "attenuation":
+            np.testing.assert_array_equal(parts.pixels, signed.max().astype(int) - signed)
+            turned += 1
+    assert turned
+
+
 @pytest.mark.parametrize("origin", ["tag", "user", "derived"])
 def test_what_a_file_or_a_user_says_holds(clear, tmp_path, origin):
     sitk.WriteImage(sitk.GetImageFromArray(clear), str(tmp_path / "x.png"))

@@ -34,6 +34,7 @@ from XVRegistrationLib.evaluation.summary import summarize_rows, table
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, rotation_angle, transform_points
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import LabelMap, read_volume, write_volume
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.resources import PACKAGE
@@ -135,6 +136,12 @@ def test_the_shipped_protocols_are_the_published_ones() -> None:
         ('title = "Small"', "speed = 3", "toml: speed is not a field"),
         ('title = "Small"', "view = 3", "view must be a table"),
         ("[view]", "[view", "is not a TOML file"),
+        ("[view]", 'as = "mr"\n[view]', "volume.as must be hu, attenuation or vessels"),
+        ("[view]", 'as = "vessels"\n[view]', "volume.window is missing"),
+        ("[view]", 'as = "vessels"\nwindow = [9, 3]\n[view]', "toml: The window of vessels must rise"),
+        ("[view]", "window = [3, 9]\n[view]", "volume.window is not a field"),
+        ("[view]", 'densities = "t.json"\n[view]', "volume.densities needs the structures"),
+        ('"phantom.nii.gz"', '"demo"\nnot_scanned = 0', "volume.source must be a file or folder"),
     ],
 )
 def test_a_wrong_field_is_a_sentence_with_file_and_field(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -249,7 +256,10 @@ def test_points_come_from_labels_by_pattern_or_from_a_threshold(phantom: Volume)
     labels = LabelMap(dense + 2 * (phantom.array < -500), phantom.ijk_to_ras, {1: "rib_left_1", 2: "lung"})
     by_label = structure_points(phantom, labels, Points(("rib_*", "hip_*")))
     assert np.array_equal(by_label, structure_points(phantom, None, Points(threshold=300.0)))
-    for points, said in ((Points(("hip_*",)), "no voxels of hip"), (Points(threshold=9e3), "no voxels above 9000")):
+    for points, said in (
+        (Points(("hip_*",)), "no structure like hip.*rib_left_1"),
+        (Points(threshold=9e3), "no voxels above 9000"),
+    ):
         with pytest.raises(InputError, match=said):
             structure_points(phantom, labels, points)
     with pytest.raises(InputError, match="without a label map"):
@@ -415,7 +425,7 @@ def test_the_command_evaluates_a_file_and_lists_what_comes_along(
         (["strong-scatter"], "give one with --volume"),
         (["psss", "--count", "0"], "At least one X-ray"),
         (["psss", "--sources", "luck"], "--sources must name"),
-        (["psss", "--background", "0"], "with --volume"),
+        (["psss", "--not-scanned", "0"], "with --volume"),
         (["psss", "--minutes", "nan"], "number of minutes"),
         (["psss", "psss"], "same name"),
     ],
@@ -428,6 +438,6 @@ def test_the_command_refuses_in_one_sentence(
 
 
 def test_a_volume_of_ones_own_replaces_the_protocols_and_its_points(tmp_path: Path) -> None:
-    other = with_volume(read_protocol(find_protocol("psss")), tmp_path / "mine.nii.gz", 0.0)
-    assert (other.volume.source, other.volume.background) == (str(tmp_path / "mine.nii.gz"), 0.0)
+    other = with_volume(read_protocol(find_protocol("psss")), tmp_path / "mine.nii.gz", Reading(background=0.0))
+    assert (other.volume.source, other.volume.reading) == (str(tmp_path / "mine.nii.gz"), Reading(background=0.0))
     assert other.points.labels == ()

@@ -165,8 +165,39 @@ def test_a_ct_a_damaged_and_an_unplaced_segmentation_are_refused(tmp_path: Path,
     with pytest.raises(InputError, match="does not say where"):
         read_segmentation(tmp_path / "flat.dcm")
     (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(InputError, match=r"cut.dcm cannot be read as a DICOM segmentation"):
+    with pytest.raises(InputError, match=r"cut.dcm cannot be read"):
         read_segmentation(tmp_path / "cut.dcm")
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("digits", [6, 3])
+def test_hundreds_of_thin_slices_stay_where_they_are(tmp_path: Path, stated: bool, digits: int) -> None:
+    distance, count = 250 / 512, 400
+    thin = [
+        ct_slice(np.zeros((4, 4), np.int16), np.round(p, digits), k + 1, SliceThickness=distance)
+        for k, p in enumerate(along_normal(np.arange(count) * distance))
+    ]
+    pixels = np.ones((count, 4, 4, 2), np.uint8)
+    pixels[::7] = 0  # those frames are left out
+    d = pydicom.dcmread(written_by_highdicom(tmp_path / "seg.dcm", thin, "BINARY", pixels))
+    if not stated:
+        measures = d.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        del measures.SliceThickness
+        measures.pop("SpacingBetweenSlices", None)
+    d.save_as(tmp_path / "seg.dcm")
+    found = read_segmentation(tmp_path / "seg.dcm")
+    assert np.linalg.norm(found.ijk_to_ras[:3, 2]) == pytest.approx(distance, abs=1e-5)
+    np.testing.assert_array_equal(found.mask(1)[:, 0, 0], pixels[1:399, 0, 0, 0] != 0)  # 0 and 399 are empty
+
+
+def test_frames_in_several_orientations_are_refused(tmp_path: Path, slices: list[pydicom.Dataset]) -> None:
+    d = pydicom.dcmread(written_by_highdicom(tmp_path / "seg.dcm", slices, "BINARY", masks().astype(np.uint8)))
+    turned = pydicom.Dataset()
+    turned.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    d.PerFrameFunctionalGroupsSequence[2].PlaneOrientationSequence = [turned]
+    d.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(InputError, match=r"seg\.dcm has frames in several orientations"):
+        read_segmentation(tmp_path / "seg.dcm")
 
 
 def test_a_label_map_is_a_segmentation_without_colours(tmp_path: Path) -> None:
@@ -196,7 +227,7 @@ def test_segments_stay_where_they_are_on_another_grid() -> None:
         ties = (np.abs(np.abs(back - np.floor(back)) - 0.5) < 1e-6).any(axis=-1)
         assert expected.any()
         np.testing.assert_array_equal(other.mask(value)[~ties], expected[~ties])
-    with pytest.raises(InputError, match="no structure named skull"):
+    with pytest.raises(InputError, match="no structure named skull; it has "):
         found.values(["skull"])
 
 

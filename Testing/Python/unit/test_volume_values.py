@@ -20,7 +20,7 @@ from XVRegistrationLib.imaging.segmentation import Segment, Segmentation
 from XVRegistrationLib.imaging.volume import Volume, read_label_map, read_volume, write_volume
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct, read_densities, standard_densities
 from XVRegistrationLib.imaging.volumes.reading import Reading
-from XVRegistrationLib.imaging.volumes.vessels import IODINE, vessel_attenuation
+from XVRegistrationLib.imaging.volumes.vessels import IODINE, usual_window, vessel_attenuation
 from XVRegistrationLib.registration.card import read_card, reading_of
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.rendering.grid import density_grid
@@ -85,6 +85,9 @@ def test_a_fourth_dimension_of_one_entry_is_no_time_series(tmp_path: Path, phant
         (lambda hu: hu + 1024, "offset"),
         (lambda hu: np.maximum(hu, 0), "--not-scanned 0"),
         (lambda hu: np.abs(hu) / 3, "--segmentation"),
+        # What is no number is not the air that a CT has.
+        (lambda hu: np.where(hu < -900, np.nan, (hu + 1000) / 4000), "normalised"),
+        (lambda hu: np.where(hu < -900, np.nan, np.abs(hu) / 3), "--segmentation"),
     ],
 )
 def test_what_is_no_hounsfield_unit_is_refused_with_advice(
@@ -95,7 +98,7 @@ def test_what_is_no_hounsfield_unit_is_refused_with_advice(
     with pytest.raises(InputError, match=said):
         read_volume(tmp_path / "ct.nrrd")
     believed = read_volume(tmp_path / "ct.nrrd", Reading(believed=True))
-    np.testing.assert_array_equal(believed.array, values)
+    np.testing.assert_array_equal(believed.array, np.where(np.isnan(values), np.float32(-1000), values))
 
 
 def test_what_was_cut_away_becomes_air(phantom: Volume, tmp_path: Path) -> None:
@@ -140,6 +143,44 @@ def test_a_window_of_an_angiogram_gives_back_its_vessels(tmp_path: Path) -> None
         read_volume(tmp_path / "dsa.nrrd", Reading(vessels=(5000, 6000)))
     with pytest.raises(InputError, match="must rise"):
         Reading(vessels=(500, 100))
+
+
+def _dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def test_the_usual_window_finds_vessels_among_noise_and_tissue() -> None:
+    share = simulate_vessels(1, voxel=1.0).array / IODINE
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, share.shape).astype(np.float32)
+    k, j, i = np.mgrid[-1 : 1 : share.shape[0] * 1j, -1 : 1 : share.shape[1] * 1j, -1 : 1 : share.shape[2] * 1j]
+    head = k**2 + j**2 + i**2 < 0.9
+    clip = 300 + 2000 * share
+    clip[5, 5, 5] = 1e6
+    mra = np.where(head, 150 + 30 * noise, 10 * np.abs(noise)) * (1 - share) + 350 * share
+    for values in (
+        300 + 2000 * share + 20 * noise,
+        (300 + 2000 * share + 200 * noise).astype(np.int16),
+        share,
+        clip,
+        mra,
+    ):
+        low, high = usual_window(values)
+        found = vessel_attenuation(values, (low, high)) > IODINE / 2
+        assert _dice(found, share > 0.5) > 0.85, (low, high)
+    holes = np.where(share > 0.9, np.nan, 300 + 2000 * share)
+    assert np.isfinite(usual_window(holes)).all()
+    for flat in (np.full((4, 4, 4), 7), np.full((4, 4, 4), np.nan)):
+        with pytest.raises(InputError, match="no vessels"):
+            usual_window(flat)
+
+
+def test_large_vessels_of_two_values_have_a_window_between_them() -> None:
+    block = np.zeros((40, 40, 40))
+    block[10:30, 10:30, 10:30] = 1  # an eighth of all
+    low, high = usual_window(100 + 900 * block)
+    assert (low, high) == (325, 775)
+    assert usual_window(np.arange(2.0).reshape(1, 1, 2)) == (0.25, 0.75)
 
 
 def test_attenuation_rises_within_the_window_alone() -> None:

@@ -134,7 +134,11 @@ def test_labels_have_names_and_points(tmp_path):
     assert labels.values(["femur"]) == [2]
     np.testing.assert_allclose(labels.points([2]), [[-3, -2, 1]])
     assert read_label_names(tmp_path / "names.json") == {2: "femur"}
-    with pytest.raises(InputError, match="no structure named tibia"):
+    for name in ("names.csv", "names.json"):  # as spreadsheets and Windows' editors write it
+        before = read_label_names(tmp_path / name)
+        (tmp_path / name).write_text((tmp_path / name).read_text(), "utf-8-sig")
+        assert read_label_names(tmp_path / name) == before
+    with pytest.raises(InputError, match=r"no structure named tibia; it has femur, label 5\.$"):
         labels.values(["tibia"])
 
 
@@ -144,10 +148,24 @@ def test_a_volume_of_fractions_is_no_label_map(tmp_path):
         read_label_map(tmp_path / "ct.nrrd")
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.int64, np.float32])
+def test_labels_of_any_type_are_whole_numbers_from_zero(tmp_path, dtype):
+    array = np.random.default_rng(0).integers(0, 100, (3, 4, 5)).astype(dtype)
+    sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / "labels.nrrd")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "labels.nrrd").array, array)
+    wrong = {np.int16: -1, np.uint32: 2**31 + 5, np.int64: 2**40, np.float32: -3}.get(dtype)
+    if wrong is not None:
+        array[0, 0, 0] = wrong
+        sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / "labels.nrrd")
+        with pytest.raises(InputError, match=rf"labels.nrrd is not a label map: it has values .*{wrong}"):
+            read_label_map(tmp_path / "labels.nrrd")
+
+
 def test_a_table_without_the_needed_columns_is_refused(tmp_path):
-    (tmp_path / "names.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="not a table of label names"):
-        read_label_names(tmp_path / "names.csv")
+    for text in ("a,b\n1,2\n", "structure,id\nfemur\n"):
+        (tmp_path / "names.csv").write_text(text)
+        with pytest.raises(InputError, match="not a table of label names"):
+            read_label_names(tmp_path / "names.csv")
 
 
 def test_a_label_map_checks_its_grid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -49,10 +50,19 @@ _RT_NAMES = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom's warnings back: they quote elements of the file, which may be the patient's name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keeps pydicom's warnings back, also out of logs: they quote elements of the file, which may be the patient's name."""
+    log = logging.getLogger("pydicom")
+
+    def none(_: logging.LogRecord) -> bool:
+        return False
+
+    log.addFilter(none)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.removeFilter(none)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.imaging.dicom.stated import DISTANCE_MM, Stated, label, within
+from XVRegistrationLib.imaging.dicom.dataset import DX_FOR_PRESENTATION, DX_FOR_PROCESSING
+from XVRegistrationLib.imaging.dicom.stated import DISTANCE_MM, Stated, is_stated, label, within, word
 from XVRegistrationLib.imaging.partial import user_distance
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def distances(dataset: Dataset, sid: float | None) -> tuple[Stated[float], State
     """From the source to the detector, and to the isocentre, mm (PS3.3 C.8.7.5, C.8.11.5, C.8.19.6.14).
 
     The first is derived from the second and the magnification where it is not stated, and the other way round: the
-    magnification is their ratio, DICOM says. A source that would be behind the detector is left out.
+    magnification is their ratio, DICOM says. A source that would be behind the detector is left out. What a DX image calls
+    the distance to the patient ends at the table or bucky behind him (C.8.11.5), and is not one to an isocentre.
     """
     detector, notes = within(dataset, "DistanceSourceToDetector", 1, DISTANCE_MM)
     center, center_notes, center_keyword = _source_to_isocenter(dataset)
@@ -36,6 +38,11 @@ def distances(dataset: Dataset, sid: float | None) -> tuple[Stated[float], State
         sdd = Stated(center * ratio, "derived", (*notes, said))
     else:
         sdd = Stated(None, NO_SID, notes)
+    if _ends_at_table(dataset, center_keyword):
+        said = (
+            f"{label(center_keyword)} of a radiograph ends at the table or bucky, not at an isocentre: it was not used."
+        )
+        return sdd, Stated(None, "", center_notes if center is None else (*center_notes, said))
     return sdd, _isocenter(sdd.value, center, center_keyword, ratio, center_notes)
 
 
@@ -45,8 +52,24 @@ def magnification_at_patient(dataset: Dataset) -> float | None:
     if stated is not None:
         return stated[0]
     detector, _ = within(dataset, "DistanceSourceToDetector", 1, DISTANCE_MM)
-    center = _source_to_isocenter(dataset)[0]
-    return None if detector is None or center is None or center >= detector[0] else detector[0] / center
+    center, _, keyword = _source_to_isocenter(dataset)
+    if detector is None or center is None or center >= detector[0] or _ends_at_table(dataset, keyword):
+        return None
+    return detector[0] / center
+
+
+def _ends_at_table(dataset: Dataset, keyword: str) -> bool:
+    """Whether that distance is a radiograph's to its table or bucky (PS3.3, C.8.11.5).
+
+    A C-arm has neither, for which the standard leaves it open: it is taken to be to the isocentre, as in its XA images.
+    """
+    if keyword != "DistanceSourceToPatient" or dataset.get("SOPClassUID") not in (
+        DX_FOR_PRESENTATION,
+        DX_FOR_PROCESSING,
+    ):
+        return False
+    kind = word(dataset, "PositionerType")
+    return not (kind == "CARM" or (not kind and is_stated(dataset, "PositionerPrimaryAngle")))
 
 
 def _source_to_isocenter(dataset: Dataset) -> tuple[float | None, tuple[str, ...], str]:

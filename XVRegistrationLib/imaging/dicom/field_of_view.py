@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _ELEMENTS = (-1e5, 1e5)
+_PERPENDICULAR = 0.5
+"""Degrees within which a beam counts as perpendicular to its detector."""
 _FARTHEST = 1.5
 """Image sizes from the middle beyond which a principal point is nonsense."""
 
@@ -41,6 +43,20 @@ def field_of_view(dataset: Dataset) -> tuple[tuple[float, float] | None, tuple[s
             if sides is not None:
                 return (sides[0], sides[-1]), ()
     return None, notes
+
+
+def tilt(dataset: Dataset) -> tuple[str, ...]:
+    """A sentence for a detector that is stated not to be perpendicular to the beam (PS3.3, C.8.7.5.1.4, C.8.11.5, C.8.7.6)."""
+    found = []
+    for keyword in ("DetectorPrimaryAngle", "DetectorSecondaryAngle", "ColumnAngulation"):
+        angle, _ = within(dataset, keyword, 1, (-90.0, 90.0), "degrees")
+        if angle is not None and abs(angle[0]) >= _PERPENDICULAR:
+            found.append(f"{label(keyword)} {angle[0]:g} degrees")
+    if not found:
+        return ()
+    which = ", ".join(found)
+    said = f"The detector is tilted against the beam ({which}), so that its principal point is not known: give a calibration."
+    return (said,)
 
 
 def principal_point(

@@ -34,7 +34,7 @@ def checked_frame(frame: int | str | None, count: int, path: Path) -> int | str:
             return 0
         raise InputError(
             f"{path} holds {count} frames: say which one with --frame, 0 to {count - 1}, or min, max or mean over the run; "
-            "or register the whole run with --series."
+            "or register the whole run with --series, or those of several files with --frame all."
         )
     if isinstance(frame, str) and frame in REDUCTIONS:
         return frame
@@ -49,13 +49,17 @@ def checked_frame(frame: int | str | None, count: int, path: Path) -> int | str:
 def decoded(path: Path, dataset: FileDataset, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     """(H, W) stored values of each of some frames (from 0), without bits that are not the image's; InputError if damaged.
 
-    Only those frames are decoded. Overlays and rubbish in the bits beside BitsStored (PS3.5, 8.1.1) are removed.
+    They have the machine's byte order. Only those frames are decoded. Overlays and rubbish in the bits beside BitsStored (PS3.5, 8.1.1) are removed.
     """
     frames = _decoded(path, dataset, indices)
     while True:
         try:
             with quiet():
-                stored = _own_bits(_grey(next(frames), path), dataset)
+                stored = next(frames)
+                if stored.ndim == 3 and stored.shape[-1] in (3, 4):
+                    stored = grey_of_colours(stored, path)
+                stored = _own_bits(stored, dataset)
+                stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         except StopIteration:
             return
         except InputError:
@@ -186,14 +190,12 @@ def _write_frame(file: Path, dataset: FileDataset, pixel_data: bytes) -> None:
     save(one, file)
 
 
-def _grey(stored: NDArray[Any], path: Path) -> NDArray[Any]:
-    """(H, W) of a frame, also of one that is stored as colours but shows none."""
-    if stored.ndim != 3 or stored.shape[-1] not in (3, 4):
-        return stored
-    colours = stored[..., :3].astype(np.int32)
-    if np.ptp(colours, axis=-1).max() > _MOST_DIFFERENCE:
+def grey_of_colours(colours: NDArray[Any], path: Path) -> NDArray[Any]:
+    """(..., H, W) of an image (..., H, W, 3 or 4) that is stored as colours but shows none; InputError where it shows some."""
+    red, green, blue = (colours[..., n].astype(np.int32) for n in range(3))
+    if max(np.abs(red - green).max(), np.abs(red - blue).max()) > _MOST_DIFFERENCE:
         raise InputError(f"{path} is a colour image; an X-ray of grey values is needed.")
-    return stored[..., 0]
+    return colours[..., 0]
 
 
 def _own_bits(stored: NDArray[Any], dataset: FileDataset) -> NDArray[Any]:

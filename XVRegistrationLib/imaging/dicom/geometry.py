@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.imaging.dicom.dataset import SECONDARY_CAPTURE
 from XVRegistrationLib.imaging.dicom.distances import NO_SID, distances
-from XVRegistrationLib.imaging.dicom.field_of_view import principal_point
+from XVRegistrationLib.imaging.dicom.field_of_view import principal_point, tilt
 from XVRegistrationLib.imaging.dicom.orientation import Orientation, orientation
 from XVRegistrationLib.imaging.dicom.spacing import NO_SPACING, Spacing, pixel_spacing
 from XVRegistrationLib.imaging.dicom.stated import Stated
@@ -47,7 +48,7 @@ def read_geometry(
     on_detector = pixel_spacing(dataset, spacing)
     way = orientation(dataset, mirrored)
     point = principal_point(dataset, on_detector.value, bool(way.mirrored.value))
-    return _together(sdd, on_detector, sod, way, point)
+    return _together(sdd, on_detector, sod, way, dataclasses.replace(point, notes=(*point.notes, *tilt(dataset))))
 
 
 def _only_given(

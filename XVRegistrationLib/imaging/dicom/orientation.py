@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.geometry.angles import angles_of, shown_axes
+from XVRegistrationLib.geometry.angles import shown_axes
 from XVRegistrationLib.imaging.dicom.dataset import CR, DX_FOR_PRESENTATION, DX_FOR_PROCESSING, numbers
-from XVRegistrationLib.imaging.dicom.stated import Stated, label, within, word
+from XVRegistrationLib.imaging.dicom.isocenter import angles_of_machine
+from XVRegistrationLib.imaging.dicom.stated import DEGREES, TO_RAS, Stated, label, within, word
 from XVRegistrationLib.imaging.partial import mirrored_origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-_ANGLES = (-180.0, 180.0)
 _NEAR = 0.55
 """Cosine to the stated direction that an image axis needs for being the one that is meant."""
 _BETTER = 0.4
@@ -25,15 +25,11 @@ _BETTER = 0.4
 _RADIOGRAPH = {"AP": (180.0, 0.0, False), "PA": (0.0, 0.0, True), "LL": (90.0, 0.0, False), "RL": (-90.0, 0.0, False)}
 """ViewPosition (0018,5101) of a radiograph -> primary and secondary angle, and whether it is usually shown mirrored."""
 
-_TO_RAS = {
-    "R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1),
+_VIEW_CODES = {
+    "399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA", "R-40888": "PA",
+    "399173006": "LL", "R-10236": "LL", "399198007": "RL", "R-10232": "RL",
 }  # fmt: skip
-
-_LYING = {
-    "HFS": ("L", "P", "H"), "HFP": ("R", "A", "H"), "HFDR": ("P", "R", "H"), "HFDL": ("A", "L", "H"),
-    "FFS": ("R", "P", "F"), "FFP": ("L", "A", "F"), "FFDR": ("A", "R", "F"), "FFDL": ("P", "L", "F"),
-}  # fmt: skip
-"""PatientPosition -> what lies along the table's x, y and z (PS3.17 FFF.1.2.2.2: the columns of its cosines, read by row)."""
+"""Code of ViewCodeSequence, of SNOMED CT and as it was before 2018 (PS3.16, CID 4010) -> ViewPosition."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def _angles(dataset: Dataset) -> tuple[Stated[float], Stated[float], bool]:
     if kind in ("", "CARM"):
         primary, secondary = (_angle(dataset, which) for which in ("Primary", "Secondary"))
         if primary.value is None and secondary.value is None:
-            by_machine = _angles_of_machine(dataset)
+            by_machine = angles_of_machine(dataset)
             if by_machine is not None:
                 return (*by_machine, True)
         if primary.value is not None and secondary.value is not None:
@@ -98,45 +94,33 @@ def _angles(dataset: Dataset) -> tuple[Stated[float], Stated[float], bool]:
         primary = secondary = Stated()
         if numbers(dataset, "PositionerPrimaryAngle", 1) is not None:
             primary = Stated(None, "", (f"The angles are not those of a C-arm but of {kind[:16]}: they were ignored.",))
-    radiograph = _RADIOGRAPH.get(word(dataset, "ViewPosition"))
+    view, keyword = _view(dataset)
+    radiograph = _RADIOGRAPH.get(view)
     if radiograph is None or dataset.get("SOPClassUID") not in (CR, DX_FOR_PRESENTATION, DX_FOR_PROCESSING):
         return primary, secondary, True
-    said = f"The direction is that of {label('ViewPosition')}, {word(dataset, 'ViewPosition')}."
+    said = f"The direction is that of {label(keyword)}, {view}."
     notes = (*primary.notes, *secondary.notes, said)
     return Stated(radiograph[0], "derived", notes), Stated(radiograph[1], "derived"), radiograph[2]
 
 
 def _angle(dataset: Dataset, which: str) -> Stated[float]:
     """An angle about the patient (PS3.3 C.8.7.5.1.2); dataset.plain has made it the frame's own where the C-arm moved."""
-    value, notes = within(dataset, f"Positioner{which}Angle", 1, _ANGLES, "degrees")
+    value, notes = within(dataset, f"Positioner{which}Angle", 1, DEGREES, "degrees")
     return Stated(None if value is None else value[0], "" if value is None else "tag", notes)
 
 
-def _angles_of_machine(dataset: Dataset) -> tuple[Stated[float], Stated[float]] | None:
-    """Angles about the patient by those about the isocentre (PS3.3 C.8.19.6.13.1.2) and how the patient lies; or None.
+def _view(dataset: Dataset) -> tuple[str, str]:
+    """The view of a radiograph as ViewPosition names it, and the element that states it; empty where none does.
 
-    The machine's x, y and z are the table's (to the left, back and head of a patient who lies head first, supine) while
-    the table is level and straight; its angles go from -y towards x, and towards z.
+    ViewCodeSequence replaces ViewPosition (PS3.3, C.8.11.5.1.1). A view that is modified, such as axial, is another one.
     """
-    stated = [
-        within(dataset, f"PositionerIsocenter{w}Angle", 1, _ANGLES, "degrees")[0] for w in ("Primary", "Secondary")
-    ]
-    lying = _LYING.get(word(dataset, "PatientPosition"))
-    if stated[0] is None or stated[1] is None or lying is None:
-        return None
-    tilts = ("TableHorizontalRotationAngle", "TableHeadTiltAngle", "TableCradleTiltAngle")
-    if any((numbers(dataset, keyword, 1) or (0.0,))[0] != 0 for keyword in tilts):
-        said = "The C-arm's angles are about the machine, and the table is turned or tilted: they were ignored."
-        return Stated(None, "", (said,)), Stated()
-    (a,), (b,) = np.radians(stated[0]), np.radians(stated[1])
-    towards = np.array([np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)])
-    axes = np.array([_TO_RAS[letter] for letter in lying], dtype=np.float64)
-    primary, secondary = angles_of(towards @ axes)
-    said = (
-        f"The angles about the patient are those about the machine for a patient who lies {word(dataset, 'PatientPosition')}; "
-        "how the detector was turned about the beam is not used."
-    )
-    return Stated(primary, "derived", (said,)), Stated(secondary, "derived")
+    for item in dataset.get("ViewCodeSequence") or ():
+        if item.get("ViewModifierCodeSequence"):
+            return "", ""
+        found = _VIEW_CODES.get(word(item, "CodeValue"))
+        if found:
+            return found, "ViewCodeSequence"
+    return word(dataset, "ViewPosition"), "ViewPosition"
 
 
 def _stated_directions(dataset: Dataset) -> NDArray[np.float64] | None:
@@ -162,9 +146,9 @@ def _words(dataset: Dataset, keyword: str) -> list[str]:
 def _direction(letters: str) -> NDArray[np.float64] | None:
     """Unit vector in RAS of letters like `LP`, of which the first counts most (PS3.3 C.7.6.1.1.1)."""
     letters = letters.strip().upper()
-    if not 1 <= len(letters) <= 3 or not set(letters) <= set(_TO_RAS):
+    if not 1 <= len(letters) <= 3 or not set(letters) <= set(TO_RAS):
         return None
-    vector = np.sum([np.array(_TO_RAS[c], dtype=np.float64) * 0.6**i for i, c in enumerate(letters)], axis=0)
+    vector = np.sum([np.array(TO_RAS[c], dtype=np.float64) * 0.6**i for i, c in enumerate(letters)], axis=0)
     length = float(np.linalg.norm(vector))
     return None if length < 0.1 else vector / length
 

@@ -53,17 +53,17 @@ class GreyScale:
             return np.asarray(found)
         if found.dtype.kind == "f":
             return np.asarray(self.mirror - found)
-        # Inverting twice changes nothing, and the result fits: it lies between the lowest and the highest again.
-        return np.asarray(found.dtype.type(int(self.mirror)) - found)
+        # The result lies between the lowest and the highest again; their sum need not fit, but wraps, and wraps back.
+        return np.asarray(np.array(int(self.mirror)).astype(found.dtype) - found)
 
     def _looked_up(self, stored: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
         if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
             return table[np.clip(stored.astype(np.int64) - self.first, 0, len(table) - 1)]
         # Every value that the type can hold, in the order of its bits, is looked up once instead of every pixel.
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-        every = np.arange(2 ** (8 * stored.dtype.itemsize)).astype(unsigned).view(stored.dtype.newbyteorder("="))
+        every = np.arange(2 ** (8 * stored.dtype.itemsize)).astype(unsigned).view(stored.dtype)
         complete = table[np.clip(every.astype(np.int64) - self.first, 0, len(table) - 1)]
-        return np.take(complete, stored.astype(every.dtype, copy=False).view(unsigned))
+        return np.take(complete, stored.view(unsigned))
 
 
 def grey_scale(dataset: Dataset, path: Path) -> GreyScale:
@@ -87,8 +87,10 @@ def grey_scale(dataset: Dataset, path: Path) -> GreyScale:
                 float(_number(dataset.get(f"Rescale{n}"), d)) for n, d in (("Slope", 1), ("Intercept", 0))
             )
             falling_window = _falls(_first(dataset, "VOILUTSequence"), dataset)
-    except Exception as e:
-        raise InputError(f"The look-up table or rescale of {path} cannot be read: {' '.join(str(e).split())}") from e
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from e
+    except Exception as e:  # a value that is no number is not quoted
+        raise InputError(f"The look-up table or rescale of {path} cannot be read: a value in it is damaged.") from e
     if not (np.isfinite([slope, intercept]).all() and slope != 0):
         raise InputError(f"RescaleSlope (0028,1053) or RescaleIntercept (0028,1052) of {path} is no usable number.")
     sign = dataset.get("PixelIntensityRelationshipSign")
@@ -158,12 +160,19 @@ def _table(item: Dataset, dataset: Dataset) -> tuple[NDArray[Any], int]:
         first -= 2**16  # read as if it were unsigned
     data = item.LUTData
     if isinstance(data, bytes):
-        values = np.frombuffer(data, dtype="<u1" if bits <= 8 and len(data) < 2 * count else "<u2")
+        wide = ">u2" if _was_big_endian(item) else "<u2"
+        values = np.frombuffer(data, dtype="u1" if bits <= 8 and len(data) < 2 * count else wide)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
     else:
         values = np.atleast_1d(np.asarray(data)).astype(np.uint16)
     if len(values) < count:
-        raise ValueError(f"LUTData (0028,3006) holds {len(values)} values and not {count}.")
+        raise InputError(f"LUTData (0028,3006) holds {len(values)} values and not {count}.")
     return values[:count], first
+
+
+def _was_big_endian(item: Dataset) -> bool:
+    encoding = getattr(item, "original_encoding", None)  # since pydicom 3
+    return (item.read_little_endian if encoding is None else encoding[1]) is False
 
 
 def _falls(item: Dataset | None, dataset: Dataset) -> bool:

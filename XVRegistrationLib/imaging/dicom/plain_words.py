@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from XVRegistrationLib.imaging.dicom.dataset import quiet
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,8 +52,8 @@ def dicom_words(path: Path) -> DicomWords | None:
 
     wanted = [*_ENUMERATED, *_NUMBERS, "SOPClassUID", "PatientOrientation"]
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(wanted))
-        return _words(dataset)
+        with quiet():
+            return _words(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(wanted)))
     # A damaged file may fail anywhere in the parser; the reader of its pixels says so.
     except Exception:
         return None

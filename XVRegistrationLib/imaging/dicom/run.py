@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import check_image, number_of_frames, plain, read_dataset, understanding
 from XVRegistrationLib.imaging.dicom.frames import decoded, reduced
-from XVRegistrationLib.imaging.dicom.geometry import read_geometry
+from XVRegistrationLib.imaging.dicom.orientation import orientation
 from XVRegistrationLib.imaging.dicom.pixels import grey_scale, padded
 from XVRegistrationLib.imaging.dicom.shutters import opening, stated
 from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, shifted, subtraction_of
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset, FileDataset
 
@@ -116,13 +117,10 @@ def over_time(run: Run, how: str, subtract: bool = False) -> Frame:
     The least radiation ("min") shows all that was dense at any time, such as vessels as they fill. Raises InputError
     where the C-arm turned meanwhile.
     """
-    with understanding(run.path):
-        ends = [read_geometry(plain(run.dataset, index)).values for index in (0, run.count - 1)]
-    angles = [[end[name] for end in ends] for name in ("primary_angle", "secondary_angle")]
-    turns = [abs(a - b) for a, b in angles if a is not None and b is not None]
-    if max(turns, default=0.0) > _STILL:
+    turned = _turned(run)
+    if turned > _STILL:
         raise InputError(
-            f"The C-arm turned by {max(turns):.0f} degrees during {run.path}: a {how} over its frames shows nothing of one "
+            f"The C-arm turned by {turned:.0f} degrees during {run.path}: a {how} over its frames shows nothing of one "
             "pose. Choose a frame, or register the run with --series."
         )
     frames = run.frames(run.subtractable() if subtract else range(run.count), subtract)
@@ -139,6 +137,24 @@ def over_time(run: Run, how: str, subtract: bool = False) -> Frame:
     dense_first = {"min": "max", "max": "min", "mean": "mean"}
     pixels = reduced(values(), how if first.scale == "intensity" else dense_first[how])
     return Frame(first.dataset, pixels, first.scale, first.stated, mask)
+
+
+def _turned(run: Run) -> float:
+    """Degrees between the outermost angles of a run: a C-arm that swung may end where it began."""
+    angles: list[tuple[float | None, float | None]] = []
+    described: Dataset | None = None
+    with understanding(run.path):
+        for index in range(run.count):
+            dataset = plain(run.dataset, index)
+            if dataset is not described:  # the same object for all frames of a C-arm that stood still
+                described, way = dataset, orientation(dataset, None)
+                angles.append((way.primary.value, way.secondary.value))
+    spreads = [0.0]
+    for values in zip(*angles, strict=True):
+        known = [value for value in values if value is not None]
+        if known:
+            spreads.append(float(np.ptp(np.unwrap(known, period=360.0))))
+    return max(spreads)
 
 
 def _both(a: NDArray[np.bool_] | None, b: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:

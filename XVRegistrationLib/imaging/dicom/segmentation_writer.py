@@ -27,12 +27,19 @@ _TISSUE = ("85756007", "SCT", "Tissue")
 """What a structure is where nobody has said it, as in Slicer."""
 _OF_THE_PATIENT = (0x0010, 0x0012, 0x0032, 0x0038, 0x0040)
 """Groups of elements about the patient, a trial, requests, visits and procedures."""
-_IDENTIFYING = (
-    *("AccessionNumber", "StudyID", "StudyDescription", "ReferringPhysicianName", "StudyDate", "StudyTime"),
-    *("InstitutionName", "InstitutionAddress", "StationName", "PhysiciansOfRecord", "OperatorsName"),
-    *("IssuerOfAccessionNumberSequence", "ConsultingPhysicianName", "ProcedureCodeSequence", "DeviceSerialNumber"),
-    *("SeriesDescription", "ReferencedStudySequence", "RequestedProcedureDescription", "AdmissionID"),
+_OF_THE_SEGMENTATION = (
+    *(
+        "SpecificCharacterSet",
+        "ImageType",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "SOPClassUID",
+        "SOPInstanceUID",
+    ),
+    *("ContentDate", "ContentTime", "Modality", "Manufacturer", "ManufacturerModelName"),
+    *("ReferencedSeriesSequence", "SourceImageSequence"),
 )
+"""All of group 0008 that is kept. The rest of it names people and institutions, in more elements than one can list."""
 
 
 def write_dicom_segmentation(
@@ -156,7 +163,8 @@ def _refer(written: Dataset, image: Dataset, frame: int | None) -> None:
 
 def _anonymise(written: Dataset) -> None:
     for element in list(written):
-        if element.tag.group in _OF_THE_PATIENT or element.keyword in _IDENTIFYING:
+        foreign = element.tag.group == 0x0008 and element.keyword not in _OF_THE_SEGMENTATION
+        if foreign or element.tag.group in _OF_THE_PATIENT or element.tag.is_private:
             del written[element.tag]
     # What the standard wants present may be empty (type 2).
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):

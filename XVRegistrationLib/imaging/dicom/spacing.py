@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ NO_SPACING = "ImagerPixelSpacing (0018,1164)"
 _AGREE = 0.02
 _SQUARE = 0.05
 """Part by which the sides of a derived pixel may differ: more says that the field of view is not the image."""
+_CASSETTE = re.compile(r"(\d{1,2})(CM|IN)X(\d{1,2})\2")
 
 
 def pixel_spacing(dataset: Dataset, spacing: float | Spacing | None) -> Stated[Spacing]:
@@ -29,7 +31,7 @@ def pixel_spacing(dataset: Dataset, spacing: float | Spacing | None) -> Stated[S
 
     In this order: the user's; ImagerPixelSpacing; PixelSpacing at a stated depth, times the magnification there;
     detector elements times binning; the field of view over the pixels; PixelSpacing of which nobody says that it is
-    not at the detector; the image intensifier's size.
+    not at the detector; the image intensifier's size; the cassette's.
     """
     if spacing is not None:
         return Stated(user_spacing(spacing), "user")
@@ -56,9 +58,11 @@ def pixel_spacing(dataset: Dataset, spacing: float | Spacing | None) -> Stated[S
     if plain is not None and not in_patient:
         said = f"{label('PixelSpacing')} is taken to be at the detector: the file does not say where it holds."
         return Stated((plain[1], plain[0]), "assumed", (*notes, said))
-    derived = _intensifier(dataset)
-    if derived.value is not None:
-        return Stated(derived.value, "derived", notes + derived.notes)
+    for way in (_intensifier, _cassette):
+        derived = way(dataset)
+        notes += derived.notes
+        if derived.value is not None:
+            return Stated(derived.value, "derived", notes)
     return Stated(None, missing, notes)
 
 
@@ -84,7 +88,8 @@ def _elements(dataset: Dataset) -> Stated[Spacing]:
     """Distance of detector elements times those that make a pixel."""
     pitch, notes = within(dataset, "DetectorElementSpacing", 2, SPACING_MM)
     binning = numbers(dataset, "DetectorBinning", 2)
-    if pitch is None or binning is None or min(binning) < 1 or max(binning) > 64:
+    # Less than one where pixels were made up between elements (PS3.3, C.8.11.4.1.1).
+    if pitch is None or binning is None or min(binning) <= 0 or max(binning) > 64:
         return Stated(None, "", notes)
     said = f"The spacing is {label('DetectorElementSpacing')} times {label('DetectorBinning')}."
     return _sensible((pitch[1] * binning[1], pitch[0] * binning[0]), (*notes, said))
@@ -95,10 +100,8 @@ def _field_of_view(dataset: Dataset) -> Stated[Spacing]:
     size = _rows_columns(dataset)
     if sides is None or size is None:
         return Stated(None, "", notes)
-    (rows, columns), (height, width) = size, sides
+    (rows, columns), (height, width) = size, _as_shown(dataset, sides, size)
     dx, dy = width / columns, height / rows
-    if stored_turn(dataset) in (90, 270):
-        dx, dy = height / columns, width / rows
     if abs(dx / dy - 1) > _SQUARE:
         said = (
             f"The field of view, {height:g} x {width:g} mm, would make pixels of {dy:.3g} x {dx:.3g} mm: it is not what the "
@@ -107,6 +110,34 @@ def _field_of_view(dataset: Dataset) -> Stated[Spacing]:
         return Stated(None, "", (*notes, said))
     said = f"The spacing is the field of view's {height:g} x {width:g} mm over the image's pixels, if that is what it shows."
     return _sensible((dx, dy), (*notes, said))
+
+
+def _as_shown(dataset: Dataset, sides: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
+    """Height and width, mm, of the field of view in an image of (rows, columns).
+
+    For an image that was turned, the standard leaves open whether the sides are named before that or after it
+    (PS3.3, C.8.11.4.1.1): what makes the pixels square is meant.
+    """
+    if stored_turn(dataset) in (0, 180):
+        return sides
+    height, width = sides
+    return min((sides, (width, height)), key=lambda s: abs(np.log(s[1] * size[0] / (s[0] * size[1]))))
+
+
+def _cassette(dataset: Dataset) -> Stated[Spacing]:
+    """Nominal size of a storage phosphor's cassette over the pixels (PS3.3, C.8.1.2), the longer side over more of them."""
+    named = _CASSETTE.fullmatch(word(dataset, "CassetteSize"))
+    size = _rows_columns(dataset)
+    if named is None or size is None:
+        return Stated()
+    unit = 10.0 if named[2] == "CM" else 25.4
+    short, long = sorted(unit * float(named[i]) for i in (1, 3))
+    one, other = long / max(size), short / min(size)
+    if abs(one / other - 1) > _SQUARE:
+        return Stated(None, "", (f"{label('CassetteSize')} is not of the image's shape: it was ignored.",))
+    mean = (one + other) / 2
+    said = f"The spacing is {label('CassetteSize')} over the pixels, if the image shows all of the plate; it is a nominal size."
+    return _sensible((mean, mean), (said,))
 
 
 def _intensifier(dataset: Dataset) -> Stated[Spacing]:
@@ -134,7 +165,7 @@ def _doubts(dataset: Dataset, spacing: Spacing) -> tuple[str, ...]:
     size = _rows_columns(dataset)
     if sides is not None and size is not None:
         shown = np.array([spacing[1] * size[0], spacing[0] * size[1]])
-        stated = np.array(sides if stored_turn(dataset) in (0, 180) else sides[::-1])
+        stated = np.array(_as_shown(dataset, sides, size))
         if (np.abs(shown / stated - 1) > _SQUARE).any():
             said = (
                 f"{label('ImagerPixelSpacing')} makes the image {shown[0]:.4g} x {shown[1]:.4g} mm, but its field of view is "

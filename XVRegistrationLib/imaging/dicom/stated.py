@@ -17,6 +17,12 @@ DISTANCE_MM = (100.0, 5000.0)
 SPACING_MM = (0.01, 10.0)
 EXTENT_MM = (10.0, 2000.0)
 """Sides and diameters of detectors and fields of view."""
+DEGREES = (-180.0, 180.0)
+
+TO_RAS = {
+    "R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1),
+}  # fmt: skip
+"""Letter of a direction (PS3.3 C.7.6.1.1.1) -> that direction."""
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,12 @@ def _density(name: str, table: Sequence[tuple[str, float]]) -> float:
             if not AIR <= hu <= _HIGHEST:
                 raise InputError(f"The density of {pattern} must lie between {AIR} and {_HIGHEST:.0f} HU, not {hu:g}.")
             return hu
+    # The first of each row, without what stands for other letters.
+    rows = {hu: pattern for pattern, hu in reversed(table)}
+    known = dict.fromkeys(pattern.strip("*? ") for pattern in reversed(rows.values()))
     raise InputError(
-        f"There is no density for the structure {name}; name it in a table of densities (--densities TABLE.json)."
+        f"There is no density for the structure {name}: call it by a name of the table ({', '.join(known)}, ...), or give a "
+        "table of densities (--densities TABLE.json)."
     )
 
 

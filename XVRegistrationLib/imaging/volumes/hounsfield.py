@@ -37,14 +37,15 @@ def checked_hounsfield(stored: Stored, name: str, believed: bool = False) -> tup
         _check_header(stored, name)
     notes = []
     array = stored.array
+    if not believed:
+        # Before what is no number becomes air, which would make a CT of anything.
+        _check_range(array, name)
     padded = clamp_padding(array)
     if padded:
         share = padded / array.size
         how_much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
         notes.append(f"Padding below {LOWEST} HU ({how_much} of the voxels) was set to air.")
-    low, high = float(array.min()), float(array.max())
-    if not believed:
-        _check_range(low, high, name)
+    high = float(array.max())
     if high == _TWELVE_BITS:
         notes.append("Its highest value is 3071 HU, where 12 bits end: metal in it is denser than it says.")
     elif high > _TWELVE_BITS:
@@ -65,6 +66,19 @@ def clamp_padding(array: NDArray[Any]) -> int:
     return count
 
 
+def _scanned(array: NDArray[Any]) -> tuple[float, float, bool]:
+    """Lowest and highest value of what was scanned, and whether numbers below that, as CTs have, say what was not."""
+    low, high, padded = np.inf, -np.inf, False
+    for plane in array:
+        scanned = plane
+        if not plane.min() >= LOWEST:  # also where it is no number
+            scanned = plane[plane >= LOWEST]
+            padded = padded or bool((plane < LOWEST).any())
+        if scanned.size:
+            low, high = min(low, float(scanned.min())), max(high, float(scanned.max()))
+    return (low, high, padded) if low <= high else (AIR, AIR, padded)
+
+
 def _check_header(stored: Stored, name: str) -> None:
     if stored.modality.upper() not in _CT_LIKE:
         raise InputError(f"{name} is of modality {stored.modality} (0008,0060) and has no Hounsfield units: {_ADVICE}.")
@@ -75,7 +89,8 @@ def _check_header(stored: Stored, name: str) -> None:
         )
 
 
-def _check_range(low: float, high: float, name: str) -> None:
+def _check_range(array: NDArray[Any], name: str) -> None:
+    low, high, padded = _scanned(array)
     said = f"{name} has values from {low:g} to {high:g}"
     if low > -_NORMALISED and high < _NORMALISED:
         raise InputError(
@@ -84,7 +99,7 @@ def _check_range(low: float, high: float, name: str) -> None:
         )
     if high > _HIGHEST:
         raise InputError(f"{said}, further than those of a CT go; check RescaleSlope (0028,1053), or the file's scale.")
-    if low > _NO_AIR:
+    if low > _NO_AIR and not padded:
         raise InputError(
             f"{said}: there is no air, so that they are no Hounsfield units. For a CT with an offset subtract it (1000 or "
             f"1024); for a bone cut out of its CT say what its background is (--not-scanned {low:g}); {_ADVICE}. "

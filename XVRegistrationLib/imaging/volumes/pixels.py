@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AIR = -1000
 """HU; also what padding becomes."""
-_NO_TISSUE = -500  # HU; a tag for padding that names a value above it was written by mistake
+_NO_TISSUE = -500, 2**15  # HU; a tag for padding that names a value between them was written by mistake
 _SMALL = (-(2**15), 2**15 - 1)
 
 
@@ -42,7 +42,8 @@ def read_voxels(slices: Sequence[Slice]) -> tuple[NDArray[Any], list[str]]:
         if intercept != 0:
             array[k] += array.dtype.type(intercept)
         if s.padding is not None:
-            if slope * s.padding[1] + intercept > _NO_TISSUE:
+            lowest, highest = sorted(slope * end + intercept for end in s.padding)
+            if highest > _NO_TISSUE[0] and lowest < _NO_TISSUE[1]:
                 ignored = True
                 continue
             outside = (stored >= s.padding[0]) & (stored <= s.padding[1])

@@ -24,9 +24,8 @@ def read_series(path: Path, wanted: str | None = None) -> Stored:
     it, the only one that is a volume is taken. Raises InputError that lists the series where that leaves a choice, and for
     slices that make no volume.
     """
-    files = files_below(path) if path.is_dir() else (p for p in sorted(path.parent.iterdir()) if p.is_file())
     if path.is_dir():
-        found, damaged = series_of(files)
+        found, damaged = series_of(files_below(path))
         series, notes = _choose(found, path, wanted)
     else:
         series, damaged = _of_file(path)

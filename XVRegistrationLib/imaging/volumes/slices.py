@@ -37,6 +37,8 @@ _TAGS = [
     "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+_SIGNED_OR_NOT = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+"""Elements whose sign is that of the pixels (PS3.6: US or SS)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,9 @@ class _Header:
         if tag not in self._dataset:
             return None
         raw = self._dataset.get_item(tag)
-        if not isinstance(raw, RawDataElement) or raw.value is None or raw.VR in ("SQ", "US or SS", "UN"):
+        # Of padding an implicit file does not even say the sign: that hangs on another element.
+        by_itself = keyword not in _SIGNED_OR_NOT and getattr(raw, "VR", None) not in ("SQ", "US or SS", "UN")
+        if not isinstance(raw, RawDataElement) or raw.value is None or not by_itself:
             return self._dataset[tag].value
         key = tag, raw.VR, raw.value, raw.is_little_endian
         if key not in self._converted:

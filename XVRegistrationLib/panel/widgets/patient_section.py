@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.volume_values import ATTENUATION, CT, HU, STRUCTURES, VESSELS
 from XVRegistrationLib.panel.widgets.common import chosen, fill_choices, show_text
 from XVRegistrationLib.panel.widgets.pictures import pixmap_of, with_markers
 
@@ -15,13 +16,17 @@ PICTURE = 146  # px, inside the frame of nominalLabel
 
 
 class PatientSection:
-    """The node selectors are bound to the parameter node by the module; here is the rest."""
+    """The node selectors and spin boxes are bound to the parameter node by the module; here is the rest."""
 
     def __init__(self, ui: Any, session: Session) -> None:
         self.ui = ui
         self._session = session
         self._image: Any = None
+        self._asked_of: Any = None
+        """The volume that the user was last asked of what its values are."""
         ui.presetComboBox.activated.connect(self.on_preset)
+        ui.valuesComboBox.activated.connect(self.on_values)
+        ui.valuesCollapsibleButton.collapsed = True  # a CT needs no answer
 
     def show(self) -> None:
         parameters = self._session.parameters
@@ -33,12 +38,18 @@ class PatientSection:
         # What stands in the way comes first: it is what the user has to do next.
         said = (view.problem, view.kind, view.size_text, view.check)
         show_text(self.ui.patientLabel, "\n".join(text for text in said if text))
+        self._show_values(parameters, view.asks)
         self._show_picture(view.image, view.markers)
 
     def on_preset(self, index: int = 0) -> None:
         parameters = self._session.parameters
         if parameters is not None:
             parameters.preset = chosen(self.ui.presetComboBox)
+
+    def on_values(self, index: int = 0) -> None:
+        parameters = self._session.parameters
+        if parameters is not None:
+            parameters.volumeValues = chosen(self.ui.valuesComboBox)
 
     def _show_nodes(self, parameters: Any) -> None:
         """Show the nodes in use also where a selector was asked for one that it did not know yet, as while a scene is read."""
@@ -50,6 +61,19 @@ class PatientSection:
             if node is not None and selector.currentNode() is not node:
                 selector.setCurrentNode(node)
 
+    def _show_values(self, parameters: Any, asks: bool) -> None:
+        """What the values are said to be; the question opens by itself once for a volume that seems to be no CT."""
+        ui = self.ui
+        kind = CT if parameters is None else parameters.volumeValues
+        fill_choices(ui.valuesComboBox, _choices(), kind)
+        show_text(ui.valuesLabel, _hints().get(kind, ""))
+        for widget in (ui.windowLabel, ui.vesselsLowSpinBox, ui.vesselsHighSpinBox):
+            widget.setVisible(kind == VESSELS)
+        volume = None if parameters is None else parameters.volume
+        if asks and volume is not self._asked_of:
+            self._asked_of = volume
+            ui.valuesCollapsibleButton.collapsed = False
+
     def _show_picture(self, image: Any, markers: dict[str, str]) -> None:
         if image is not None and image is self._image:
             return
@@ -59,3 +83,30 @@ class PatientSection:
             self.ui.nominalLabel.setText(_("No view yet"))
         else:
             self.ui.nominalLabel.setPixmap(with_markers(pixmap_of(image), markers, PICTURE))
+
+
+def _choices() -> list[tuple[str, str]]:
+    return [
+        (_("CT in Hounsfield units"), CT),
+        (_("Vessels of an angiogram (rotational DSA, MRA)"), VESSELS),
+        (_("MR: densities from the segmentation"), STRUCTURES),
+        (_("Hounsfield units, whatever they look like"), HU),
+        (_("Linear attenuation, 1/mm"), ATTENUATION),
+    ]
+
+
+def _hints() -> dict[str, str]:
+    """What follows from a choice, and what else it needs."""
+    return {
+        CT: _("Values that cannot be Hounsfield units are refused: bone would not be told from air."),
+        VESSELS: _(
+            "No vessel up to the first value, full of contrast agent from the second; both 0: a window is proposed. X-rays are "
+            "to be subtracted angiograms."
+        ),
+        STRUCTURES: _(
+            "Each segment gets the density that its name has in the table; everything outside of them is air. The volume's own "
+            "values do not count."
+        ),
+        HU: _("For parts that were cut out, or a CT without air: its values are used as they are."),
+        ATTENUATION: _("As reconstructed, not scaled to Hounsfield units."),
+    }

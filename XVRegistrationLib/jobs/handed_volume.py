@@ -1,0 +1,115 @@
+"""The volume that a Slicer session hands over: voxels in a file, and what the user says that their values are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import replacing
+from XVRegistrationLib.imaging.describe import Description, describe, doubts
+from XVRegistrationLib.imaging.segmentation import of_label_map
+from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
+from XVRegistrationLib.imaging.volumes.reading import Reading
+from XVRegistrationLib.imaging.volumes.vessels import checked_vessels, usual_window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.imaging.describe import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Handed:
+    """A volume in HU or 1/mm, and where its voxels are as it has them."""
+
+    volume: Volume
+    description: Description
+    file: str
+    """.npy (K, J, I)."""
+    window: tuple[float, float] | None = None
+    """Of vessels: the one that was given, or else a usual one."""
+
+
+def handed_volume(fields: dict[str, Any]) -> Handed:
+    """The volume of the voxels in `volume_file` (.npy, K, J, I) with `ijk_to_ras` and `name`, by what `values` says they are.
+
+    "ct" (as without it): Hounsfield units if they look like it; "hu": these, whatever they look like; "attenuation": 1/mm;
+    "vessels": an angiogram with the `window` of its vessels, or a usual one; "structures": the densities of the structures
+    in `labels_file` (.npy, the same grid), `label_names` being pairs of value and name. The last two are written to
+    `meant_file`. Raises InputError for values that cannot be what they are said to be.
+    """
+    file, name = fields["volume_file"], str(fields["name"])
+    array, matrix = voxels_in(file), np.array(fields["ijk_to_ras"], dtype=np.float64)
+    values = fields.get("values") or "ct"
+    if values == "ct":
+        volume = Volume(array, matrix, name)
+        return Handed(volume, describe(volume), file)
+    if values == "hu":
+        return _believed(Volume(array, matrix, name, reading=Reading(believed=True)), file)
+    if values == "attenuation":
+        volume = Volume(array, matrix, name, units="1/mm", reading=Reading("1/mm"))
+        return Handed(volume, describe(volume), file)
+    if values == "vessels":
+        return _vessels(array, matrix, name, fields)
+    if values == "structures":
+        return _structures(array, matrix, name, fields)
+    raise InputError(f"A volume's values are ct, hu, attenuation, vessels or structures, not {values!r}.")
+
+
+def voxels_in(file: str) -> NDArray[Any]:
+    """The array (K, J, I) of a .npy file, read as it is needed."""
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+        raise InputError(f"The voxels in {file} cannot be read: {e}") from e
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"The voxels in {file} are {array.dtype}, not numbers.")
+    return array
+
+
+def _believed(volume: Volume, file: str) -> Handed:
+    found = describe(volume)
+    low, high = found.value_range
+    if low == high:
+        return Handed(volume, found, file)
+    return Handed(volume, _said("CT", volume, f"Hounsfield units from {low:.0f} to {high:.0f}, as you say."), file)
+
+
+def _vessels(array: NDArray[Any], matrix: NDArray[np.float64], name: str, fields: dict[str, Any]) -> Handed:
+    given = fields.get("window")
+    window = usual_window(array) if given is None else (float(given[0]), float(given[1]))
+    reading = Reading(vessels=window)  # checks the window
+    attenuation, share = checked_vessels(array, window, name)
+    file = _kept(attenuation, fields["meant_file"])
+    volume = Volume(voxels_in(file), matrix, name, units="1/mm", reading=reading)
+    said = f"Vessels with values from {window[0]:g} to {window[1]:g}: {share}"
+    return Handed(volume, _said("vessels", volume, said), file, window)
+
+
+def _structures(array: NDArray[Any], matrix: NDArray[np.float64], name: str, fields: dict[str, Any]) -> Handed:
+    names = {int(value): str(label) for value, label in fields["label_names"]}
+    labels = LabelMap(voxels_in(fields["labels_file"]), matrix, names)
+    file = _kept(pseudo_ct(of_label_map(labels), array.shape, matrix), fields["meant_file"])
+    volume = Volume(voxels_in(file), matrix, name)
+    return Handed(volume, _said("densities", volume, f"Densities of {len(names)} structures."), file)
+
+
+def _said(kind: Kind, volume: Volume, sentence: str) -> Description:
+    """What a volume is because its user says so."""
+    value_range = float(np.nanmin(volume.array)), float(np.nanmax(volume.array))
+    return Description(kind, value_range, True, " ".join([sentence, *doubts(volume)]))
+
+
+def _kept(array: NDArray[Any], file: str) -> str:
+    """The file, with the array in it: what goes on in another process reads it there."""
+    try:
+        with replacing(file) as temporary:
+            np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
+    except OSError as e:
+        raise InputError(f"{Path(file).parent} cannot take {array.nbytes / 1e6:.0f} MB: {e.strerror or e}.") from e
+    return file
