@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AGAIN = "first attempt"
 """Kind of the start that is what the first attempt found."""
-HOPELESS = 0.99
+HOPELESS = 0.97
 """Probability that a pose is wrong above which it is looked for once more, from other hypotheses about the same starts."""
 _RIVALS = ("presets", "opposites")  # what else may explain an X-ray of which the bank's best pose is in doubt
 
