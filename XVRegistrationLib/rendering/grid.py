@@ -84,6 +84,26 @@ def grid_from_density(
     return DensityGrid(torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32)), grid_to_ras)
 
 
+def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
+    """The grid with what is cut off at its faces going on beyond them as it ends there, less and less, over `mm`.
+
+    An X-ray shows the rest of a bone of which the volume holds a part, and no edge where the volume ends.
+    """
+    data = grid.data[1:-1, 1:-1, 1:-1]
+    least = _NOTHING * float(data.max())
+    grid_to_ras = grid.grid_to_ras
+    for axis, spacing in zip((2, 1, 0), grid.spacing, strict=True):
+        fade = torch.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, device=data.device)[1:-1]
+        fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
+        first, last = data.narrow(axis, 0, 1), data.narrow(axis, data.shape[axis] - 1, 1)
+        if float(last.max()) > least:
+            data = torch.cat([data, last * fade], dim=axis)
+        if float(first.max()) > least:
+            data = torch.cat([first * fade.flip(axis), data], dim=axis)
+            grid_to_ras = grid_to_ras @ translation([-fade.numel() if a == 2 - axis else 0 for a in range(3)])
+    return DensityGrid(functional.pad(data, (1,) * 6).contiguous(), grid_to_ras)
+
+
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
     """The grid averaged over blocks of (i, j, k) `factors` voxels; the same places in RAS."""
     if factors == (1, 1, 1):
