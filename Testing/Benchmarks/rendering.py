@@ -22,7 +22,7 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
+from XVRegistrationLib.rendering.grid import encoded, grid_from_density
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
@@ -62,7 +62,7 @@ def run(data: Path, output: Path) -> None:
 
     # The oracle sees the whole volume, uncropped, so that cropping counts as an error of ours.
     small = _CAMERA.resized((_ORACLE_PIXELS, _ORACLE_PIXELS))
-    whole = DensityGrid(torch.from_numpy(np.pad(density, 1)), volume.ijk_to_ras @ translation([-1, -1, -1]))
+    whole = encoded(torch.from_numpy(np.pad(density, 1)), volume.ijk_to_ras @ translation([-1, -1, -1]))
     dense = oracle.march(whole, rays_of(whole, pose, small), _ORACLE_STEP, None)[0]
 
     def error(image: torch.Tensor) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from scipy import ndimage
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import transform_points, translation
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 _AIR = 0.003
 # Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing.
 _NOTHING = 1e-3
+_AIR_BRICK = 4
+_MOST = 65535  # the highest code
+BRICK = 4
+"""Voxels along each side of the bricks that are known to be empty or not."""
+NEAR = 2
+"""What is near a brick, bricks away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +37,21 @@ class DensityGrid:
     """Linear attenuation on a voxel grid with a border of zeros, so that it is continuous everywhere in space.
 
     Between voxel centres it is trilinear; beyond the border it is zero. Where a volume is cut off, the border tapers it
-    to zero over one voxel, and the derivatives by the pose include the moving cut.
+    to zero over one voxel, and the derivatives by the pose include the moving cut. Voxels are kept in 16 bits, which is
+    finer than a CT's own steps and half of what rays would have to fetch otherwise.
     """
 
-    data: torch.Tensor
-    """(K, J, I) float32, 1/mm, contiguous."""
+    codes: torch.Tensor
+    """(K, J, I) uint16, contiguous."""
+    unit: float
+    """1/mm of one code."""
     grid_to_ras: NDArray[np.float64]
-    """(4, 4): index (i, j, k) of `data` -> RAS mm."""
+    """(4, 4): index (i, j, k) of `codes` -> RAS mm."""
+
+    @property
+    def data(self) -> torch.Tensor:
+        """(K, J, I) float32, 1/mm: decoded anew each time."""
+        return self.codes.to(torch.float32) * self.unit
 
     @property
     def spacing(self) -> NDArray[np.float64]:
@@ -45,11 +61,26 @@ class DensityGrid:
     @property
     def center(self) -> NDArray[np.float64]:
         """Centre of the grid (3,), RAS mm."""
-        return transform_points(self.grid_to_ras, (np.array(self.data.shape[::-1]) - 1) / 2)
+        return transform_points(self.grid_to_ras, (np.array(self.codes.shape[::-1]) - 1) / 2)
+
+    @cached_property
+    def occupied(self) -> torch.Tensor:
+        """(k, j, i) uint8: of each brick of `BRICK` voxels a side, whether anything is within `NEAR` bricks of it."""
+        anything = _highest(self.codes.cpu().numpy(), BRICK) > 0
+        near = ndimage.maximum_filter(anything, 2 * NEAR + 1)
+        return torch.from_numpy(near.astype(np.uint8)).to(self.codes.device)
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
-        return DensityGrid(self.data.to(device), self.grid_to_ras)
+        return DensityGrid(self.codes.to(device), self.unit, self.grid_to_ras)
+
+
+def encoded(density: torch.Tensor, grid_to_ras: NDArray[np.float64]) -> DensityGrid:
+    """A grid of attenuations (K, J, I), 1/mm, none of them negative, with a border of zeros."""
+    unit = float(density.max()) / _MOST or 1.0
+    # torch knows no rounding into 16 bits without a sign; NumPy does.
+    codes = torch.from_numpy(np.rint((density / unit).cpu().numpy()).astype(np.uint16))
+    return DensityGrid(codes.to(density.device), unit, grid_to_ras)
 
 
 def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> DensityGrid:
@@ -66,22 +97,56 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
 def grid_from_density(
     density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = _AIR
 ) -> DensityGrid:
-    """Density grid of attenuations (K, J, I) in 1/mm, cropped to the box of what is above `air` and bordered by zeros."""
-    solid = density > air
-    ranges = []
-    for axis in range(3):
-        inside = np.flatnonzero(solid.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not inside.size:
-            raise InputError(
-                f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
-            )
-        # One voxel more on each side keeps the slope at the surface.
-        ranges.append((max(0, int(inside[0]) - 1), min(density.shape[axis], int(inside[-1]) + 2)))
-    box = density[tuple(slice(*r) for r in ranges)]
-    padded = np.pad(box, 1)
-    first = np.array([r[0] for r in ranges[::-1]], dtype=np.float64)
-    grid_to_ras = ijk_to_ras @ translation(first - 1)
-    return DensityGrid(torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32)), grid_to_ras)
+    """Density grid of attenuations (K, J, I) in 1/mm, without the air around the body, cropped and bordered by zeros.
+
+    Raises InputError where nothing is above `air`.
+    """
+    bricks = _highest(density, _AIR_BRICK)
+    if not (bricks > air).any():
+        raise InputError(
+            f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
+        )
+    inside = _emptied(density, ~_connected_to_border(bricks <= air))
+    part = []
+    for axis, size in enumerate(density.shape):
+        along = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        part.append(slice(max(0, int(along[0]) - 1), min(size, int(along[-1]) + 2)))
+    first = np.array([r.start for r in part[::-1]], dtype=np.float64)
+    return encoded(torch.from_numpy(np.pad(inside[tuple(part)], 1)), ijk_to_ras @ translation(first - 1))
+
+
+def without_air_around(density: NDArray[np.float32], air: float = _AIR) -> NDArray[np.float32]:
+    """Attenuations (K, J, I), 1/mm, as `grid_from_density` takes them: zero in the air around the body.
+
+    That is where, from the border of the volume on, nothing in bricks of 4 voxels is above `air`. A scanner's noise is all that is
+    there, and summed up along a ray it would look like something.
+    """
+    return _emptied(density, ~_connected_to_border(_highest(density, _AIR_BRICK) <= air))
+
+
+def _highest(values: NDArray[Any], brick: int) -> NDArray[Any]:
+    """The highest of (K, J, I) values in each brick of so many voxels a side."""
+    for axis, n in enumerate(values.shape):
+        values = np.maximum.reduceat(values, np.arange(0, n, brick), axis=axis)
+    return values
+
+
+def _connected_to_border(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of the chosen cells (k, j, i) that are connected to one at the border by chosen ones."""
+    parts, _ = ndimage.label(chosen)
+    faces = [parts[index] for axis in range(3) for index in ((slice(None),) * axis + (end,) for end in (0, -1))]
+    at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
+    return np.isin(parts, at_border[at_border > 0])
+
+
+def _emptied(density: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A copy of densities (K, J, I) that is zero in bricks that are not `inside`."""
+    copy = density.copy()
+    _, height, width = density.shape
+    for layer, cells in enumerate(inside):
+        kept = np.kron(cells, np.ones((_AIR_BRICK, _AIR_BRICK), dtype=bool))[:height, :width]
+        copy[layer * _AIR_BRICK : (layer + 1) * _AIR_BRICK] *= kept
+    return copy
 
 
 def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
@@ -101,7 +166,7 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
         if float(first.max()) > least:
             data = torch.cat([first * fade.flip(axis), data], dim=axis)
             grid_to_ras = grid_to_ras @ translation([-fade.numel() if a == 2 - axis else 0 for a in range(3)])
-    return DensityGrid(functional.pad(data, (1,) * 6).contiguous(), grid_to_ras)
+    return encoded(functional.pad(data, (1,) * 6), grid_to_ras)
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
@@ -110,13 +175,13 @@ def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
         return grid
     kji = factors[::-1]
     # A fresh border of zeros and a fill-up to whole blocks: blocks then start one block before the first voxel.
-    pads = [(f, f + (-n) % f) for f, n in zip(kji, grid.data.shape, strict=True)]
+    pads = [(f, f + (-n) % f) for f, n in zip(kji, grid.codes.shape, strict=True)]
     flat = [p for pair in reversed(pads) for p in pair]
     pooled = functional.avg_pool3d(functional.pad(grid.data, flat)[None, None], kji)[0, 0]
     f = np.array(factors, dtype=np.float64)
     to_fine = np.diag([*f, 1.0])
     to_fine[:3, 3] = (f - 1) / 2 - f
-    return DensityGrid(pooled.contiguous(), grid.grid_to_ras @ to_fine)
+    return encoded(pooled, grid.grid_to_ras @ to_fine)
 
 
 def reduction(grid: DensityGrid, footprint: float) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.geometry.rigid import invert, transform_points, translation
-from XVRegistrationLib.rendering.grid import DensityGrid
+from XVRegistrationLib.rendering.grid import DensityGrid, encoded
 from XVRegistrationLib.rendering.projected_bounds import part_of, projected_bounds
 from XVRegistrationLib.rendering.render import render, sample_distance
 
@@ -38,7 +38,7 @@ def label_grids(labels: LabelMap | Segmentation, values: Iterable[int]) -> dict[
             continue
         inside = np.pad((layer[box] == value).astype(np.float32), 1)
         first = np.array([s.start - 1 for s in box[::-1]], dtype=np.float64)
-        grids[value] = DensityGrid(torch.from_numpy(inside), labels.ijk_to_ras @ translation(first))
+        grids[value] = encoded(torch.from_numpy(inside), labels.ijk_to_ras @ translation(first))
     return grids
 
 

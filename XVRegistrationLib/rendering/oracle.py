@@ -26,7 +26,7 @@ def march(
     """Line integrals (B, H, W) and with a `pivot` their pose derivatives (B, 6, H, W), as the Warp kernel's, in `dtype`."""
     width, height = rays.size
     batch = len(rays.source)
-    device = grid.data.device
+    device = grid.codes.device
 
     def tensor(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=dtype, device=device)

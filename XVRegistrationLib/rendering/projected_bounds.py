@@ -30,7 +30,7 @@ def projected_bounds(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: I
     All are alike, left and right or top and bottom, where the grid lies beside the image.
     """
     width, height = intrinsics.size
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.data.shape[::-1]]), axis=-1).reshape(-1, 3)
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.codes.shape[::-1]]), axis=-1).reshape(-1, 3)
     pixels = project(transform_points(grid.grid_to_ras, corners), pose, intrinsics)
     if np.isnan(pixels).any():  # the source is inside, or beside
         return 0, 0, width, height

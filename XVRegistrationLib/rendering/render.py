@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.rendering.grid import DensityGrid
 
+_FINE = 0.7  # of the finest voxel spacing
+
 
 def render(grid: DensityGrid, poses: ArrayLike, intrinsics: Intrinsics, step: float | None = None) -> torch.Tensor:
     """Line integrals (B, H, W), unitless, float32 on the grid's device, of poses (B, 4, 4), camera -> RAS.
 
-    `step` is the sample distance in mm; by default the finest voxel spacing. Mirrored cameras give mirrored images.
+    `step` is the sample distance in mm; by default 0.7 of the finest voxel spacing, at which sampling adds less than 1e-4 to
+    the integral of the trilinear density. Mirrored cameras give mirrored images.
     """
-    return _march()(grid, rays_of(grid, poses, intrinsics), step or sample_distance(grid), None)[0]
+    return _march()(grid, rays_of(grid, poses, intrinsics), step or _FINE * sample_distance(grid), None)[0]
 
 
 def render_with_jacobian(
@@ -34,7 +37,10 @@ def render_with_jacobian(
     Derivatives are per mm (v) and per radian (w) of `geometry.rigid.increment(xi, pivot) @ pose`.
     """
     return _march()(
-        grid, rays_of(grid, poses, intrinsics), step or sample_distance(grid), np.asarray(pivot, dtype=np.float64)
+        grid,
+        rays_of(grid, poses, intrinsics),
+        step or _FINE * sample_distance(grid),
+        np.asarray(pivot, dtype=np.float64),
     )
 
 

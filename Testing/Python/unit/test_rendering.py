@@ -13,7 +13,7 @@ from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy,
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid, grid_from_density, matched_to
+from XVRegistrationLib.rendering.grid import coarser, density_grid, encoded, grid_from_density, matched_to
 from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
@@ -84,7 +84,7 @@ def test_pose_derivatives_agree_with_finite_differences_in_float64(phantom, came
 
     smooth = gaussian_filter(density_grid(phantom).data.numpy().astype(np.float64), 1.5).astype(np.float32)
     smooth[[0, -1]] = smooth[:, [0, -1]] = smooth[:, :, [0, -1]] = 0
-    grid = DensityGrid(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
+    grid = encoded(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
     pose = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 1, np.random.default_rng(2))
     small = camera.resized((24, 20))
     pivot = np.array([10.0, -20.0, 30.0])
