@@ -26,9 +26,7 @@ _AIR = 0.003
 _NOTHING = 1e-3
 _AIR_BRICK = 4
 _MOST = 65535  # the highest code
-BRICK = 4
-"""Voxels along each side of the bricks that are known to be empty or not."""
-NEAR = 2
+NEAR = 1
 """What is near a brick, bricks away."""
 
 
@@ -63,10 +61,16 @@ class DensityGrid:
         """Centre of the grid (3,), RAS mm."""
         return transform_points(self.grid_to_ras, (np.array(self.codes.shape[::-1]) - 1) / 2)
 
+    @property
+    def brick(self) -> tuple[int, int, int]:
+        """Voxels (i, j, k) along the sides of the bricks of `occupied`: 4, or 2 where voxels are long."""
+        i, j, k = (2 if s > 2 * self.spacing.min() else 4 for s in self.spacing)
+        return i, j, k
+
     @cached_property
     def occupied(self) -> torch.Tensor:
-        """(k, j, i) uint8: of each brick of `BRICK` voxels a side, whether anything is within `NEAR` bricks of it."""
-        anything = _highest(self.codes.cpu().numpy(), BRICK) > 0
+        """(k, j, i) uint8: of each brick, whether anything is within `NEAR` bricks of it."""
+        anything = _highest(self.codes.cpu().numpy(), self.brick) > 0
         near = ndimage.maximum_filter(anything, 2 * NEAR + 1)
         return torch.from_numpy(near.astype(np.uint8)).to(self.codes.device)
 
@@ -101,7 +105,7 @@ def grid_from_density(
 
     Raises InputError where nothing is above `air`.
     """
-    bricks = _highest(density, _AIR_BRICK)
+    bricks = _highest(density, (_AIR_BRICK,) * 3)
     if not (bricks > air).any():
         raise InputError(
             f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
@@ -121,13 +125,13 @@ def without_air_around(density: NDArray[np.float32], air: float = _AIR) -> NDArr
     That is where, from the border of the volume on, nothing in bricks of 4 voxels is above `air`. A scanner's noise is all that is
     there, and summed up along a ray it would look like something.
     """
-    return _emptied(density, ~_connected_to_border(_highest(density, _AIR_BRICK) <= air))
+    return _emptied(density, ~_connected_to_border(_highest(density, (_AIR_BRICK,) * 3) <= air))
 
 
-def _highest(values: NDArray[Any], brick: int) -> NDArray[Any]:
-    """The highest of (K, J, I) values in each brick of so many voxels a side."""
-    for axis, n in enumerate(values.shape):
-        values = np.maximum.reduceat(values, np.arange(0, n, brick), axis=axis)
+def _highest(values: NDArray[Any], brick: tuple[int, int, int]) -> NDArray[Any]:
+    """The highest of (K, J, I) values in each brick of (i, j, k) voxels."""
+    for axis, side in enumerate(brick[::-1]):
+        values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], side), axis=axis)
     return values
 
 

@@ -45,6 +45,8 @@ wp.set_module_options({"enable_backward": False})
 # even out rays of different length; too many cost launches of about 30 microseconds each.
 _CHUNKS_PER_THREAD = 4
 _MIN_RAYS_PER_CHUNK = 512
+STRIP = wp.constant(32)
+"""Columns of an image that are gone through row by row before the next ones."""
 
 
 @wp.func
@@ -74,12 +76,14 @@ def _march(  # type: ignore[no-untyped-def]
     mx: int,
     my: int,
     mz: int,
+    brick: wp.vec3i,
     source: wp.array(dtype=wp.vec3),
     target: wp.array(dtype=wp.mat33),
     camera: wp.mat33,
     rotation: wp.array(dtype=wp.mat33),
     center_from_source: wp.array(dtype=wp.vec3),
     width: int,
+    height: int,
     pixels: int,
     step: float,
     scale: float,
@@ -90,10 +94,17 @@ def _march(  # type: ignore[no-untyped-def]
     jacobian: wp.array(dtype=wp.float32),
     first_ray: int,
 ):
-    ray = wp.tid() + first_ray
-    b = ray // pixels
-    pixel = ray - b * pixels
-    ij1 = wp.vec3(float(pixel % width), float(pixel // width), 1.0)
+    number = wp.tid() + first_ray
+    b = number // pixels
+    # Strip by strip, so that neighbouring rays follow one another: their voxels are still in the cache.
+    strip = (number - b * pixels) // (STRIP * height)
+    within = number - b * pixels - strip * STRIP * height
+    across = wp.min(STRIP, width - strip * STRIP)
+    i = strip * STRIP + within % across
+    j = within // across
+    pixel = j * width + i
+    ray = b * pixels + pixel
+    ij1 = wp.vec3(float(i), float(j), 1.0)
     to_detector = camera * ij1
     length = wp.length(to_detector)
     s = source[b]
@@ -103,9 +114,9 @@ def _march(  # type: ignore[no-untyped-def]
     top = wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0)
     first, last = _ends(s, d, length, middle, top, step)
     if with_jacobian == 0:
-        image[ray] = scale * walk_value(codes, nx, ny, nz, occupied, mx, my, mz, s, d, middle, first, last, step)
+        image[ray] = scale * walk_value(codes, nx, ny, nz, occupied, mx, my, mz, brick, s, d, middle, first, last, step)
         return
-    sums = walk_all(codes, nx, ny, nz, occupied, mx, my, mz, s, d, middle, first, last, step)
+    sums = walk_all(codes, nx, ny, nz, occupied, mx, my, mz, brick, s, d, middle, first, last, step)
     image[ray] = scale * sums[0]
     # Gradients by grid indices -> by RAS mm.
     to_ras = wp.transpose(ras_to_grid)
@@ -145,12 +156,14 @@ def march(
         *grid.codes.shape[::-1],
         wp.from_torch(grid.occupied.reshape(-1)),
         *grid.occupied.shape[::-1],
+        wp.vec3i(*(side.bit_length() - 1 for side in grid.brick)),
         array(rays.source, wp.vec3),
         array(rays.target, wp.mat33),
         wp.mat33(*rays.camera.ravel().tolist()),
         array(rays.rotation, wp.mat33),
         array(grid.center - rays.source_ras, wp.vec3),
         width,
+        height,
         pixels,
         float(step),
         float(step * grid.unit),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from XVRegistrationLib.rendering.grid import BRICK, NEAR
+from XVRegistrationLib.rendering.grid import NEAR
 
 SAMPLES = 16
 """Samples that are looked at together: one test of whether anything is there, and on a CPU one step of the vector unit."""
@@ -26,20 +26,24 @@ _WALK = r"""
     for (int l = 0; l < LANES; ++l)
         sum[l] = gx[l] = gy[l] = gz[l] = tx[l] = ty[l] = tz[l] = 0.0f;
 
-    // A brick says whether anything is near it: as far as a group of samples reaches from its middle, if steps are not too long.
-    const float ex = d[0] < 0 ? -d[0] : d[0], ey = d[1] < 0 ? -d[1] : d[1], ez = d[2] < 0 ? -d[2] : d[2];
-    const float longest = ex > ey ? (ex > ez ? ex : ez) : (ey > ez ? ey : ez);
-    const bool leap = 0.5f * SAMPLES * step * longest + 1.0f <= NEAR * BRICK;
+    // A brick says whether anything is near it: as far as half a group of samples reaches from its middle, if steps are not too long.
+    bool leap = true;
+    for (int a = 0; a < 3; ++a)
+        leap = leap && 0.25f * SAMPLES * step * (d[a] < 0 ? -d[a] : d[a]) + 1.0f <= (float)(NEAR << brick[a]);
 
     for (int group = first; group <= last; group += SAMPLES) {
         const float begin = middle + ((float)group + 0.5f) * step;
         if (leap) {
-            const float t = begin + 0.5f * (SAMPLES - 1) * step;
-            int bx = (int)(s[0] + t * d[0]) / BRICK, by = (int)(s[1] + t * d[1]) / BRICK, bz = (int)(s[2] + t * d[2]) / BRICK;
-            bx = bx < 0 ? 0 : (bx < mx ? bx : mx - 1);
-            by = by < 0 ? 0 : (by < my ? by : my - 1);
-            bz = bz < 0 ? 0 : (bz < mz ? bz : mz - 1);
-            if (!occupied.data[(bz * my + by) * mx + bx])
+            bool empty = true;
+            for (int half = 0; half < 2; ++half) {
+                const float t = begin + (0.25f * (SAMPLES - 1) + 0.5f * SAMPLES * half) * step;
+                int bx = (int)(s[0] + t * d[0]) >> brick[0], by = (int)(s[1] + t * d[1]) >> brick[1], bz = (int)(s[2] + t * d[2]) >> brick[2];
+                bx = bx < 0 ? 0 : (bx < mx ? bx : mx - 1);
+                by = by < 0 ? 0 : (by < my ? by : my - 1);
+                bz = bz < 0 ? 0 : (bz < mz ? bz : mz - 1);
+                empty = empty && !occupied.data[(bz * my + by) * mx + bx];
+            }
+            if (empty)
                 continue;
         }
         for (int part = 0; part < SAMPLES; part += LANES) {
@@ -111,7 +115,7 @@ def _source(jacobian: bool) -> str:
     text = _WALK.replace("WITH_JACOBIAN", "true" if jacobian else "false").replace(
         "RETURN", _ALL if jacobian else _VALUE
     )
-    return text.replace("SAMPLES", str(SAMPLES)).replace("BRICK", str(BRICK)).replace("NEAR", str(NEAR))
+    return text.replace("SAMPLES", str(SAMPLES)).replace("NEAR", str(NEAR))
 
 
 @wp.func_native(_source(jacobian=False))
@@ -124,6 +128,7 @@ def walk_value(
     mx: int,
     my: int,
     mz: int,
+    brick: wp.vec3i,
     s: wp.vec3,
     d: wp.vec3,
     middle: float,
@@ -144,6 +149,7 @@ def walk_all(
     mx: int,
     my: int,
     mz: int,
+    brick: wp.vec3i,
     s: wp.vec3,
     d: wp.vec3,
     middle: float,
