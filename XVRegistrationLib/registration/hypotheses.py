@@ -56,7 +56,7 @@ class SearchRange:
 
 
 SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
-STRUCTURE_SEARCH_RANGE = SearchRange(192, 20.0, 16.0)
+STRUCTURE_SEARCH_RANGE = SearchRange(2048, 24.0, 20.0)
 """For a structure among others, where each is refined."""
 
 
