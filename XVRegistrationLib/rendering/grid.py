@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as functional
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import transform_points, translation
+from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import DEFAULT_ENERGY_KEV, linear_attenuation
+from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _NOTHING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class DensityGrid:
+class DensityGrid(VoxelGrid):
     """Linear attenuation on a voxel grid with a border of zeros, so that it is continuous everywhere in space.
 
     Between voxel centres it is trilinear; beyond the border it is zero. Where a volume is cut off, the border tapers it
@@ -34,18 +35,6 @@ class DensityGrid:
 
     data: torch.Tensor
     """(K, J, I) float32, 1/mm, contiguous."""
-    grid_to_ras: NDArray[np.float64]
-    """(4, 4): index (i, j, k) of `data` -> RAS mm."""
-
-    @property
-    def spacing(self) -> NDArray[np.float64]:
-        """Voxel spacing (3,) along i, j, k, mm."""
-        return np.linalg.norm(self.grid_to_ras[:3, :3], axis=0)
-
-    @property
-    def center(self) -> NDArray[np.float64]:
-        """Centre of the grid (3,), RAS mm."""
-        return transform_points(self.grid_to_ras, (np.array(self.data.shape[::-1]) - 1) / 2)
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
@@ -57,10 +46,16 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
 
     Raises InputError when the volume holds nothing denser than air.
     """
+    density = attenuation_of(volume, energy_kev)
+    air = _NOTHING * float(density.max()) if volume.units == "1/mm" else _AIR
+    return grid_from_density(density, volume.ijk_to_ras, volume.name, air)
+
+
+def attenuation_of(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> NDArray[np.float32]:
+    """Attenuation (K, J, I), 1/mm, of a CT in HU, or of a volume of attenuations as they are; never negative, never NaN."""
     if volume.units == "1/mm":
-        density = np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
-        return grid_from_density(density, volume.ijk_to_ras, volume.name, _NOTHING * float(density.max()))
-    return grid_from_density(linear_attenuation(volume.array, energy_kev), volume.ijk_to_ras, volume.name)
+        return np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
+    return linear_attenuation(volume.array, energy_kev)
 
 
 def grid_from_density(
