@@ -12,8 +12,9 @@ import torch.nn.functional as functional
 from scipy import ndimage
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import transform_points, translation
+from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import DEFAULT_ENERGY_KEV, linear_attenuation
+from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,35 +32,24 @@ NEAR = 1
 
 
 @dataclass(frozen=True, eq=False)
-class DensityGrid:
+class DensityGrid(VoxelGrid):
     """Linear attenuation on a voxel grid with a border of zeros, so that it is continuous everywhere in space.
 
     Between voxel centres it is trilinear; beyond the border it is zero. Where a volume is cut off, the border tapers it
-    to zero over one voxel, and the derivatives by the pose include the moving cut. Voxels are kept in 16 bits, which is
-    finer than a CT's own steps and half of what rays would have to fetch otherwise.
+    to zero over one voxel, and the derivatives by the pose include the moving cut.
     """
 
-    codes: torch.Tensor
-    """(K, J, I) uint16, contiguous."""
-    unit: float
-    """1/mm of one code."""
-    grid_to_ras: NDArray[np.float64]
-    """(4, 4): index (i, j, k) of `codes` -> RAS mm."""
+    data: torch.Tensor
+    """(K, J, I) float32, 1/mm, contiguous, nothing negative."""
 
-    @property
-    def data(self) -> torch.Tensor:
-        """(K, J, I) float32, 1/mm: decoded anew each time."""
-        return self.codes.to(torch.float32) * self.unit
-
-    @property
-    def spacing(self) -> NDArray[np.float64]:
-        """Voxel spacing (3,) along i, j, k, mm."""
-        return np.linalg.norm(self.grid_to_ras[:3, :3], axis=0)
-
-    @property
-    def center(self) -> NDArray[np.float64]:
-        """Centre of the grid (3,), RAS mm."""
-        return transform_points(self.grid_to_ras, (np.array(self.codes.shape[::-1]) - 1) / 2)
+    @cached_property
+    def codes(self) -> tuple[torch.Tensor, float]:
+        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm: finer than a CT's own steps."""
+        unit = float(self.data.max()) / _MOST or 1.0
+        # torch knows no rounding into 16 bits without a sign; NumPy does.
+        scaled = np.multiply(self.data.detach().cpu().numpy(), np.float32(1 / unit))
+        codes = torch.from_numpy(np.rint(scaled, out=scaled).astype(np.uint16))
+        return codes.to(self.data.device), unit
 
     @property
     def brick(self) -> tuple[int, int, int]:
@@ -70,21 +60,14 @@ class DensityGrid:
     @cached_property
     def occupied(self) -> torch.Tensor:
         """(k, j, i) uint8: of each brick, whether anything is within `NEAR` bricks of it."""
-        anything = _highest(self.codes.cpu().numpy(), self.brick) > 0
+        codes, _ = self.codes
+        anything = _highest(codes.cpu().numpy(), self.brick) > 0
         near = ndimage.maximum_filter(anything, 2 * NEAR + 1)
-        return torch.from_numpy(near.astype(np.uint8)).to(self.codes.device)
+        return torch.from_numpy(near.astype(np.uint8)).to(codes.device)
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
-        return DensityGrid(self.codes.to(device), self.unit, self.grid_to_ras)
-
-
-def encoded(density: torch.Tensor, grid_to_ras: NDArray[np.float64]) -> DensityGrid:
-    """A grid of attenuations (K, J, I), 1/mm, none of them negative, with a border of zeros."""
-    unit = float(density.max()) / _MOST or 1.0
-    # torch knows no rounding into 16 bits without a sign; NumPy does.
-    codes = torch.from_numpy(np.rint((density / unit).cpu().numpy()).astype(np.uint16))
-    return DensityGrid(codes.to(density.device), unit, grid_to_ras)
+        return DensityGrid(self.data.to(device), self.grid_to_ras)
 
 
 def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> DensityGrid:
@@ -92,10 +75,16 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
 
     Raises InputError when the volume holds nothing denser than air.
     """
+    density = attenuation_of(volume, energy_kev)
+    air = _NOTHING * float(density.max()) if volume.units == "1/mm" else _AIR
+    return grid_from_density(density, volume.ijk_to_ras, volume.name, air)
+
+
+def attenuation_of(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> NDArray[np.float32]:
+    """Attenuation (K, J, I), 1/mm, of a CT in HU, or of a volume of attenuations as they are; never negative, never NaN."""
     if volume.units == "1/mm":
-        density = np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
-        return grid_from_density(density, volume.ijk_to_ras, volume.name, _NOTHING * float(density.max()))
-    return grid_from_density(linear_attenuation(volume.array, energy_kev), volume.ijk_to_ras, volume.name)
+        return np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
+    return linear_attenuation(volume.array, energy_kev)
 
 
 def grid_from_density(
@@ -116,7 +105,7 @@ def grid_from_density(
         along = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
         part.append(slice(max(0, int(along[0]) - 1), min(size, int(along[-1]) + 2)))
     first = np.array([r.start for r in part[::-1]], dtype=np.float64)
-    return encoded(torch.from_numpy(np.pad(inside[tuple(part)], 1)), ijk_to_ras @ translation(first - 1))
+    return DensityGrid(torch.from_numpy(np.pad(inside[tuple(part)], 1)), ijk_to_ras @ translation(first - 1))
 
 
 def without_air_around(density: NDArray[np.float32], air: float = _AIR) -> NDArray[np.float32]:
@@ -170,7 +159,7 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
         if float(first.max()) > least:
             data = torch.cat([first * fade.flip(axis), data], dim=axis)
             grid_to_ras = grid_to_ras @ translation([-fade.numel() if a == 2 - axis else 0 for a in range(3)])
-    return encoded(functional.pad(data, (1,) * 6), grid_to_ras)
+    return DensityGrid(functional.pad(data, (1,) * 6).contiguous(), grid_to_ras)
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
@@ -179,13 +168,13 @@ def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
         return grid
     kji = factors[::-1]
     # A fresh border of zeros and a fill-up to whole blocks: blocks then start one block before the first voxel.
-    pads = [(f, f + (-n) % f) for f, n in zip(kji, grid.codes.shape, strict=True)]
+    pads = [(f, f + (-n) % f) for f, n in zip(kji, grid.data.shape, strict=True)]
     flat = [p for pair in reversed(pads) for p in pair]
     pooled = functional.avg_pool3d(functional.pad(grid.data, flat)[None, None], kji)[0, 0]
     f = np.array(factors, dtype=np.float64)
     to_fine = np.diag([*f, 1.0])
     to_fine[:3, 3] = (f - 1) / 2 - f
-    return encoded(pooled, grid.grid_to_ras @ to_fine)
+    return DensityGrid(pooled.contiguous(), grid.grid_to_ras @ to_fine)
 
 
 def reduction(grid: DensityGrid, footprint: float) -> tuple[int, int, int]:

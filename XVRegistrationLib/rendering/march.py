@@ -16,16 +16,13 @@ and Gauss-Newton's curvature in depth came out several times too high.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 import warp as wp
 
+from XVRegistrationLib.rendering.kernels import launch_over_rays
 from XVRegistrationLib.rendering.march_native import walk_all, walk_value
-from XVRegistrationLib.rendering.native_messages import without_driver_warning
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,17 +31,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.rays import Rays
 
-with without_driver_warning():
-    # Quiet while it looks around: a computer without an NVIDIA driver is a normal one.
-    wp.config.log_level = wp.LOG_ERROR
-    wp.init()
-    wp.config.log_level = wp.LOG_WARNING
 wp.set_module_options({"enable_backward": False})
 
-# Warp runs a CPU kernel on the calling thread without the GIL: chunks of rays go to a pool. More chunks than threads
-# even out rays of different length; too many cost launches of about 30 microseconds each.
-_CHUNKS_PER_THREAD = 4
-_MIN_RAYS_PER_CHUNK = 512
 STRIP = wp.constant(32)
 """Columns of an image that are gone through row by row before the next ones."""
 
@@ -141,9 +129,10 @@ def march(
     """Line integrals (B, H, W), unitless, and with a `pivot` (3,) their derivatives (B, 6, H, W) per mm and per radian."""
     width, height = rays.size
     pixels, batch = width * height, len(rays.source)
-    if batch * pixels * 6 >= 2**31 or grid.codes.numel() >= 2**31:
+    codes, unit = grid.codes
+    if batch * pixels * 6 >= 2**31 or codes.numel() >= 2**31:
         raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
-    device = grid.codes.device
+    device = codes.device
     wp_device = wp.device_from_torch(device)
     image = torch.empty(batch * pixels, dtype=torch.float32, device=device)
     jacobian = torch.empty(batch * 6 * pixels if pivot is not None else 1, dtype=torch.float32, device=device)
@@ -152,8 +141,8 @@ def march(
         return wp.array(values.astype("float32"), dtype=dtype, device=wp_device)
 
     inputs = [
-        wp.from_torch(grid.codes.view(torch.int16).reshape(-1)),
-        *grid.codes.shape[::-1],
+        wp.from_torch(codes.view(torch.int16).reshape(-1)),
+        *codes.shape[::-1],
         wp.from_torch(grid.occupied.reshape(-1)),
         *grid.occupied.shape[::-1],
         wp.vec3i(*(side.bit_length() - 1 for side in grid.brick)),
@@ -166,41 +155,13 @@ def march(
         height,
         pixels,
         float(step),
-        float(step * grid.unit),
+        float(step * unit),
         wp.from_torch(image),
         array(rays.source_ras - (0.0 if pivot is None else pivot), wp.vec3),
         wp.mat33(*rays.ras_to_grid.ravel().tolist()),
         int(pivot is not None),
         wp.from_torch(jacobian),
     ]
-    total = batch * pixels
-
-    def launch(first: int, count: int) -> None:
-        wp.launch(_march, dim=count, inputs=[*inputs, first], device=wp_device)
-
-    if device.type == "cuda":
-        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
-            launch(0, total)
-    else:
-        wp.load_module(device=wp_device)  # compiled once, before threads race for it
-        chunks = max(1, min(_pool_size() * _CHUNKS_PER_THREAD, total // _MIN_RAYS_PER_CHUNK))
-        bounds = [total * c // chunks for c in range(chunks + 1)]
-        parts = [(bounds[c], bounds[c + 1] - bounds[c]) for c in range(chunks)]
-        list(_pool().map(lambda part: launch(*part), parts))
+    launch_over_rays(_march, batch * pixels, inputs, device)
     images = image.reshape(batch, height, width)
     return images, jacobian.reshape(batch, 6, height, width) if pivot is not None else None
-
-
-def _pool_size() -> int:
-    return max(
-        1,
-        min(
-            torch.get_num_threads(),
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        ),
-    )
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_pool_size(), thread_name_prefix="march")

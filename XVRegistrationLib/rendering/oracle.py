@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from XVRegistrationLib.rendering.grid import DensityGrid
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.rendering.label_grid import LabelLayer
     from XVRegistrationLib.rendering.rays import Rays
 
 _SAMPLES_PER_CHUNK = 2_000_000
@@ -26,7 +28,7 @@ def march(
     """Line integrals (B, H, W) and with a `pivot` their pose derivatives (B, 6, H, W), as the Warp kernel's, in `dtype`."""
     width, height = rays.size
     batch = len(rays.source)
-    device = grid.codes.device
+    device = grid.data.device
 
     def tensor(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=dtype, device=device)
@@ -61,6 +63,14 @@ def march(
             jacobians.append(torch.cat([g0 - along, by_rotation], dim=1).T)
     image = torch.stack(images).reshape(batch, height, width)
     return image, torch.stack(jacobians).reshape(batch, 6, height, width) if pivot is not None else None
+
+
+def march_labels(layer: LabelLayer, rays: Rays, step: float, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Thickness (B, N, H, W), mm, of a layer's structures: each marched alone, as a volume of ones in it and zeros outside."""
+    alone = (
+        DensityGrid((layer.data == n).to(torch.float32), layer.grid_to_ras) for n in range(1, len(layer.values) + 1)
+    )
+    return torch.stack([march(grid, rays, step, None, dtype)[0] for grid in alone], dim=1)
 
 
 def _integrate(

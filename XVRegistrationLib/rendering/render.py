@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 _FINE = 0.7  # of the finest voxel spacing
 
@@ -44,7 +45,7 @@ def render_with_jacobian(
     )
 
 
-def sample_distance(grid: DensityGrid, at_least: float = 0.0) -> float:
+def sample_distance(grid: VoxelGrid, at_least: float = 0.0) -> float:
     """Distance in mm between the samples of a ray: `at_least`, or the grid's finest voxel spacing where that is longer."""
     return max(at_least, float(grid.spacing.min()))
 

@@ -9,7 +9,7 @@ import torch
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import increment
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
-from XVRegistrationLib.rendering.grid import coarser, density_grid, encoded
+from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid
 from XVRegistrationLib.rendering.projected_bounds import detector_part, part_of, projected_bounds, projected_mask
 from XVRegistrationLib.rendering.render import render
 
@@ -37,7 +37,7 @@ def test_the_bounds_are_the_rectangle_around_everything_that_is_seen(grid, view,
     block[1:-1, 1:-1, 1:-1] = 1
     for pose in draw_poses(view, RANGE, 6, np.random.default_rng(0)):
         left, top, right, bottom = projected_bounds(grid, pose, camera)
-        seen = render(encoded(block, grid.grid_to_ras), pose[None], camera)[0].numpy() > 0
+        seen = render(DensityGrid(block, grid.grid_to_ras), pose[None], camera)[0].numpy() > 0
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
         beside = [columns[0] - left, right - 1 - columns[-1], rows[0] - top, bottom - 1 - rows[-1]]
         assert min(beside) >= 0

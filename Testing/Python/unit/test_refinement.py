@@ -26,7 +26,7 @@ from XVRegistrationLib.registration.objective import (
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.similarity import Similarity
 from XVRegistrationLib.registration.stages import Stage, distinct, run_stages, stages_for
-from XVRegistrationLib.rendering.grid import DensityGrid, density_grid, encoded
+from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.render import render
 
@@ -151,7 +151,7 @@ def test_two_structures_that_moved_apart_are_both_found(grid, phantom, pose):
     upper, lower = data.clone(), data.clone()
     middle = data.shape[0] // 2
     upper[:middle], lower[middle:] = 0, 0
-    halves = tuple(encoded(d, grid.grid_to_ras) for d in (upper, lower))
+    halves = tuple(DensityGrid(d, grid.grid_to_ras) for d in (upper, lower))
     pivots = np.stack([phantom.center, phantom.center])
     bent = increment([2.0, 1.0, -1.0, 0.05, 0.03, -0.04], phantom.center) @ pose
     views = []

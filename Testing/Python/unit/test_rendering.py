@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera, project
 from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy, transform_points
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
-from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import coarser, density_grid, encoded, grid_from_density, matched_to
-from XVRegistrationLib.rendering.labels import label_grids, project_labels
+from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid, grid_from_density, matched_to
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
@@ -84,7 +82,7 @@ def test_pose_derivatives_agree_with_finite_differences_in_float64(phantom, came
 
     smooth = gaussian_filter(density_grid(phantom).data.numpy().astype(np.float64), 1.5).astype(np.float32)
     smooth[[0, -1]] = smooth[:, [0, -1]] = smooth[:, :, [0, -1]] = 0
-    grid = encoded(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
+    grid = DensityGrid(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
     pose = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 1, np.random.default_rng(2))
     small = camera.resized((24, 20))
     pivot = np.array([10.0, -20.0, 30.0])
@@ -218,49 +216,3 @@ def test_rays_that_miss_the_volume_are_zero():
     assert float(image.abs().max()) == 0
     assert float(jacobian.abs().max()) == 0
     assert float(oracle.march(grid, rays_of(grid, pose, camera), 0.5, None)[0].abs().max()) == 0
-
-
-def test_labels_cover_the_pixels_that_their_voxels_project_to():
-    shape = (30, 30, 30)
-    array = np.zeros(shape, np.int16)
-    array[5:12, 8:15, 4:20] = 3
-    array[20:26, 20:24, 20:28] = 7
-    labels = LabelMap(array, oblique_frame((2.0, 1.5, 3.0), (0.0, 0.0, 0.0), shape), {3: "a", 7: "b"})
-    camera = Intrinsics(1000.0, (1.0, 1.2), (99.0, 80.0), (200, 160), mirrored=True)
-    pose = NominalView("PA", (0.0, 0.0, 0.0), 700.0).pose
-    masks = project_labels(label_grids(labels, [3, 7, 9]), pose, camera)
-    assert set(masks) == {3, 7}
-    for value, mask in masks.items():
-        pixels = np.round(project(labels.points([value]), pose, camera)).astype(int)
-        assert mask[pixels[:, 1], pixels[:, 0]].mean() > 0.98
-        rows, columns = np.nonzero(mask)
-        assert abs(columns.mean() - pixels[:, 0].mean()) < 2
-        assert abs(rows.mean() - pixels[:, 1].mean()) < 2
-
-
-@pytest.mark.parametrize("shift", [0.0, 60.0], ids=["inside", "over the border"])
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_labels_projected_quickly_are_the_same_to_a_pixel(mirrored, shift):
-    shape = (30, 30, 30)
-    array = np.zeros(shape, np.int16)
-    array[5:12, 8:15, 4:20] = 3
-    array[20:26, 20:24, 20:28] = 7
-    labels = LabelMap(array, oblique_frame((2.0, 1.5, 3.0), (shift, 0.0, shift / 2), shape), {3: "a", 7: "b"})
-    camera = Intrinsics(1000.0, (1.0, 1.2), (99.0, 80.0), (200, 160), mirrored)
-    grids = label_grids(labels, [3, 7])
-    pose = NominalView("PA", (0.0, 0.0, 0.0), 700.0).pose
-    exact = project_labels(grids, pose, camera)
-    whole = {value: (render(grid, pose[None], camera)[0].numpy() >= 1.0) for value, grid in grids.items()}
-    for value, mask in exact.items():  # only the rays that can meet a structure are marched
-        assert np.array_equal(mask, whole[value])
-    quick = project_labels(grids, pose, camera, pixels=90)
-    assert set(quick) == set(exact)
-    for value, mask in quick.items():
-        assert mask.shape == (160, 200)
-        # What differs lies within two pixels of the outline.
-        inside, outside = (
-            binary_erosion(exact[value], iterations=2, border_value=1),
-            binary_dilation(exact[value], iterations=2),
-        )
-        assert not (inside & ~mask).any()
-        assert not (mask & ~outside).any()
