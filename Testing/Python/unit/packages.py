@@ -8,7 +8,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 FOLDER = Path(__file__).resolve().parents[3] / ".demo-data" / "wheels"
 
