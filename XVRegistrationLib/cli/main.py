@@ -153,7 +153,9 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser("inspect", help="say what is understood of a file, assumed and missing")
+    p = commands.add_parser(
+        "inspect", help="say what is understood of a file, assumed and missing", formatter_class=Help
+    )
     p.add_argument("file", metavar="FILE", help="an X-ray, a volume, structures, or a folder of DICOM slices")
     p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -166,6 +168,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_bright(p)
     p.add_argument("--mirrored", action=argparse.BooleanOptionalAction, default=None, help="stored flipped left-right")
     add_ignore(p)
+    add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.inspect import run

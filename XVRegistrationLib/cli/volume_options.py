@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.volume import read_label_names
 from XVRegistrationLib.imaging.volumes.densities import read_densities
 from XVRegistrationLib.imaging.volumes.reading import Reading
 
@@ -38,6 +39,11 @@ def add_reading(p: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="take densities from its structures, as for MR: label map, .seg.nrrd, DICOM SEG",
     )
+    group.add_argument(
+        "--label-names",
+        metavar="TABLE",
+        help="names of its labels, where it is a label map: CSV with the columns id and structure, or JSON",
+    )
     group.add_argument("--densities", metavar="TABLE.json", help='HU of structures, {"femur*": 650, ...}')
 
 
@@ -51,8 +57,9 @@ def reading_from(options: argparse.Namespace) -> Reading:
         raise InputError(f"--as takes {_KINDS}, not {' '.join(options.values)}.")
     if options.segmentation is not None and options.values:
         raise InputError("With --segmentation the volume's own values do not count; leave --as out.")
-    if options.densities is not None and options.segmentation is None:
-        raise InputError("--densities needs the structures: give them with --segmentation.")
+    for option, given in (("--label-names", options.label_names), ("--densities", options.densities)):
+        if given is not None and options.segmentation is None:
+            raise InputError(f"{option} needs the structures: give them with --segmentation.")
     return Reading(
         units="1/mm" if kind == "attenuation" else "HU",
         believed=kind == "hu",
@@ -60,6 +67,7 @@ def reading_from(options: argparse.Namespace) -> Reading:
         background=options.not_scanned,
         vessels=window,
         segmentation=options.segmentation,
+        label_names=None if options.label_names is None else tuple(read_label_names(options.label_names).items()),
         densities=None if options.densities is None else read_densities(options.densities),
     )
 
