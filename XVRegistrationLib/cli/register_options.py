@@ -12,13 +12,19 @@ def add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """`register`, among the commands."""
     p = commands.add_parser("register", help="find the pose of X-rays", formatter_class=Help)
     p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
-    p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
+    p.add_argument(
+        "xrays",
+        nargs="+",
+        metavar="XRAY",
+        help="DICOM files, or images with --sid and --spacing; of a folder all files in it, by name",
+    )
     p.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="folder for NAME.json and NAME.png; a try that failed is called NAME.failed where a better result is there",
+        help="folder for NAME.json and NAME.png; a file that cannot be used leaves the reason in FILE.json, and a try that "
+        "failed is called NAME.failed where a better result is there",
     )
     p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
     p.add_argument(
