@@ -246,19 +246,19 @@ def _stem(path: str | os.PathLike[str]) -> str:
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 
+def _check_attenuation(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Raise InputError for values that are said to be linear attenuation and cannot be."""
+    found = describe(volume)
+    if not found.ok:
+        raise InputError(f"{path} holds no linear attenuation in 1/mm: {found.sentence}")
+
+
 def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -> None:
     """Raise InputError for voxels that no scanner makes."""
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
     if not (spacing.min() >= _SMALLEST_VOXEL and spacing.max() <= _LARGEST_VOXEL):
         said = " x ".join(f"{s:g}" for s in spacing)
         raise InputError(f"{path} has voxels of {said} mm; correct the spacing in its header.")
-
-
-def _check_attenuation(volume: Volume, path: str | os.PathLike[str]) -> None:
-    """Raise InputError for values that are said to be linear attenuation and cannot be."""
-    found = describe(volume)
-    if not found.ok:
-        raise InputError(f"{path} holds no linear attenuation in 1/mm: {found.sentence}")
 
 
 def _with_air(array: NDArray[Any], background: float) -> NDArray[Any]:
