@@ -84,9 +84,9 @@ STRUCTURE_STAGES = (
 """For a structure that other things lie over: finer from the beginning, without what is smooth, weighed by what is rendered."""
 _SINGLE = STRUCTURE_STAGES[2:]
 SINGLE_STRUCTURE_STAGES = (
-    dataclasses.replace(_SINGLE[0], keep=24),
-    dataclasses.replace(_SINGLE[1], keep=6, near_mm=14.0),
-    dataclasses.replace(_SINGLE[2], keep=2),
+    dataclasses.replace(_SINGLE[0], keep=40),
+    dataclasses.replace(_SINGLE[1], keep=12, near_mm=14.0),
+    dataclasses.replace(_SINGLE[2], keep=6),
     _SINGLE[3],
 )
 """The same for one view, in which a coarse image cannot tell tilts apart: finer from the beginning, and more go on."""
