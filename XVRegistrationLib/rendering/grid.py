@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
 
-# Voxels below this (1/mm; about -850 HU, under any lung's mean) may be cropped away outside the body's box.
-_AIR = 0.003
-# Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing.
-_NOTHING = 1e-3
+AIR = 0.003
+"""Voxels below this (1/mm; about -850 HU, under any lung's mean) may be cropped away outside the body's box."""
+NOTHING = 1e-3
+"""Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,23 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
     """
     if volume.units == "1/mm":
         density = np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
-        return grid_from_density(density, volume.ijk_to_ras, volume.name, _NOTHING * float(density.max()))
+        return grid_from_density(density, volume.ijk_to_ras, volume.name, NOTHING * float(density.max()))
     return grid_from_density(linear_attenuation(volume.array, energy_kev), volume.ijk_to_ras, volume.name)
 
 
 def grid_from_density(
-    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = _AIR
+    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = AIR
 ) -> DensityGrid:
     """Density grid of attenuations (K, J, I) in 1/mm, cropped to the box of what is above `air` and bordered by zeros."""
+    box = occupied_box(density, air, name)
+    padded = np.pad(density[box], 1)
+    first = np.array([s.start for s in box[::-1]], dtype=np.float64)
+    grid_to_ras = ijk_to_ras @ translation(first - 1)
+    return DensityGrid(torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32)), grid_to_ras)
+
+
+def occupied_box(density: NDArray[np.float32], air: float, name: str = "volume") -> tuple[slice, slice, slice]:
+    """The box (k, j, i) of what is above `air`, and a voxel around it; InputError where there is nothing."""
     solid = density > air
     ranges = []
     for axis in range(3):
@@ -76,12 +85,8 @@ def grid_from_density(
                 f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
             )
         # One voxel more on each side keeps the slope at the surface.
-        ranges.append((max(0, int(inside[0]) - 1), min(density.shape[axis], int(inside[-1]) + 2)))
-    box = density[tuple(slice(*r) for r in ranges)]
-    padded = np.pad(box, 1)
-    first = np.array([r[0] for r in ranges[::-1]], dtype=np.float64)
-    grid_to_ras = ijk_to_ras @ translation(first - 1)
-    return DensityGrid(torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32)), grid_to_ras)
+        ranges.append(slice(max(0, int(inside[0]) - 1), min(density.shape[axis], int(inside[-1]) + 2)))
+    return ranges[0], ranges[1], ranges[2]
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
