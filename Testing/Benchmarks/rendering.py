@@ -78,7 +78,7 @@ def run(data: Path, output: Path) -> None:
             ours,
         ),
     }
-    times = _interleaved({name: call for name, (call, _) in calls.items()})
+    times = interleaved({name: call for name, (call, _) in calls.items()})
     names = list(calls)
     ratios = {
         names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
@@ -97,7 +97,7 @@ def run(data: Path, output: Path) -> None:
     write_json(output / "rendering.json", rows)
 
 
-def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+def interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Seconds of each call in each round, all calls in turn in every round, after one that does not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for n in range(_ROUNDS + 1):

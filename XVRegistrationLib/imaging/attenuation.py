@@ -71,7 +71,7 @@ def tissue_densities(hu: ArrayLike, ct_energy_kev: float = CT_ENERGY_KEV) -> NDA
     its density varies, between soft tissue and cortical bone the mixture, above cortical bone its density again: both are
     continuous. Air and padding (not a number) are zero.
     """
-    values = _finite(hu)
+    values = finite_hu(hu)
     low, high = tissue_hu(ct_energy_kev)
     anchors = [-1000.0, low, high]
     densities = np.empty((2, *values.shape), dtype=np.float32)
@@ -92,7 +92,7 @@ def linear_attenuation(
     mu_soft, mu_bone = (
         float(mass_attenuation(m, energy_kev)) * material_density(m) / 10 for m in (SOFT_TISSUE, CORTICAL_BONE)
     )  # 1/cm -> 1/mm
-    values = _finite(hu)
+    values = finite_hu(hu)
     low, high = tissue_hu(ct_energy_kev)
     attenuation = np.interp(values, [-1000.0, low, high], [0.0, mu_soft, mu_bone]).astype(np.float32)
     dense = values > high
@@ -101,7 +101,8 @@ def linear_attenuation(
     return attenuation
 
 
-def _finite(hu: ArrayLike) -> NDArray[Any]:
+def finite_hu(hu: ArrayLike) -> NDArray[Any]:
+    """CT numbers with air where there is no number: padding of resampled volumes."""
     values = np.asarray(hu)
     return values if values.dtype.kind in "iu" else np.where(np.isfinite(values), values, -1000.0)
 

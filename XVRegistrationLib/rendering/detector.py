@@ -8,6 +8,8 @@
     signal = gain min(D, saturation)^gamma
 
 Every step is smooth in p but the clipping, so that gradients flow through it, noise included (it is drawn beforehand).
+The evaluation's X-rays have a detector of their own (`evaluation.simulation`), which shares nothing with this one: what is
+tested must not be what is tested on.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from XVRegistrationLib.imaging.attenuation import (
     CT_ENERGY_KEV,
     DEFAULT_ENERGY_KEV,
     SOFT_TISSUE,
+    finite_hu,
     linear_attenuation,
     mass_attenuation,
     material_density,
@@ -86,7 +87,7 @@ def material_densities(
     Continuous and increasing in HU at every energy. Their attenuation at the CT's effective energy is what the CT number
     says, except where `metal.inside` or `contrast.mg_per_ml` say something else. Raises InputError for shares that do not fit.
     """
-    values = np.asarray(hu)
+    values = finite_hu(hu)
     # Where the HU tell of metal, everything else is as dense as it gets where metal begins.
     others = np.minimum(values, metal.above_hu) if metal is not None and metal.inside is None else values
     soft, bone = tissue_densities(others, ct_energy_kev)
@@ -103,7 +104,7 @@ def threshold_densities(hu: ArrayLike) -> dict[str, NDArray[np.float32]]:
 
     One density for both, in g/cm3: DeepDRR's bilinear line. At 350 HU the attenuation jumps by a third.
     """
-    values = np.nan_to_num(np.asarray(hu, dtype=np.float32), nan=-1000.0)
+    values = finite_hu(hu).astype(np.float32)
     density = np.maximum(np.minimum(0.001029 * values + 1.03, 0.0005886 * values + 1.03), 0.0)
     air, bone = _THRESHOLDS_HU
     return {
@@ -194,7 +195,7 @@ def _metal_by_hu(
         )
     share = np.interp(hu, [metal.above_hu, pure_hu], [0.0, 1.0]).astype(np.float32)
     # Denser than pure: a CT's overshoot, kept as its number says.
-    beyond = np.maximum((1000.0 + np.nan_to_num(hu, nan=-1000.0)) / (1000.0 + pure_hu), 1.0)
+    beyond = np.maximum((1000.0 + hu) / (1000.0 + pure_hu), 1.0)
     return share, np.asarray(share * pure * beyond, dtype=np.float32)
 
 

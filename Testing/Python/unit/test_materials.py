@@ -127,6 +127,12 @@ def test_pure_materials_are_pure():
     np.testing.assert_allclose(found["cortical_bone"], [0, 1.92, 0, 0, 0], atol=1e-6)
 
 
+def test_what_is_no_number_is_air():
+    hu = np.array([np.nan, np.inf, -np.inf, -3024.0])
+    for found in (material_densities(hu, metal=Metal(), contrast=Contrast(np.ones(4))), threshold_densities(hu)):
+        assert all((density == 0).all() for density in found.values())
+
+
 def test_a_metal_label_says_what_a_clipped_ct_cannot():
     hu = np.array([40.0, 3071.0, 3071.0])
     found = material_densities(hu, metal=Metal("steel", inside=np.array([0.0, 1.0, 0.5])))

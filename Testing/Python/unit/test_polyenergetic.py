@@ -12,6 +12,7 @@ from XVRegistrationLib.geometry.rigid import increment
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.attenuation import mass_attenuation
 from XVRegistrationLib.rendering import oracle
+from XVRegistrationLib.rendering.differentiable import differentiable_render
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.materials import MaterialGrids, Metal, grids_of, material_grids
 from XVRegistrationLib.rendering.polyenergetic import (
@@ -182,6 +183,21 @@ def test_the_kernel_and_its_twin_make_the_same_derivatives(phantom, camera, pose
     torch.testing.assert_close(image.double(), true_image, rtol=0, atol=2e-5 * float(true_image.max()))
     true = combined(by_area, by_pose)
     assert float(((jacobian - true).norm(dim=(2, 3)) / true.norm(dim=(2, 3))).max()) < 2e-2
+
+
+def test_autograd_by_the_pose_is_the_jacobian(phantom, camera, poses):
+    grids, small, seen = material_grids(phantom), camera.resized((16, 15)), beam()
+    _, jacobian = render_polyenergetic_with_jacobian(grids, poses[:1], small, seen, phantom.center)
+    xi = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    v, w = xi[:3], xi[3:]
+    turn = torch.linalg.cross(w.expand(3, 3), torch.eye(3, dtype=torch.float64)).T
+    pose, pivot = torch.from_numpy(poses[0]), torch.from_numpy(phantom.center)
+    top = torch.cat([pose[:3, :3] + turn @ pose[:3, :3], (pose[:3, 3] + turn @ (pose[:3, 3] - pivot) + v)[:, None]], 1)
+    moved = torch.cat([top, pose[3:]])
+    area = torch.stack([differentiable_render(g, moved, small, phantom.center) for g in grids.grids])[None]
+    weights = torch.rand(15, 16, generator=torch.Generator().manual_seed(0))
+    (attenuated(area, seen)[0] * weights).sum().backward()
+    torch.testing.assert_close(xi.grad.float(), (jacobian[0] * weights).sum(dim=(1, 2)), rtol=1e-3, atol=1e-3)
 
 
 def test_channels_are_their_own_renders(phantom, camera, poses):
