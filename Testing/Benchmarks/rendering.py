@@ -85,7 +85,7 @@ def run(data: Path, output: Path) -> None:
             ours,
         ),
     }
-    times = _interleaved({name: call for name, (call, _) in calls.items()})
+    times = interleaved({name: call for name, (call, _) in calls.items()})
     names = list(calls)
     ratios = {
         names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
@@ -119,7 +119,7 @@ def _label_rows(data: Path, grid: DensityGrid, pose: NDArray[np.float64]) -> lis
     for name, found in structures.items():
         calls[f"{name}, one walk"] = partial(label_thickness, found, pose, _CAMERA, step)
     calls[f"{_LABELS} labels, each by itself"] = lambda: [label_thickness(g, pose, _CAMERA, step) for g in alone]
-    times = _interleaved(calls)
+    times = interleaved(calls)
     table = Table(title=f"Thickness of labels, 200x200, {torch.get_num_threads()} threads, step {step:.2f} mm")
     for column in ("what", "ms (median)", "times one image"):
         table.add_column(column, justify="left" if column == "what" else "right")
@@ -138,7 +138,7 @@ def _largest(labels: LabelMap, count: int) -> list[int]:
     return [int(value) for value in np.argsort(-voxels, kind="stable")[:count]]
 
 
-def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+def interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Seconds of each call in each round, all calls in turn in every round, after one that does not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for n in range(_ROUNDS + 1):

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
 
-# Voxels below this (1/mm; about -850 HU, under any lung's mean) may be cropped away outside the body's box.
-_AIR = 0.003
-# Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing.
-_NOTHING = 1e-3
-_AIR_BRICK = 4
-_MOST = 65535  # the highest code
+AIR = 0.003
+"""What is denser (1/mm; about -850 HU, under any lung's mean) is not the air around the body."""
+NOTHING = 1e-3
+"""Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing."""
 NEAR = 1
 """What is near a brick, bricks away."""
+_AIR_BRICK = 4
+_MOST = 65535  # the highest code
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
     Raises InputError when the volume holds nothing denser than air.
     """
     density = attenuation_of(volume, energy_kev)
-    air = _NOTHING * float(density.max()) if volume.units == "1/mm" else _AIR
+    air = NOTHING * float(density.max()) if volume.units == "1/mm" else AIR
     return grid_from_density(density, volume.ijk_to_ras, volume.name, air)
 
 
@@ -88,33 +88,59 @@ def attenuation_of(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> ND
 
 
 def grid_from_density(
-    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = _AIR
+    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64], name: str = "volume", air: float = AIR
 ) -> DensityGrid:
     """Density grid of attenuations (K, J, I) in 1/mm, without the air around the body, cropped and bordered by zeros.
 
     Raises InputError where nothing is above `air`.
     """
-    bricks = _highest(density, (_AIR_BRICK,) * 3)
-    if not (bricks > air).any():
+    body = body_of(density, air, name)
+    return DensityGrid(torch.from_numpy(body.cut(density)), ijk_to_ras @ translation(body.first))
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Where a volume holds more than the air around a body."""
+
+    bricks: NDArray[np.bool_]
+    """(k, j, i) those of 4 voxels a side that do."""
+    box: tuple[slice, slice, slice]
+    """(k, j, i) of the voxels that they hold."""
+
+    @property
+    def first(self) -> NDArray[np.float64]:
+        """Index (i, j, k) in the volume of the first voxel of what is cut out of it."""
+        return np.array([s.start - 1.0 for s in self.box[::-1]])
+
+    def cut(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values (K, J, I) of the volume in the box, zero in the air around the body, bordered by zeros."""
+        part = np.pad(values[self.box].astype(np.float32, copy=False), 1)
+        k, j, i = (slice(s.start // _AIR_BRICK, None) for s in self.box)
+        height, width = (n - 2 for n in part.shape[1:])
+        for layer, cells in enumerate(self.bricks[k, j, i][: -(-(len(part) - 2) // _AIR_BRICK)]):
+            kept = np.kron(cells, np.ones((_AIR_BRICK, _AIR_BRICK), dtype=bool))[:height, :width]
+            first = 1 + layer * _AIR_BRICK
+            part[first : min(first + _AIR_BRICK, len(part) - 1), 1:-1, 1:-1] *= kept
+        return part
+
+
+def body_of(density: NDArray[np.float32], air: float = AIR, name: str = "volume") -> Body:
+    """The body in attenuations (K, J, I), 1/mm: all but bricks without anything above `air` that are connected to the border.
+
+    A scanner's noise is all that is in these, and summed up along a ray it would look like something. Raises InputError
+    where there is nothing but air.
+    """
+    highest = _highest(density, (_AIR_BRICK,) * 3)
+    if not (highest > air).any():
         raise InputError(
             f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
         )
-    inside = _emptied(density, ~_connected_to_border(bricks <= air))
-    part = []
+    bricks = ~_connected_to_border(highest <= air)
+    box = []
     for axis, size in enumerate(density.shape):
-        along = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        part.append(slice(max(0, int(along[0]) - 1), min(size, int(along[-1]) + 2)))
-    first = np.array([r.start for r in part[::-1]], dtype=np.float64)
-    return DensityGrid(torch.from_numpy(np.pad(inside[tuple(part)], 1)), ijk_to_ras @ translation(first - 1))
-
-
-def without_air_around(density: NDArray[np.float32], air: float = _AIR) -> NDArray[np.float32]:
-    """Attenuations (K, J, I), 1/mm, as `grid_from_density` takes them: zero in the air around the body.
-
-    That is where, from the border of the volume on, nothing in bricks of 4 voxels is above `air`. A scanner's noise is all that is
-    there, and summed up along a ray it would look like something.
-    """
-    return _emptied(density, ~_connected_to_border(_highest(density, (_AIR_BRICK,) * 3) <= air))
+        along = np.flatnonzero(bricks.any(axis=tuple(a for a in range(3) if a != axis))) * _AIR_BRICK
+        box.append(slice(int(along[0]), min(size, int(along[-1]) + _AIR_BRICK)))
+    return Body(bricks, (box[0], box[1], box[2]))
 
 
 def _highest(values: NDArray[Any], brick: tuple[int, int, int]) -> NDArray[Any]:
@@ -132,23 +158,13 @@ def _connected_to_border(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.isin(parts, at_border[at_border > 0])
 
 
-def _emptied(density: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A copy of densities (K, J, I) that is zero in bricks that are not `inside`."""
-    copy = density.copy()
-    _, height, width = density.shape
-    for layer, cells in enumerate(inside):
-        kept = np.kron(cells, np.ones((_AIR_BRICK, _AIR_BRICK), dtype=bool))[:height, :width]
-        copy[layer * _AIR_BRICK : (layer + 1) * _AIR_BRICK] *= kept
-    return copy
-
-
 def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
     """The grid with what is cut off at its faces going on beyond them as it ends there, less and less, over `mm`.
 
     An X-ray shows the rest of a bone of which the volume holds a part, and no edge where the volume ends.
     """
     data = grid.data[1:-1, 1:-1, 1:-1]
-    least = _NOTHING * float(data.max())
+    least = NOTHING * float(data.max())
     grid_to_ras = grid.grid_to_ras
     for axis, spacing in zip((2, 1, 0), grid.spacing, strict=True):
         fade = torch.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, device=data.device)[1:-1]
