@@ -12,7 +12,7 @@ from XVRegistrationLib.geometry.camera import image_to_camera
 from XVRegistrationLib.rendering.adjoint import back_project
 from XVRegistrationLib.rendering.grid import DensityGrid
 from XVRegistrationLib.rendering.rays import rays_of
-from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
+from XVRegistrationLib.rendering.render import render, render_with_jacobian, fine_step
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -93,7 +93,7 @@ class _Render(torch.autograd.Function):
         sdd, cx, cy = camera.detach().cpu().tolist()
         ctx.camera = dataclasses.replace(intrinsics, sdd=sdd, principal_point=(cx, cy))
         ctx.grid = DensityGrid(data.detach(), grid.grid_to_ras)
-        ctx.step, ctx.pivot = step or sample_distance(grid), np.asarray(pivot, dtype=np.float64)
+        ctx.step, ctx.pivot = step or fine_step(grid), np.asarray(pivot, dtype=np.float64)
         matrices = poses.detach().cpu().numpy()
         if any(ctx.needs_input_grad[:2]):
             images, jacobian = render_with_jacobian(ctx.grid, matrices, ctx.camera, ctx.pivot, ctx.step)

@@ -40,7 +40,7 @@ def render(
     less than 1e-4 to the integral of the trilinear density. Mirrored cameras give mirrored images. The other methods have no step: Joseph's, bilinear in the planes that a ray crosses, and Siddon's, exact
     through voxels of one density each, which is slow.
     """
-    return _projector(method)(grid, rays_of(grid, poses, intrinsics), step or _FINE * sample_distance(grid), None)[0]
+    return _projector(method)(grid, rays_of(grid, poses, intrinsics), step or fine_step(grid), None)[0]
 
 
 def render_with_jacobian(
@@ -59,10 +59,15 @@ def render_with_jacobian(
     """
     rays = rays_of(grid, poses, intrinsics)
     center = np.asarray(pivot, dtype=np.float64)
-    image, jacobian = _projector(method)(grid, rays, step or _FINE * sample_distance(grid), center)
+    image, jacobian = _projector(method)(grid, rays, step or fine_step(grid), center)
     if jacobian is None:
         raise ValueError(f"The method {method} has no derivatives by the pose.")
     return image, jacobian
+
+
+def fine_step(grid: VoxelGrid) -> float:
+    """Distance in mm between the samples of a ray at which sampling adds less than 1e-4 to a CT's integral."""
+    return _FINE * sample_distance(grid)
 
 
 def sample_distance(grid: VoxelGrid, at_least: float = 0.0) -> float:
