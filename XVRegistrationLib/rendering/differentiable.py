@@ -12,7 +12,7 @@ from XVRegistrationLib.geometry.camera import image_to_camera
 from XVRegistrationLib.rendering.adjoint import back_project
 from XVRegistrationLib.rendering.grid import DensityGrid
 from XVRegistrationLib.rendering.rays import rays_of
-from XVRegistrationLib.rendering.render import render, render_with_jacobian, fine_step
+from XVRegistrationLib.rendering.render import fine_step, render, render_with_jacobian
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
