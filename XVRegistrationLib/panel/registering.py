@@ -17,6 +17,7 @@ from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.export import export_xrays
+from XVRegistrationLib.scene.ignored import counting_of, rectangles_of
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import (
     SCALE,
@@ -30,7 +31,8 @@ from XVRegistrationLib.scene.results import (
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, pose_from_node, set_pose, volume_node_of
+from XVRegistrationLib.scene.xray_source import read_source
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,6 +108,14 @@ class Registering:
             queued[self._task.node] = "registering"
         self._rows.prune(self._context.scene)
         return [self._rows.row(node, queued.get(node, ""), node is self._viewing.node) for node in self._xrays.nodes()]
+
+    def is_under_way(self, node: Any) -> bool:
+        """Whether an X-ray is being registered, or waits for it."""
+        return any(task.node is node for task in (*self._queue, self._task) if task is not None)
+
+    def forget_outcome(self, node: Any) -> None:
+        """An X-ray shows other pixels by now: what was said of it holds no more."""
+        self._rows.forget(node)
 
     # What buttons do
 
@@ -292,7 +302,7 @@ class Registering:
             intrinsics = read_intrinsics(node)
             task.basis, task.place = _basis(task, self._patient.said), ijk_to_world(task.volume)
             arrays = {"pixels": voxels(node)[0].copy()}
-            mask = mask_of(node)
+            mask = counting_of(node)
         except InputError as e:
             self._failed(task, str(e))
             return
@@ -416,6 +426,7 @@ def _basis(task: _Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
         volume = signature_of(task.volume), said
-        return read_intrinsics(task.node), read_scale(task.node), volume, item_of(task.node)
+        shown = item_of(task.node), read_source(task.node), rectangles_of(task.node)
+        return read_intrinsics(task.node), read_scale(task.node), volume, shown
     except InputError:
         return None
