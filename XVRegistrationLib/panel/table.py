@@ -162,7 +162,8 @@ def _shown(node: Any) -> str:
         words = {"min": _("least radiation"), "max": _("most radiation"), "mean": _("mean")}
         how = words.get(str(source.shown), "")
         over = _("{how} of {count} frames").format(how=how, count=source.frames)
-        parts.append(over if how else _("frame {number} of {count}").format(number=frame, count=source.frames))
+        of_run = _("frame {number} of 0-{last}").format(number=frame, last=source.frames - 1)
+        parts.append(over if how else of_run)
     if source.subtracted:
         parts.append(_("subtracted"))
     return ", ".join(parts)
