@@ -364,6 +364,9 @@ class Session:
     def can_register(self) -> str:
         return self._registering.can_register()
 
+    def can_register_run(self, node: Any) -> str:
+        return self._registering.can_register([node])
+
     def can_cancel_registration(self) -> str:
         return self._registering.can_cancel()
 

@@ -27,6 +27,7 @@ class ImageForm:
         ui.framesComboBox.activated.connect(self.on_frames)
         ui.frameSlider.valueChanged.connect(self.on_frame)
         ui.subtractCheckBox.toggled.connect(self.on_subtract)
+        ui.registerRunButton.clicked.connect(self.on_register_run)
         ui.stepsButton.clicked.connect(self.on_steps)
         ui.ignoreButton.clicked.connect(self.on_ignore)
         ui.ignoreNothingButton.clicked.connect(self.on_ignore_nothing)
@@ -60,6 +61,12 @@ class ImageForm:
 
     def on_subtract(self, checked: bool) -> None:
         self._read_again(subtract=bool(checked))
+
+    def on_register_run(self, checked: bool = False) -> None:
+        row = self._row
+        with answering(self._session.say, _("The frames could not be registered.")):
+            if row is not None:
+                self._session.register_run(row.node)
 
     def on_steps(self, checked: bool = False) -> None:
         row = self._row
@@ -112,6 +119,9 @@ class ImageForm:
             fill_choices(ui.framesComboBox, _choices(source.shown), str(source.shown))
             purpose = _("Which of the {count} frames of the file, or what of all of them, is registered.")
             allow(ui.framesComboBox, self._session.can_read_again(row.node), purpose.format(count=source.frames))
+        ui.registerRunButton.setVisible(row.count > 1)
+        purpose = _("Find the C-arm pose of each frame in turn; each keeps its own.")
+        allow(ui.registerRunButton, self._session.can_register_run(row.node), purpose)
         with quietly(ui.frameSlider):
             ui.frameSlider.setRange(0, row.count - 1)
             ui.frameSlider.setValue(row.item)
