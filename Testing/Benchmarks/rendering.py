@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ from XVRegistrationLib.geometry.conventions import nanodrr_camera
 from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
-from XVRegistrationLib.imaging.volume import read_volume
+from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.rendering import oracle
 from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
+from XVRegistrationLib.rendering.labels import label_grid, label_thickness
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
@@ -30,8 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.imaging.volume import LabelMap
+
 _ROUNDS = 7
 _CAMERA = Intrinsics.centered(1020.0, (1.95, 1.95), (200, 200))
+_LABELS = 20
 _ORACLE_PIXELS = 24
 _ORACLE_STEP = 0.05  # mm
 
@@ -78,7 +85,7 @@ def run(data: Path, output: Path) -> None:
             ours,
         ),
     }
-    times = _interleaved({name: call for name, (call, _) in calls.items()})
+    times = interleaved({name: call for name, (call, _) in calls.items()})
     names = list(calls)
     ratios = {
         names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
@@ -94,10 +101,44 @@ def run(data: Path, output: Path) -> None:
         rows.append(row)
         table.add_row(name, f"{row['ms']:.0f}", f"{row['ratio']:.1f}", f"{100 * relative:.3f} %")
     Console(width=120).print(table)
-    write_json(output / "rendering.json", rows)
+    write_json(output / "rendering.json", [*rows, *_label_rows(data, grid, pose)])
 
 
-def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+def _label_rows(data: Path, grid: DensityGrid, pose: NDArray[np.float64]) -> list[dict[str, str | float]]:
+    """Print and return: ms and ratio to one image of the same size and step, of 20 labels and of all, in one walk and one by one."""
+    files = demo_data(data)
+    labels = read_label_map(files.labels, read_label_names(files.label_names))
+    step = sample_distance(grid)
+    everything = label_grid(labels, sorted(labels.names))
+    structures = {
+        f"{_LABELS} labels": label_grid(labels, _largest(labels, _LABELS)),
+        f"all {len(everything.values)} labels": everything,
+    }
+    alone = [label_grid(labels, [value]) for value in structures[f"{_LABELS} labels"].values]
+    calls: dict[str, Callable[[], object]] = {"one image": lambda: render(grid, pose, _CAMERA, step)}
+    for name, found in structures.items():
+        calls[f"{name}, one walk"] = partial(label_thickness, found, pose, _CAMERA, step)
+    calls[f"{_LABELS} labels, each by itself"] = lambda: [label_thickness(g, pose, _CAMERA, step) for g in alone]
+    times = interleaved(calls)
+    table = Table(title=f"Thickness of labels, 200x200, {torch.get_num_threads()} threads, step {step:.2f} mm")
+    for column in ("what", "ms (median)", "times one image"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    rows: list[dict[str, str | float]] = []
+    for name, seconds in times.items():
+        ratio = median(a / b for a, b in zip(seconds, times["one image"], strict=True))
+        rows.append({"method": name, "ms": 1e3 * median(seconds), "times_one_image": ratio})
+        table.add_row(name, f"{1e3 * median(seconds):.0f}", f"{ratio:.2f}")
+    Console(width=120).print(table)
+    return rows
+
+
+def _largest(labels: LabelMap, count: int) -> list[int]:
+    """The label values with the most voxels."""
+    voxels = np.bincount(labels.array[labels.array > 0])
+    return [int(value) for value in np.argsort(-voxels, kind="stable")[:count]]
+
+
+def interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Seconds of each call in each round, all calls in turn in every round, after one that does not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for n in range(_ROUNDS + 1):

@@ -19,12 +19,13 @@ import imaging
 import jobs
 import panel
 import panel_drr
+import polyenergetic
 import rendering
 from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("imaging", "rendering", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = ("imaging", "rendering", "polyenergetic", "baselines", "evaluation", "jobs", "panel_drr", "panel")
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
         imaging.run(options.output)
     if "rendering" in which:
         rendering.run(options.data, options.output)
+    if "polyenergetic" in which:
+        polyenergetic.run(options.data, options.output)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
     if "evaluation" in which:
         evaluation.run(

@@ -14,7 +14,7 @@ from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.intensity import display_integral
 from XVRegistrationLib.imaging.segmentation import Segmentation
 from XVRegistrationLib.registration.uncertainty import ellipse_points, target_uncertainty
-from XVRegistrationLib.rendering.labels import label_grids, project_labels
+from XVRegistrationLib.rendering.labels import label_grid, project_labels
 from XVRegistrationLib.rendering.render import render
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.result import Registration
-    from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.rendering.labels import LabelGrid
 
 _DRR_PIXELS = 512
 
@@ -40,23 +40,23 @@ class Structures:
     """Labels made ready to be projected."""
 
     names: dict[int, str]
-    grids: dict[int, DensityGrid]
+    grid: LabelGrid
     colors: dict[int, Color]
 
     @staticmethod
     def of(labels: LabelMap | Segmentation, values: Sequence[int]) -> Structures:
         """Structures of some label values, in their own colours if they have any; those without voxels are left out."""
-        grids = label_grids(labels, values)
+        grid = label_grid(labels, values)
         own = labels.colors if isinstance(labels, Segmentation) else {}
-        colors = {value: own.get(value, color_of_label(value)) for value in grids}
-        return Structures({value: labels.names[value] for value in grids}, grids, colors)
+        colors = {value: own.get(value, color_of_label(value)) for value in grid.values}
+        return Structures({value: labels.names[value] for value in grid.values}, grid, colors)
 
     def outlines(
         self, pose: NDArray[np.float64], intrinsics: Intrinsics, only: Sequence[str] | None = None
     ) -> list[Outline]:
         """Name, colour and mask (H, W) of each structure that an X-ray at `pose` shows."""
-        grids = {value: grid for value, grid in self.grids.items() if only is None or self.names[value] in only}
-        masks = project_labels(grids, pose, intrinsics)
+        values = [value for value in self.grid.values if only is None or self.names[value] in only]
+        masks = project_labels(self.grid, pose, intrinsics, values=values)
         return [(self.names[value], self.colors[value], mask) for value, mask in masks.items()]
 
 

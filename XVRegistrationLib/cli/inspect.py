@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.inspect_pictures import draw_structures, draw_volume, draw_xray
+from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
@@ -18,11 +19,13 @@ from XVRegistrationLib.imaging.inspection_volume import inspect_volume
 from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.segmentation_nrrd import is_slicers
-from XVRegistrationLib.imaging.volume import Volume, check_grid, understood
+from XVRegistrationLib.imaging.volume import Volume, check_grid, read_label_names, understood
 from XVRegistrationLib.imaging.volumes.read import file_of, read_stored
+from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
     from XVRegistrationLib.imaging.inspection import Inspection
@@ -39,6 +42,7 @@ _OF_XRAYS = (
     "mirrored",
     "ignore",
 )
+_OF_VOLUMES = ("ct_series", "values", "not_scanned", "segmentation", "densities")
 _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 
@@ -75,36 +79,47 @@ def in_words(found: Inspection) -> str:
 
 
 def _structures(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
-    _no_xray(options, path, "holds structures")
-    found = read_segmentation(path)
+    _refuse(options, _OF_XRAYS, path, "holds structures", "X-rays")
+    _refuse(options, _OF_VOLUMES, path, "holds structures", "volumes")
+    found = read_segmentation(path, None if options.label_names is None else read_label_names(options.label_names))
     if picture is not None:
         draw_structures(picture, found)
     title = words.kind if words is not None else "segmentation of Slicer" if is_slicers(path) else "label map"
     return inspect_structures(found, title)
 
 
-def _no_xray(options: argparse.Namespace, path: Path, what: str) -> None:
-    """Raise InputError for options that are about an X-ray."""
-    given = [f"--{name.replace('_', '-')}" for name in _OF_XRAYS if getattr(options, name) not in (None, False)]
+def _refuse(options: argparse.Namespace, names: Sequence[str], path: Path, what: str, whom: str) -> None:
+    """Raise InputError for options of `names` that were given, though the file is something else."""
+    given = _given(options, names)
     if given:
-        raise InputError(f"{path} {what}; {', '.join(given)} {'is' if len(given) == 1 else 'are'} for X-rays.")
+        raise InputError(f"{path} {what}; {', '.join(given)} {'is' if len(given) == 1 else 'are'} for {whom}.")
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The options of `names` that were given, as they are typed."""
+    typed = {name: "as" if name == "values" else name.replace("_", "-") for name in names}
+    values = {word: getattr(options, name) for name, word in typed.items()}
+    return [f"--{word}" for word, value in values.items() if value is not None and value is not False]  # 0 was given
 
 
 def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
-    _no_xray(options, path, "is a volume")
+    _refuse(options, _OF_XRAYS, path, "is a volume", "X-rays")
+    may_be_labels = words is None and path.is_file() and not _given(options, _OF_VOLUMES)
     with understanding(path):
-        stored = read_stored(path)
-        if words is None and path.is_file() and looks_like_labels(stored):
+        reading = Reading() if may_be_labels else reading_from(options)
+        stored = read_stored(path, reading.series)
+        if may_be_labels and looks_like_labels(stored):
             return _structures(options, path, None, picture)
         check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
-        found = inspect_volume(stored, words, lambda: understood(stored, path).notes)
+        reading = reading_from(options)
+        found, volume = inspect_volume(stored, words, reading, lambda: understood(stored, path, reading))
     if picture is not None:
-        is_ct = any(fact.name == "padding" for fact in found.facts)
-        draw_volume(picture, Volume(stored.array, stored.ijk_to_ras, units="HU" if is_ct else "1/mm"))
+        draw_volume(picture, volume or Volume(stored.array, stored.ijk_to_ras, units="1/mm"))
     return found
 
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
+    _refuse(options, (*_OF_VOLUMES, "label_names"), path, "is no volume", "volumes")
     frame = 0 if options.frame is None else check_frame(options.frame)  # the first of a run stands for all
     parts = read_parts(str(path), options, frame, options.subtract)
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)

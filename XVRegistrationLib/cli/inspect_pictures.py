@@ -12,6 +12,7 @@ from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.describe import finite_range
 from XVRegistrationLib.imaging.inspection_volume import axis_letters
 from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.volumes.pixels import AIR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,23 +44,30 @@ def draw_xray(
 
 
 def draw_volume(path: Path, volume: Volume) -> None:
-    """Write a PNG: the middle slices across the three axes, with the sides of the patient."""
+    """Write a PNG: slices across the three axes with the sides of the patient; of vessels what is most of them all.
+
+    The slices are the middle ones, or, of structures' densities, those through the middle of the structures.
+    """
     low, high = (-200.0, 800.0) if volume.units == "HU" else finite_range(volume.array)
 
     def grey(image: NDArray[Any]) -> NDArray[np.float32]:
         finite = np.nan_to_num(image.astype(np.float32), nan=low, posinf=high, neginf=low)
         return np.clip((finite - low) / max(high - low, 1e-9), 0, 1)
 
-    k, j, i = (n // 2 for n in volume.array.shape)
-    array = volume.array
+    array, reading = volume.array, volume.reading
+    if reading is not None and reading.vessels is not None:
+        highest = (grey(array.max(axis=0)), grey(array.max(axis=1)), grey(array.max(axis=2)))
+        _draw_slices(path, volume, highest, "highest along")
+        return
+    dense = array > AIR if reading is not None and reading.segmentation is not None else None
+    k, j, i = (n // 2 for n in array.shape) if dense is None else _middle_of(dense)
     _draw_slices(path, volume, (grey(array[k]), grey(array[:, j]), grey(array[:, :, i])))
 
 
 def draw_structures(path: Path, found: Segmentation) -> None:
     """Write a PNG: the structures in their colours on the slices across the three axes through the middle of them all."""
     labels = found.label_map()
-    inside = np.argwhere(labels.array > 0)
-    k, j, i = (inside.min(axis=0) + inside.max(axis=0)) // 2 if len(inside) else (n // 2 for n in labels.array.shape)
+    k, j, i = _middle_of(labels.array > 0)
     colors = np.zeros((int(labels.array.max(initial=0)) + 1, 3), dtype=np.float32)
     for value in labels.names:
         colors[value] = found.colors.get(value, color_of_label(value))
@@ -68,8 +76,19 @@ def draw_structures(path: Path, found: Segmentation) -> None:
     _draw_slices(path, Volume(array, labels.ijk_to_ras), slices)
 
 
-def _draw_slices(path: Path, grid: Volume, slices: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
-    """Write a PNG of three slices (H, W) or (H, W, 3) across k, j and i of a grid."""
+def _middle_of(where: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """The indices k, j, i of the middle of what is true (K, J, I), or of the grid where nothing is."""
+    middle = []
+    for axis in range(3):
+        inside = np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis})))
+        middle.append(int(inside[0] + inside[-1]) // 2 if inside.size else where.shape[axis] // 2)
+    return middle[0], middle[1], middle[2]
+
+
+def _draw_slices(
+    path: Path, grid: Volume, slices: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], how: str = "across"
+) -> None:
+    """Write a PNG of three slices (H, W) or (H, W, 3) across k, j and i of a grid; `how` says what they are of it."""
     figure, axes = _figure(3)
     i, j, k = axis_letters(grid)
     di, dj, dk = grid.spacing
@@ -81,7 +100,7 @@ def _draw_slices(path: Path, grid: Volume, slices: tuple[NDArray[Any], NDArray[A
         if column in "HAR":
             image, column = image[::-1], OPPOSITE[column]
         plane = _PLANES[frozenset(row + column) & frozenset("LPF")]
-        _show(ax, image, f"{plane}, across {across}", aspect, letters_of(row, column))
+        _show(ax, image, f"{plane}, {how} {across}", aspect, letters_of(row, column))
     _save(figure, path)
 
 

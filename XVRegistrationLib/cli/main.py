@@ -9,9 +9,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
-from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_lengths
+from XVRegistrationLib.cli.register_options import add_register
+from XVRegistrationLib.cli.volume_options import add_reading
+from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.views import PRESETS, VIEWS
+from XVRegistrationLib.geometry.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=XVRegistrationLib.__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
-    _add_register(commands)
+    add_register(commands)
     _add_export(commands)
     _add_inspect(commands)
     _add_evaluate(commands)
@@ -102,7 +104,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
     p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")
-    _add_reading(p)
+    add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.train import run
@@ -110,150 +112,6 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         return run(options)
 
     p.set_defaults(run=run)
-
-
-def _add_reading(p: argparse.ArgumentParser) -> None:
-    """What is known of the volume beyond its file; a model remembers it, and so does an evaluation."""
-    group = p.add_argument_group("what the volume is", "Without these it is a CT in Hounsfield units.")
-    group.add_argument(
-        "--ct-series",
-        metavar="SERIES",
-        help="which DICOM series of the folder: its number, description or UID (FOLDER#NUMBER is the same)",
-    )
-    group.add_argument(
-        "--as",
-        dest="values",
-        nargs="+",
-        metavar="KIND",
-        help="what its values are: hu (whatever they look like), attenuation (1/mm), or vessels LOW HIGH: an angiogram "
-        "with these values for what is no vessel and for one full of contrast agent, for subtracted X-rays",
-    )
-    group.add_argument(
-        "--not-scanned", type=float, metavar="VALUE", help="value of voxels that were not scanned or cut away: air"
-    )
-    group.add_argument(
-        "--segmentation",
-        metavar="FILE",
-        help="take densities from its structures, as for MR: label map, .seg.nrrd, DICOM SEG",
-    )
-    group.add_argument("--densities", metavar="TABLE.json", help='HU of structures, {"femur*": 650, ...}')
-
-
-def _add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser("register", help="find the pose of X-rays", formatter_class=Help)
-    p.add_argument("model", metavar="MODEL", help="folder made by `xvregistration train`")
-    p.add_argument("xrays", nargs="+", metavar="XRAY", help="DICOM files, or images with --sid and --spacing")
-    p.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="OUT",
-        help="folder for NAME.json and NAME.png; a try that failed is called NAME.failed where a better result is there",
-    )
-    p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
-    p.add_argument(
-        "--labels",
-        metavar="LABELS",
-        help="structures to draw on the X-rays: label map, .seg.nrrd or DICOM segmentation",
-    )
-    p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
-    p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
-    add_lengths(p)
-    add_camera(p, several=True)
-    add_bright(p)
-    p.add_argument(
-        "--mirrored",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="X-rays are stored flipped left-right; by default as the model's were",
-    )
-    p.add_argument(
-        "--frame",
-        type=_frame,
-        default=None,
-        metavar="N",
-        help="of a file with several: a number from 0, or min, max or mean over the run of the radiation at each pixel (min "
-        "shows vessels as if filled at once), or all: each file's frames in turn, single images as they are; with --series a "
-        "range A:B, without B itself",
-    )
-    p.add_argument(
-        "--subtract",
-        action="store_true",
-        help="subtract the mask frames that a DICOM run names: what is left is contrast",
-    )
-    _add_starts(p)
-
-    def run(options: argparse.Namespace) -> int:
-        from XVRegistrationLib.cli.register import run
-
-        return run(options)
-
-    p.set_defaults(run=run)
-
-
-def _frame(text: str) -> int | str | slice:
-    """A frame's number, a word for all, or a range A:B."""
-    try:
-        if ":" in text:
-            first, last = text.split(":")
-            return slice(int(first) if first else None, int(last) if last else None)
-        return text if text in ("min", "max", "mean", "all") else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a number, min, max, mean or all, nor a range A:B"
-        ) from None
-
-
-def _add_starts(p: argparse.ArgumentParser) -> None:
-    """What is known of the poses, and of the images, beforehand."""
-    known = p.add_argument_group(
-        "what is known beforehand", "The C-arm's angles in a DICOM header are always a start, but with --start."
-    )
-    known.add_argument(
-        "--preset",
-        action="append",
-        choices=PRESETS,
-        metavar="NAME",
-        help=f"start from a usual view too; may be repeated; one of {', '.join(PRESETS)}",
-    )
-    known.add_argument(
-        "--landmarks",
-        metavar="FILE.csv",
-        help="start from landmarks too: columns r,a,s,column,row (mm RAS, stored px); four or more of one X-ray",
-    )
-    known.add_argument(
-        "--start", metavar="FILE.json", help='refine from this pose alone: an earlier result, or {"pose": 4x4}'
-    )
-    known.add_argument(
-        "--depth",
-        type=float,
-        nargs=2,
-        default=None,
-        metavar=("MM", "SD"),
-        help="distance from the source to the volume's centre along the beam, and its standard deviation; 0 locks it",
-    )
-    known.add_argument(
-        "--surroundings", action="store_true", help="the X-ray shows more than the volume: one bone among others"
-    )
-    known.add_argument(
-        "--mask",
-        action="append",
-        metavar="IMAGE",
-        help="pixels that are not zero here count (PNG, TIFF, NIfTI); once for all X-rays, or once for each",
-    )
-    _add_ignore(known)
-    known.add_argument(
-        "--relative",
-        metavar="FILE.json",
-        help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
-        "order of the X-rays, the first being the identity; or the word `calibration`, for where --calibration says that "
-        "they stood",
-    )
-    known.add_argument(
-        "--series",
-        action="store_true",
-        help="X-rays are frames of one run, in order, or one file of several frames; with --surroundings none may jump",
-    )
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -269,7 +127,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p.add_argument("--xrays", nargs="+", metavar="XRAY", help="the X-rays, in the order of the results")
     p.add_argument(
         "--frame",
-        type=_frame,
+        type=frame_of_text,
         default=None,
         metavar="N",
         help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
@@ -295,7 +153,9 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = commands.add_parser("inspect", help="say what is understood of a file, assumed and missing")
+    p = commands.add_parser(
+        "inspect", help="say what is understood of a file, assumed and missing", formatter_class=Help
+    )
     p.add_argument("file", metavar="FILE", help="an X-ray, a volume, structures, or a folder of DICOM slices")
     p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -307,7 +167,8 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_camera(p)
     add_bright(p)
     p.add_argument("--mirrored", action=argparse.BooleanOptionalAction, default=None, help="stored flipped left-right")
-    _add_ignore(p)
+    add_ignore(p)
+    add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.inspect import run
@@ -315,17 +176,6 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         return run(options)
 
     p.set_defaults(run=run)
-
-
-def _add_ignore(p: argparse._ActionsContainer) -> None:
-    p.add_argument(
-        "--ignore",
-        action="append",
-        type=float,
-        nargs=4,
-        metavar=("X", "Y", "W", "H"),
-        help="leave out a rectangle of pixels as stored, such as burned-in text; may be repeated",
-    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -354,7 +204,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--wrist", metavar="FOLDER", default=None, help="the biplane X-rays of a wrist")
     p.add_argument("--deepfluoro", metavar="FILE", default=None, help="DeepFluoro's HDF5 file")
     p.add_argument("--ljubljana", metavar="FOLDER", default=None, help="the Ljubljana cerebral angiograms")
-    _add_reading(p)
+    add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
         from XVRegistrationLib.cli.evaluate import run

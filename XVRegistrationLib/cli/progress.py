@@ -15,6 +15,7 @@ from XVRegistrationLib.evaluation.report_table import reasons, verdict_in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.registration.result import Registration
     from XVRegistrationLib.training.trainer import Progress as TrainingProgress
 
@@ -70,6 +71,12 @@ def print_verdict(result: Registration, numbers: str) -> None:
     console.print(escape(f"{result.name}: {verdict_in_words(result)}, {numbers}"))
     if reasons(result):
         console.print(escape(f"  {reasons(result)}"))
+
+
+def say_notes(volume: Volume) -> None:
+    """Print what was found and done when the volume was read."""
+    for note in volume.notes:
+        console.print(f"{volume.name}: {note}", markup=False)
 
 
 def clock(seconds: float) -> str:

@@ -80,27 +80,23 @@ def read_relations(path: str, xrays: Sequence[Xray]) -> list[NDArray[np.float64]
 
 
 def read_masks(
-    paths: Sequence[str] | None, xrays: Sequence[Xray], rectangles: Sequence[Sequence[float]] = ()
+    path: str | None, xrays: Sequence[Xray], rectangles: Sequence[Sequence[float]] = ()
 ) -> list[NDArray[np.bool_] | None]:
-    """Which pixels (H, W) of each X-ray count, by one image for all or one for each, without rectangles; None if nothing says so."""
-    outside = [ignored(xray.pixels.shape, rectangles, xray.name) for xray in xrays]
-    if not paths:
-        for xray, counts in zip(xrays, outside, strict=True):
-            if counts is not None:
-                usable(xray, counts)
-        return outside
-    read = [read_xray_parts(path).pixels != 0 for path in paths]
-    if len(read) not in (1, len(xrays)):
-        raise InputError(
-            f"Give --mask once for all X-rays or once for each: got {len(read)} masks for {len(xrays)} X-rays."
-        )
-    masks = read if len(read) == len(xrays) else read * len(xrays)
-    for xray, mask in zip(xrays, masks, strict=True):
-        usable(xray, mask)  # raises InputError for a mask of another size, or one that leaves nothing
-    both = [m if counts is None else m & counts for m, counts in zip(masks, outside, strict=True)]
-    for xray, mask in zip(xrays, both, strict=True):
-        usable(xray, mask)
-    return list(both)
+    """Which pixels (H, W) of each X-ray of a file count, by an image of it and without rectangles; None if nothing says so.
+
+    Raises InputError for an image of another size, and where nothing would be left.
+    """
+    drawn = None if path is None else read_xray_parts(path).pixels != 0
+    masks: list[NDArray[np.bool_] | None] = []
+    for xray in xrays:
+        if drawn is not None:
+            usable(xray, drawn)  # before the rectangles, which are of the X-ray's size
+        counts = ignored(xray.pixels.shape, rectangles, xray.name)
+        mask = drawn if counts is None else counts if drawn is None else drawn & counts
+        if counts is not None:
+            usable(xray, mask)
+        masks.append(mask)
+    return masks
 
 
 def _field(path: str, name: str) -> Any:

@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.progress import console, counting, training
-from XVRegistrationLib.cli.volume_options import reading_from, say_notes
+from XVRegistrationLib.cli.progress import console, counting, say_notes, training
+from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics

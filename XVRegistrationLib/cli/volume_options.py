@@ -4,17 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.volume import read_label_names
 from XVRegistrationLib.imaging.volumes.densities import read_densities
 from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:
     import argparse
 
-    from XVRegistrationLib.imaging.volume import Volume
-
 _KINDS = "hu, attenuation, or vessels LOW HIGH"
+
+
+def add_reading(p: argparse.ArgumentParser) -> None:
+    """What is known of the volume beyond its file; a model remembers it, and so does an evaluation."""
+    group = p.add_argument_group("what the volume is", "Without these it is a CT in Hounsfield units.")
+    group.add_argument(
+        "--ct-series",
+        metavar="SERIES",
+        help="which DICOM series of the folder: its number, description or UID (FOLDER#NUMBER is the same)",
+    )
+    group.add_argument(
+        "--as",
+        dest="values",
+        nargs="+",
+        metavar="KIND",
+        help="what its values are: hu (whatever they look like), attenuation (1/mm), or vessels LOW HIGH: an angiogram "
+        "with these values for what is no vessel and for one full of contrast agent, for subtracted X-rays",
+    )
+    group.add_argument(
+        "--not-scanned", type=float, metavar="VALUE", help="value of voxels that were not scanned or cut away: air"
+    )
+    group.add_argument(
+        "--segmentation",
+        metavar="FILE",
+        help="take densities from its structures, as for MR: label map, .seg.nrrd, DICOM SEG",
+    )
+    group.add_argument(
+        "--label-names",
+        metavar="TABLE",
+        help="names of its labels, where it is a label map: CSV with the columns id and structure, or JSON",
+    )
+    group.add_argument("--densities", metavar="TABLE.json", help='HU of structures, {"femur*": 650, ...}')
 
 
 def reading_from(options: argparse.Namespace) -> Reading:
@@ -27,8 +57,9 @@ def reading_from(options: argparse.Namespace) -> Reading:
         raise InputError(f"--as takes {_KINDS}, not {' '.join(options.values)}.")
     if options.segmentation is not None and options.values:
         raise InputError("With --segmentation the volume's own values do not count; leave --as out.")
-    if options.densities is not None and options.segmentation is None:
-        raise InputError("--densities needs the structures: give them with --segmentation.")
+    for option, given in (("--label-names", options.label_names), ("--densities", options.densities)):
+        if given is not None and options.segmentation is None:
+            raise InputError(f"{option} needs the structures: give them with --segmentation.")
     return Reading(
         units="1/mm" if kind == "attenuation" else "HU",
         believed=kind == "hu",
@@ -36,14 +67,9 @@ def reading_from(options: argparse.Namespace) -> Reading:
         background=options.not_scanned,
         vessels=window,
         segmentation=options.segmentation,
+        label_names=None if options.label_names is None else tuple(read_label_names(options.label_names).items()),
         densities=None if options.densities is None else read_densities(options.densities),
     )
-
-
-def say_notes(volume: Volume) -> None:
-    """Print what was found and done when the volume was read."""
-    for note in volume.notes:
-        console.print(f"{volume.name}: {note}", markup=False)
 
 
 def _window(numbers: list[str]) -> tuple[float, float]:

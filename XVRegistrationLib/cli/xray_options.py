@@ -61,6 +61,31 @@ def add_camera(p: argparse._ActionsContainer, several: bool = False) -> None:
     p.add_argument("--c-arm", metavar="NAME", help=f"take what a file lacks from a C-arm: {', '.join(c_arms())}")
 
 
+def add_ignore(p: argparse._ActionsContainer) -> None:
+    """--ignore."""
+    p.add_argument(
+        "--ignore",
+        action="append",
+        type=float,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="leave out a rectangle of pixels as stored, such as burned-in text; may be repeated",
+    )
+
+
+def frame_of_text(text: str) -> int | str | slice:
+    """A frame's number, a word for all, or a range A:B."""
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return slice(int(first) if first else None, int(last) if last else None)
+        return text if text in ("min", "max", "mean", "all") else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number, min, max, mean or all, nor a range A:B"
+        ) from None
+
+
 def said_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options as `read_xray_parts` and `read_run` take them."""
     spacing = None if options.spacing is None else (options.spacing[0], options.spacing[1])

@@ -32,8 +32,11 @@ def reasons(result: Registration) -> str:
     return f"{result.trust.reason} The image says least about {result.trust.weakest}."
 
 
-def console_table(cases: Sequence[Case]) -> Table:
-    """The cases as a table for the console; errors in mm, green below 1 mm, yellow below 2 mm, red above."""
+def console_table(cases: Sequence[Case], without: Sequence[str] = ()) -> Table:
+    """The cases as a table for the console, and the names of X-rays without a pose.
+
+    Errors in mm, green below 1 mm, yellow below 2 mm, red above.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -49,6 +52,8 @@ def console_table(cases: Sequence[Case]) -> Table:
             for name, cell in zip(header, cells, strict=True)
         ]
         table.add_row(*colored)
+    for name in without:
+        table.add_row(escape(name), "[red]no pose[/]", *[_UNKNOWN] * (len(header) - 2))
     return table
 
 

@@ -85,10 +85,7 @@ def read_wrist(folder: str | os.PathLike[str]) -> Wrist:
 def _read_bone(path: Path) -> Volume:
     raw = _read_tiff(path, 3)
     density = np.where(raw > 0, raw.astype(np.float32) * np.float32(_WATER), np.float32(0))
-    # Zeros about the bone, or its cut end would touch the border of the grid.
-    border = 4
-    matrix = np.diag([*_SPACING, 1.0]) @ translation([-border] * 3)
-    return Volume(np.pad(density, border), matrix, "radius", str(path.resolve()), units="1/mm")
+    return Volume(density, np.diag([*_SPACING, 1.0]), "radius", str(path.resolve()), units="1/mm")
 
 
 def _read_reference(path: Path) -> NDArray[np.float64]:

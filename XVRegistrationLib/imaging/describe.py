@@ -23,6 +23,8 @@ _SMALLEST, _LARGEST = 40.0, 2500.0  # mm: no CT of a patient is smaller in its l
 _THICK = 5.0  # mm
 _HIGHEST_ATTENUATION = 10.0  # 1/mm; gold has 9 at 60 keV, lead 6, iron 1 (NIST, XCOM)
 
+_SAME = "All its voxels have the same value, so that it shows nothing."
+
 
 @dataclass(frozen=True)
 class Description:
@@ -31,7 +33,7 @@ class Description:
     kind: Kind
     """"vessels" and "densities" (of structures) are never found by looking: a user says so."""
     value_range: tuple[float, float]
-    """Lowest and highest value of up to two million voxels."""
+    """Lowest and highest value; of Hounsfield units those of up to two million voxels."""
     ok: bool
     """Whether X-rays can be expected to be rendered from it."""
     sentence: str
@@ -39,21 +41,16 @@ class Description:
 
 
 def describe(volume: Volume) -> Description:
-    """Whether a volume is a CT in Hounsfield units, and what speaks against it."""
+    """Whether a volume is a CT in Hounsfield units, or has attenuation that there is, and what speaks against it."""
+    if volume.units == "1/mm":
+        return _attenuation(*finite_range(volume.array))  # of all voxels: vessels may be in few of them
     stride = max(1, round((volume.array.size / _SAMPLES) ** (1 / 3)))
     sample = np.asarray(volume.array[::stride, ::stride, ::stride], dtype=np.float32).ravel()
     sample = sample[np.isfinite(sample)]
     if not sample.size or sample.min() == sample.max():
         value = (0.0, 0.0) if not sample.size else (float(sample[0]), float(sample[0]))
-        return Description("unknown", value, False, "All its voxels have the same value, so that it shows nothing.")
+        return Description("unknown", value, False, _SAME)
     low, high = float(sample.min()), float(sample.max())
-    if volume.units == "1/mm":
-        said = f"Linear attenuation up to {high:.3f} per mm."
-        if high > _HIGHEST_ATTENUATION:
-            return Description(
-                "unknown", (low, high), False, f"{said} Nothing in a patient has so much; say what it is."
-            )
-        return Description("unknown", (low, high), high > 0, said)
     said = f"from {low:.0f} to {high:.0f}"
     if _is_ct(sample):
         return Description("CT", (low, high), True, " ".join([f"A CT with values {said} HU.", *doubts(volume)]))
@@ -69,6 +66,18 @@ def describe(volume: Volume) -> Description:
         )
     advice = f"Its values, {said}, are not those of a CT in Hounsfield units; X-rays cannot be rendered from it."
     return Description("unknown", (low, high), False, advice)
+
+
+def _attenuation(low: float, high: float) -> Description:
+    """Of values that are said to be linear attenuation in 1/mm."""
+    if low == high:
+        return Description("unknown", (low, high), False, _SAME)
+    said = f"Linear attenuation up to {f'{high:.0f}' if high >= 10 else f'{high:.3g}'} per mm."
+    if high > _HIGHEST_ATTENUATION:
+        return Description("unknown", (low, high), False, f"{said} Nothing in a patient has so much; say what it is.")
+    if high <= 0:
+        return Description("unknown", (low, high), False, f"{said} What absorbs nothing shows nothing; say what it is.")
+    return Description("unknown", (low, high), True, said)
 
 
 def finite_range(array: NDArray[Any]) -> tuple[float, float]:

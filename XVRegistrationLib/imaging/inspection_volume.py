@@ -12,11 +12,12 @@ from XVRegistrationLib.imaging.inspection import Fact, Inspection, percent
 from XVRegistrationLib.imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
+    from XVRegistrationLib.imaging.volumes.reading import Reading
     from XVRegistrationLib.imaging.volumes.stored import Stored
 
 _AIR = -1000.0
@@ -28,31 +29,74 @@ _UNLIKE = (
 
 
 def inspect_volume(
-    stored: Stored, words: DicomWords | None, understand: Callable[[], Sequence[str]] = tuple
-) -> Inspection:
-    """What is understood of a volume as it is `stored`, and what is done with its voxels before X-rays are rendered from it.
+    stored: Stored, words: DicomWords | None, reading: Reading, understand: Callable[[], Volume]
+) -> tuple[Inspection, Volume | None]:
+    """What is understood of a volume as it is `stored`, and what X-rays are rendered from; None where they cannot be.
 
-    `understand` gives the voxels a meaning, in place after they were looked at, and says what it found and did; its
-    InputError is why it could not.
+    `understand` gives the voxels the meaning that `reading` says, in place after they were looked at; its InputError is why
+    it could not.
     """
-    volume = Volume(stored.array, stored.ijk_to_ras)
-    description = describe(volume)
-    low, high = finite_range(volume.array)
-    hounsfield = _hounsfield(volume)
-    said, problem = stored.notes, ""
-    try:
-        said = tuple(understand())
-    except InputError as e:
-        problem = str(e)
-    facts = _grid(volume)
-    facts.append(Fact("range", "Values", f"{low:g} to {high:g}{'' if problem else ' HU'}", [low, high], "measured"))
+    raw = Volume(stored.array, stored.ijk_to_ras)
+    low, high = finite_range(raw.array)
+    facts = _grid(raw)
+    measured = _not_scanned(raw, reading) + (_hounsfield(raw) if _own_hounsfield(reading) else [])
     title = "file without a DICOM header" if words is None else words.kind
-    if problem:
-        return Inspection("volume", title, tuple(facts), said, (problem,))
+    try:
+        volume = understand()
+    except InputError as e:
+        facts.append(Fact("range", "Values", f"{low:g} to {high:g}", [low, high], "measured"))
+        return Inspection("volume", title, tuple(facts), stored.notes, (str(e),)), None
+    unit = " HU" if _own_hounsfield(reading) else " per mm" if reading.units == "1/mm" else ""
+    facts.append(Fact("range", "Values", f"{low:g} to {high:g}{unit}", [low, high], "measured"))
+    facts += [_meaning(stored, reading), *measured, *_rendered(volume)]
+    notes, missing = _doubts(volume)
+    return Inspection("volume", title, tuple(facts), (*volume.notes, *notes), missing), volume
+
+
+def _own_hounsfield(reading: Reading) -> bool:
+    """Whether a volume's own values are taken for Hounsfield units."""
+    return reading.units == "HU" and reading.vessels is None and reading.segmentation is None
+
+
+def _meaning(stored: Stored, reading: Reading) -> Fact:
+    """What the values are, and who says so."""
+    told, value, origin, where = "Hounsfield units", "hu", "user", ""
+    if reading.segmentation is not None:
+        told, value = "not used: the densities are those of structures", "structures"
+    elif reading.vessels is not None:
+        low, high = reading.vessels
+        told, value = f"an angiogram: no vessel up to {low:g}, full of contrast agent from {high:g}", "vessels"
+    elif reading.units == "1/mm":
+        told, value = "linear attenuation, 1/mm", "attenuation"
+    elif not reading.believed:
+        # PS3.3 C.8.2.1.1.2: of an original CT image they are Hounsfield units where RescaleType is absent.
+        stated = stored.rescale_type.upper() in ("HU", "HU_MOD"), stored.modality.upper() == "CT"
+        origin = "tag" if any(stated) else "assumed"
+        where = "RescaleType (0028,1054)" if stated[0] else "Modality (0008,0060)" if stated[1] else ""
+    return Fact("meaning", "What they are", told, value, origin, where)
+
+
+def _rendered(volume: Volume) -> list[Fact]:
+    """What X-rays are rendered from, where that is not the volume's own values."""
+    reading = volume.reading
+    if reading is None or (reading.vessels is None and reading.segmentation is None):
+        return []
+    low, high = finite_range(volume.array)
+    said = f"{low:g} to {high:g} HU" if volume.units == "HU" else f"contrast agent of {low:g} to {high:g} per mm"
+    return [Fact("rendered", "X-rays are rendered from", said, [low, high], "derived")]
+
+
+def _doubts(volume: Volume) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is unusual of Hounsfield units that nobody vouches for, and why no X-rays can be expected of them."""
+    description = describe(volume)
+    low, high = description.value_range
+    if volume.reading is None or not _own_hounsfield(volume.reading) or description.ok:
+        return (), ()
+    if volume.reading.believed and low < high:
+        return (), ()
     if description.kind == "unknown" and low < high:
-        return Inspection("volume", title, (*facts, *hounsfield), (*said, _UNLIKE), ())  # it was accepted as a CT
-    missing = () if description.ok else (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
-    return Inspection("volume", title, (*facts, *hounsfield), said, missing)
+        return (_UNLIKE,), ()  # it was accepted as a CT
+    return (), (f"X-rays cannot be expected to be rendered from it: {description.sentence}",)
 
 
 def _grid(volume: Volume) -> list[Fact]:
@@ -70,14 +114,28 @@ def _grid(volume: Volume) -> list[Fact]:
     ]
 
 
+def _not_scanned(volume: Volume, reading: Reading) -> list[Fact]:
+    """The share of voxels with the value that says so, where there is one."""
+    value = reading.background
+    if value is None:
+        return []
+    share = float(np.mean(volume.array == value))
+    said = f"{_voxels(share)}, of value {value:g}, taken as air" if share else f"nothing has the value {value:g}"
+    return [Fact("not_scanned", "Not scanned", said, share, "user")]
+
+
 def _hounsfield(volume: Volume) -> list[Fact]:
     """The shares of voxels that are no tissue at all, and of those beyond what scanners store as bone."""
     padding, metal = float(np.mean(volume.array < _AIR)), float(np.mean(volume.array > _METAL))
-    told = f"{percent(padding)}, taken as air" if padding else "nothing"
+    told = f"{_voxels(padding)}, taken as air" if padding else "nothing"
     return [
-        Fact("padding", f"Below {_AIR:g} HU", told.replace("pixels", "voxels"), padding, "measured"),
-        Fact("metal", f"Above {_METAL:g} HU (metal)", percent(metal).replace("pixels", "voxels"), metal, "measured"),
+        Fact("padding", f"Below {_AIR:g} HU", told, padding, "measured"),
+        Fact("metal", f"Above {_METAL:g} HU (metal)", _voxels(metal), metal, "measured"),
     ]
+
+
+def _voxels(share: float) -> str:
+    return percent(share).replace("pixels", "voxels")
 
 
 def axis_letters(volume: Volume) -> tuple[str, str, str]:

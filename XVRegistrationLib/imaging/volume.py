@@ -17,6 +17,7 @@ from XVRegistrationLib.errors import InputError, check_names
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.geometry.conventions import lps_to_ras
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.describe import describe
 from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
 from XVRegistrationLib.imaging.volumes.hounsfield import checked_hounsfield
@@ -162,7 +163,7 @@ def understood(stored: Stored, path: str | os.PathLike[str], reading: Reading | 
         # What reads segmentations reads volumes too.
         from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 
-        structures = read_segmentation(reading.segmentation)
+        structures = read_segmentation(reading.segmentation, dict(reading.label_names or ()))
         array, units = pseudo_ct(structures, array.shape, stored.ijk_to_ras, reading.densities), "HU"
         notes.append(f"Its densities are those of {len(structures.segments)} structures, not of its own values.")
     elif reading.vessels is not None:
@@ -172,6 +173,8 @@ def understood(stored: Stored, path: str | os.PathLike[str], reading: Reading | 
     elif units == "HU":
         array, found = checked_hounsfield(stored, str(path), reading.believed)
         notes += found
+    else:
+        _check_attenuation(Volume(array, stored.ijk_to_ras, units=units), path)
     segmentation = None if reading.segmentation is None else str(Path(reading.segmentation).resolve())
     kept = dataclasses.replace(reading, series=stored.series, segmentation=segmentation)
     place = file_of(path)
@@ -241,6 +244,13 @@ def _stem(path: str | os.PathLike[str]) -> str:
     if Path(path).is_dir():
         return name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
+
+
+def _check_attenuation(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Raise InputError for values that are said to be linear attenuation and cannot be."""
+    found = describe(volume)
+    if not found.ok:
+        raise InputError(f"{path} holds no linear attenuation in 1/mm: {found.sentence}")
 
 
 def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from XVRegistrationLib.geometry.conventions import ras_to_lps
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -38,9 +38,14 @@ class ProjectedLabel:
 
 def merged_labels(labels: Sequence[ProjectedLabel]) -> NDArray[np.uint16]:
     """One image (H, W) of labels 1, 2, ... in their order; where they overlap the smaller is kept, so that none is lost."""
-    merged = np.zeros(labels[0].mask.shape, np.uint16)
-    for value, label in sorted(enumerate(labels, start=1), key=lambda pair: -int(pair[1].mask.sum())):
-        merged[label.mask] = value
+    return on_top({value: label.mask for value, label in enumerate(labels, start=1)}, labels[0].mask.shape)
+
+
+def on_top(masks: Mapping[int, NDArray[np.bool_]], shape: tuple[int, ...]) -> NDArray[np.uint16]:
+    """The label value that is drawn at each pixel (H, W) of `shape`, 0 for none: of masks (H, W) by value the smallest there."""
+    merged = np.zeros(shape, np.uint16)
+    for value, mask in sorted(masks.items(), key=lambda pair: -int(pair[1].sum())):
+        merged[mask] = value
     return merged
 
 

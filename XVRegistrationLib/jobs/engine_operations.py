@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,8 @@ from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
-from XVRegistrationLib.rendering.labels import label_grids, project_labels
+from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.rendering.labels import LabelGrid, label_grid, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.render import render, sample_distance
 
@@ -55,7 +55,7 @@ class Patient:
     volume: Volume
     model: PatientModel | None = None
     model_folder: Path | None = None
-    labels: dict[int, DensityGrid] = field(default_factory=dict)
+    labels: LabelGrid | None = None
     _pyramid: Pyramid | None = None
 
     @property
@@ -195,8 +195,8 @@ class Operations:
         f, patient = request.fields, self._patient(request)
         values = [int(v) for v in f["values"]]
         names = dict(zip(values, f.get("names") or map(str, values), strict=True))
-        patient.labels = label_grids(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
-        return {"values": list(patient.labels)}, {}
+        patient.labels = label_grid(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
+        return {"values": list(patient.labels.values)}, {}
 
     def project_labels(self, request: Request) -> Answer:
         """Masks (n, H, W) uint8 of the structures with these `values` (all without) that fall on the detector at `pose`.
@@ -204,13 +204,17 @@ class Operations:
         With `pixels` the masks have so many along their longer side; their camera is in `intrinsics`.
         """
         f, patient = request.fields, self._patient(request)
-        wanted = patient.labels
-        if f.get("values") is not None:
-            wanted = {v: patient.labels[v] for v in f["values"] if v in patient.labels}
         camera = Intrinsics.from_dict(f["intrinsics"])
         if f.get("pixels") is not None:
             camera = camera.fitted(int(f["pixels"]))
-        masks = project_labels(wanted, check_rigid(f["pose"]), camera, pixels=LABEL_PIXELS, check=request.check)
+        masks = project_labels(
+            patient.labels or LabelGrid((), ()),
+            check_rigid(f["pose"]),
+            camera,
+            values=f.get("values"),
+            pixels=LABEL_PIXELS,
+            check=request.check,
+        )
         width, height = camera.size
         packed = np.stack(list(masks.values())) if masks else np.zeros((0, height, width), dtype=np.bool_)
         return {"values": list(masks), "pose": f["pose"], "intrinsics": camera.to_dict()}, {

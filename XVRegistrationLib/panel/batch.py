@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.xray_folder import xray_files as files_of
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
+from XVRegistrationLib.panel.volume_values import VESSELS
 from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
 from XVRegistrationLib.scene.results import read_registration, read_trust
 from XVRegistrationLib.scene.runs import frame_of, run_of
@@ -29,17 +31,23 @@ def register_folder(
     sdd: float | None = None,
     spacing: tuple[float, float] | None = None,
     frame: Frame | None = None,
-    subtract: bool = False,
+    subtract: bool | None = None,
     model_folder: str | Path = "",
     segmentation_node: Any = None,
+    volume_values: str = "ct",
+    vessels: tuple[float, float] | None = None,
     root: Path | None = None,
     timeout: float | None = None,
 ) -> dict[str, str]:
-    """Register X-rays, or all files of a folder, to a CT of the scene; write a JSON file into `output` for each, and add them to the scene.
+    """Register X-rays, or all files of a folder, to a volume of the scene; write a JSON file into `output` for each, and add them to the scene.
+
+    `volume_values` says what the volume's values are, of `volume_values.KINDS`: "vessels" of an angiogram, with the values
+    `vessels` of what is no vessel and of one full of contrast agent, or a usual window without it; "structures" for the
+    densities of `segmentation_node`, as for MR. "ct" is what was said of the volume in the scene before, else a CT.
 
     Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
     from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name; frames
-    without a mask are left out then.
+    without a mask are left out then. Without it that is done for vessels, where a file names masks.
 
     A JSON file holds "verdict", "reason" and "weakest"; "ok" is false where the verdict is "failed". An X-ray that has no
     pose has one too, with the reason, a file that cannot be read as FILE.EXTENSION.json. A try that failed does not
@@ -49,10 +57,18 @@ def register_folder(
     fails does not stop the others. `sdd` and `spacing`, mm, are for files that do not state them. Raises InputError for a
     volume that cannot be used or a folder without files, TimeoutError after `timeout` seconds without an answer.
     """
-    files = _files(xray_files)
+    files = files_of(xray_files) if isinstance(xray_files, (str, Path)) else [Path(file) for file in xray_files]
     parameters = Parameters(
-        volume=volume_node, segmentation=segmentation_node, preset=preset, modelFolder=str(model_folder)
+        volume=volume_node,
+        volumeValues=volume_values,
+        segmentation=segmentation_node,
+        preset=preset,
+        modelFolder=str(model_folder),
     )
+    if vessels is not None:
+        if volume_values != VESSELS:
+            raise InputError(f'A window of vessels is for volume_values="vessels", not "{volume_values}".')
+        parameters.vesselsLow, parameters.vesselsHigh = vessels
     session = Session(volume_node.GetScene(), parameters, root=root)
     names = [file.name for file in files]
     outcomes: dict[str, str] = {}
@@ -95,7 +111,7 @@ class _Batch:
         self._used: set[str] = set()
         """Names of results of this batch, which do not overwrite each other."""
 
-    def register(self, file: Path, frame: Frame | None, subtract: bool) -> dict[str, str]:
+    def register(self, file: Path, frame: Frame | None, subtract: bool | None) -> dict[str, str]:
         """The outcomes of one file in words, by what tells its frames apart: nothing for a single image."""
         session = self._session
         before = {row.node for row in session.rows()}
@@ -165,17 +181,3 @@ class _Batch:
 
     def _row(self, node: Any) -> XrayRow:
         return next(row for row in self._session.rows() if row.node is node)
-
-
-def _files(xray_files: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The files that were named, or those of a folder by name, hidden ones and a DICOM directory aside."""
-    if not isinstance(xray_files, (str, Path)):
-        return [Path(file) for file in xray_files]
-    folder = Path(xray_files)
-    if not folder.is_dir():
-        return [folder]
-    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    files = [path for path in found if path.name.upper() != "DICOMDIR"]
-    if not files:
-        raise InputError(f"{folder} holds no files.")
-    return files

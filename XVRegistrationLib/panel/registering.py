@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
-from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.patient import signature_of
+from XVRegistrationLib.panel.readiness import Readiness
+from XVRegistrationLib.panel.registration_task import BY_ANGLES, Task, basis_of, starts_of
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
-from XVRegistrationLib.scene.export import export_xrays
-from XVRegistrationLib.scene.ignored import counting_of, rectangles_of
+from XVRegistrationLib.scene.ignored import counting_of
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import (
     SCALE,
@@ -31,12 +29,10 @@ from XVRegistrationLib.scene.results import (
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xray_source import read_source
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose, volume_node_of
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, set_pose, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
@@ -45,36 +41,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.xrays import Xrays
-
-
-_HEADER = "header"
-"""The start that the C-arm's angles state."""
-_BEFORE = "before"
-"""Where the frame before was found."""
-_PRESET = "preset"
-"""The nominal view, of which the angles are known as well but not how the patient lies on the table."""
-
-
-@dataclass(eq=False)
-class _Task:
-    node: Any
-    name: str
-    from_here: bool
-    """Whether to refine from the present pose and from nowhere else."""
-    volume: Any
-    """The volume that was chosen when this was asked for, to which alone it is registered."""
-    item: int | None = None
-    """Which frame of a run to show and register; None for what is shown then."""
-    before: Any = None
-    """(4, 4) where the frame before it was found, mm: a start."""
-    shown: int | None = None
-    """The item that is registered, from when that begins."""
-    request: int = 0
-    share: float = 0.0
-    basis: tuple[Any, ...] | None = None
-    """Geometry, scale, volume with its meaning, and frame as they were handed to the engine: a result holds for no other."""
-    place: Any = None
-    """(4, 4) IJK to RAS, mm, of the volume then."""
 
 
 class Registering:
@@ -86,9 +52,10 @@ class Registering:
         self._model = model
         self._xrays = xrays
         self._viewing = viewing
+        self._readiness = Readiness(context, patient, model, xrays)
         self._rows = RowMaker(xrays)
-        self._queue: deque[_Task] = deque()
-        self._task: _Task | None = None
+        self._queue: deque[Task] = deque()
+        self._task: Task | None = None
         self._done = 0
 
     @property
@@ -121,36 +88,10 @@ class Registering:
 
     def can_register(self, nodes: Sequence[Any] | None = None) -> str:
         """Why these X-rays, or the checked ones, cannot be registered; empty if they can."""
-        obstacle = self._unready()
-        if obstacle:
-            return obstacle
-        chosen = self._xrays.checked() if nodes is None else nodes
-        foreign = self._foreign(chosen)
-        if foreign:
-            return foreign
-        if not self._xrays.nodes():
-            return _("Add an X-ray.")
-        if not chosen:
-            return _("Check the X-rays that are to be registered.")
-        if all(nodes_of(node) is None for node in chosen):
-            return _("Enter the geometry of the X-rays.")
-        p = self._context.parameters
-        if not (p.useBank or p.useNetwork or p.useHeader or p.usePreset or p.useCurrent):
-            return _("Choose at least one kind of start.")
-        if not (p.useBank or p.usePreset or p.useCurrent or (p.useNetwork and self._model.network)) and all(
-            self._xrays.header_pose(node) is None for node in chosen
-        ):
-            return _("None of the chosen kinds of start is there; choose the bank as well.")
-        return ""
+        return self._readiness.to_register(nodes)
 
     def can_refine(self) -> str:
-        obstacle = self._unready()
-        if obstacle:
-            return obstacle
-        node = self._viewing.node
-        if node is None:
-            return _("Choose an X-ray of the table.")
-        return "" if nodes_of(node) is not None else _("Enter the geometry of the X-ray.")
+        return self._readiness.to_refine(self._viewing.node)
 
     def can_cancel(self) -> str:
         return "" if self.busy else _("Nothing is being registered.")
@@ -179,9 +120,7 @@ class Registering:
         if node is None:
             obstacle, node = self.can_refine(), self._viewing.node
         else:
-            obstacle = self._unready() or self._foreign([node])
-            if not obstacle and nodes_of(node) is None:
-                obstacle = _("Enter the geometry of the X-ray.")
+            obstacle = self._readiness.to_refine(node)
         if obstacle:
             raise InputError(obstacle)
         self._enqueue([node], from_here=True)
@@ -215,28 +154,6 @@ class Registering:
         remove_xray(self._context.scene, node)
         self._context.changed.emit("xrays")
 
-    def export(self, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool) -> list[Path]:
-        """Write X-rays, or all that are registered where they stand, into a folder; return the files."""
-        foreign = self._foreign(nodes or ())
-        if foreign:
-            raise InputError(foreign)
-        mine = self._xrays.nodes()
-        chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
-        if not chosen:
-            raise InputError(_("Register an X-ray first."))
-        sources = {node: source_of(node) for node in chosen}
-        written = export_xrays(
-            self._context.scene,
-            chosen,
-            folder,
-            targets_node=self._context.parameters.targets if self._context.parameters is not None else None,
-            dicom_files={node: source.file for node, source in sources.items() if source is not None},
-            keep_identity=keep_identity,
-            bundle=bundle,
-        )
-        self._context.say(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
-        return written
-
     # Its life
 
     def tick(self) -> None:
@@ -256,21 +173,6 @@ class Registering:
         self._task = None
         self._rows.forget()
 
-    def _unready(self) -> str:
-        """Why nothing can be registered at all; a bank that is being made is waited for."""
-        if self._context.parameters is None:
-            return _("Choose the CT.")
-        problem = "" if self._patient.key else self._patient.view().problem
-        if self._patient.node is None or (problem and not self._patient.busy):
-            return problem or _("Choose the CT.")
-        return self._patient.view().problem or self._model.problem
-
-    def _foreign(self, nodes: Sequence[Any]) -> str:
-        """Why these image nodes are not the present volume's to register; empty if they are."""
-        mine = self._xrays.nodes()
-        names = [name_of(node) or node.GetName() for node in nodes if node not in mine]
-        return _("Not an X-ray of this CT: {names}.").format(names=", ".join(names)) if names else ""
-
     def _enqueue(self, nodes: Sequence[Any], *, from_here: bool, items: Iterable[int] | None = None) -> None:
         waiting = {task.node for task in self._queue} | ({self._task.node} if self._task is not None else set())
         if not self.busy:
@@ -279,10 +181,10 @@ class Registering:
         for node, item in zip(nodes, numbers, strict=True):
             if node not in waiting:
                 self._rows.outcome(node, "", "")
-                self._queue.append(_Task(node, name_of(node), from_here, self._patient.node, item))
+                self._queue.append(Task(node, name_of(node), from_here, self._patient.node, item))
         self._context.changed.emit("xrays")
 
-    def _begin(self, task: _Task) -> None:
+    def _begin(self, task: Task) -> None:
         if not alive(self._context.scene, task.node) or nodes_of(task.node) is None:
             self._drop(task)
             return
@@ -298,9 +200,9 @@ class Registering:
                 show_item(node, task.item)
             task.shown = item_of(node)
             self._rows.outcome(node, "", "", task.shown)
-            sources, starts = self._starts(task)
+            sources, starts = starts_of(task, self._context.parameters, self._patient, self._model, self._xrays)
             intrinsics = read_intrinsics(node)
-            task.basis, task.place = _basis(task, self._patient.said), ijk_to_world(task.volume)
+            task.basis, task.place = basis_of(task, self._patient.said), ijk_to_world(task.volume)
             arrays = {"pixels": voxels(node)[0].copy()}
             mask = counting_of(node)
         except InputError as e:
@@ -320,45 +222,27 @@ class Registering:
             scale=read_scale(node),
             sources=sources,
             starts=starts,
-            by_angles=[_HEADER, _PRESET],
+            by_angles=list(BY_ANGLES),
         )
         self._context.changed.emit("xrays")
 
-    def _starts(self, task: _Task) -> tuple[list[str], dict[str, list[list[float]]]]:
-        """Where hypotheses come from: sources of the model, and poses by their kind."""
-        p = self._context.parameters
-        nodes = nodes_of(task.node)
-        assert nodes is not None
-        if task.from_here:
-            return [], {"current": pose_from_node(nodes.pose).tolist()}
-        sources = ["network"] * (p.useNetwork and self._model.network) + ["bank"] * p.useBank
-        header = self._xrays.header_pose(task.node) if p.useHeader else None
-        starts = {} if header is None else {_HEADER: header.tolist()}
-        if p.usePreset:
-            starts[_PRESET] = self._patient.nominal_pose.tolist()
-        if p.useCurrent:
-            starts["current"] = pose_from_node(nodes.pose).tolist()
-        if task.before is not None:
-            starts[_BEFORE] = task.before.tolist()
-        return sources, starts
-
     # What the engine says
 
-    def _progress(self, task: _Task, fields: dict[str, Any]) -> None:
+    def _progress(self, task: Task, fields: dict[str, Any]) -> None:
         if task is self._task:
             share = float(fields["level"]) / max(float(fields["levels"]), 1.0)
             if share != task.share:
                 task.share = share
                 self._context.changed.emit("xrays")
 
-    def _registered(self, task: _Task, message: Message) -> None:
+    def _registered(self, task: Task, message: Message) -> None:
         if task is not self._task:
             return  # cancelled, or removed, in the last moment
         nodes = nodes_of(task.node) if alive(self._context.scene, task.node) else None
         if (
             nodes is not None
             and alive(self._context.scene, task.volume)
-            and _basis(task, self._patient.said) != task.basis
+            and basis_of(task, self._patient.said) != task.basis
         ):
             self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
             return
@@ -399,7 +283,7 @@ class Registering:
         trust = read_trust(earlier)
         return trust is not None and is_outdone(now.verdict, trust.verdict)
 
-    def _failed(self, task: _Task, text: str) -> None:
+    def _failed(self, task: Task, text: str) -> None:
         if task is not self._task:
             return
         self._task = None
@@ -415,18 +299,8 @@ class Registering:
         self._context.say(reason)
         self._context.changed.emit("xrays")
 
-    def _drop(self, task: _Task) -> None:
+    def _drop(self, task: Task) -> None:
         """The X-ray, or its pose, was deleted while it was being registered."""
         self._context.cancel(task.request)
         self._context.say(_("{name} was removed; its registration was dropped.").format(name=task.name))
         self._context.changed.emit("xrays")
-
-
-def _basis(task: _Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
-    try:
-        volume = signature_of(task.volume), said
-        shown = item_of(task.node), read_source(task.node), rectangles_of(task.node)
-        return read_intrinsics(task.node), read_scale(task.node), volume, shown
-    except InputError:
-        return None

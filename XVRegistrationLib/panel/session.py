@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from XVRegistrationLib.panel.context import Context
+from XVRegistrationLib.panel.exporting import export_registered
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.presets import load_presets
@@ -326,7 +327,7 @@ class Session:
         the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
         the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is as it is.
         """
-        return self._registering.export(Path(folder), nodes, keep_identity, bundle)
+        return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
 
     # 5 See it
 

@@ -172,7 +172,7 @@ class _Goal:
     pivot: tuple[float, float, float]
 
     def render(self, pose: torch.Tensor) -> torch.Tensor:
-        return differentiable_render(self.grid, pose, self.intrinsics, self.pivot, self.step)
+        return differentiable_render(self.grid, pose[None], self.intrinsics, self.pivot, self.step)[0]
 
 
 def _goal(model: PatientModel, image: torch.Tensor, intrinsics: Intrinsics, pixels: int) -> _Goal:

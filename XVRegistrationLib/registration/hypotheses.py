@@ -51,10 +51,12 @@ class SearchRange:
     """Farthest shift."""
     degrees: float
     """Largest turn."""
+    draw: int = 0
+    """Another number gives other hypotheses."""
 
 
 SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
-STRUCTURE_SEARCH_RANGE = SearchRange(192, 20.0, 16.0)
+STRUCTURE_SEARCH_RANGE = SearchRange(2048, 24.0, 20.0)
 """For a structure among others, where each is refined."""
 
 
@@ -146,7 +148,7 @@ def scattered(about: Hypotheses, pivot: ArrayLike, search_range: SearchRange = S
     from scipy.stats import norm, qmc
 
     each = max(1, search_range.count // max(len(about), 1))
-    unit = qmc.Sobol(8, scramble=True, seed=0).random(int(2 ** np.ceil(np.log2(each))))[:each]
+    unit = qmc.Sobol(8, scramble=True, seed=search_range.draw).random(int(2 ** np.ceil(np.log2(each))))[:each]
     # Evenly over two balls, of shifts and of rotation vectors.
     direction = norm.ppf(np.clip(unit[:, :6], 1e-9, 1 - 1e-9)).reshape(each, 2, 3)
     direction /= np.linalg.norm(direction, axis=2, keepdims=True)

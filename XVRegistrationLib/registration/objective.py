@@ -19,7 +19,7 @@ from XVRegistrationLib.geometry.rigid import increment, invert, translation
 from XVRegistrationLib.imaging.resample import resample, resample_counted
 from XVRegistrationLib.registration.response import LIMITS, NEUTRAL, clipped, respond
 from XVRegistrationLib.registration.similarity import NormalEquations, Similarity, normal_equations
-from XVRegistrationLib.rendering.render import render_with_jacobian, sample_distance
+from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -255,6 +255,21 @@ def _with_known(equations: NormalEquations, z: torch.Tensor, by: torch.Tensor, s
         factor[:, None] * equations.gradient + cost[:, None] * pull,
         factor[:, None, None] * equations.hessian + cost[:, None, None] * share * by[:, :, None] * by[:, None, :],
     )
+
+
+def costs(estimates: Estimates, views: Sequence[View]) -> NDArray[np.float64]:
+    """The costs (B,) of `evaluate` of poses alone, without what is known beforehand and without derivatives."""
+    total = torch.zeros(len(estimates), dtype=torch.float64)
+    for view in views:
+        images = torch.stack(
+            [
+                render(grid, estimates.poses[:, s] @ view.offset, view.intrinsics, view.step).cpu()
+                for s, grid in enumerate(view.grids)
+            ]
+        ).sum(dim=0)
+        total += normal_equations(images, images[:, None][:, :0], view.xray, view.similarity, view.weight).cost
+    mean: NDArray[np.float64] = (total / len(views)).numpy()
+    return mean
 
 
 def depth_of(poses: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

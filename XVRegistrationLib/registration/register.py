@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.registration.hypotheses import (
-    SEARCH_RANGE,
-    SOURCES,
-    STRUCTURE_SEARCH_RANGE,
-    SearchRange,
-    propose,
-)
-from XVRegistrationLib.registration.objective import Estimates, depth_of
-from XVRegistrationLib.registration.search import prepare_xray, registrations, search
-from XVRegistrationLib.registration.verdict import SURROUNDED, trust_in
+from XVRegistrationLib.registration.attempts import register_prepared
+from XVRegistrationLib.registration.hypotheses import SOURCES
+from XVRegistrationLib.registration.objective import depth_of
+from XVRegistrationLib.registration.search import prepare_xray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -26,14 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.hypotheses import SearchRange
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.objective import DepthPrior
     from XVRegistrationLib.registration.result import Registration
-    from XVRegistrationLib.registration.search import PreparedXray
 
 
-_AGAIN = "first attempt"
-_RIVALS = ("presets", "opposites")  # what else may explain an X-ray of which the bank's best pose is in doubt
 _LEAST_RANGE_MM = 30.0
 
 
@@ -60,70 +50,20 @@ def register_xray(
     exception from it ends the registration.
 
     Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried too, unless
-    the X-ray shows more than the volume. A depth far outside of what the model was made for makes the verdict "check". Raises
+    the X-ray shows more than the volume; where that of starts alone is all but certainly wrong, other poses about them. A depth far outside of what the model was made for makes the verdict "check". Raises
     InputError for an X-ray without content, a mask of another size, or starts from which nothing is seen.
     """
-    seen = prepare_xray(xray, mask=mask)
-    attempt = partial(
-        _attempt,
+    (found,) = register_prepared(
         model,
-        seen,
+        [prepare_xray(xray, mask=mask)],
+        sources,
+        starts,
         progress=progress,
         surroundings=surroundings,
         depth=depth,
-        search_range=search_range or (STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE),
+        search_range=search_range,
     )
-    found = attempt(sources, starts)
-    untried = [source for source in _RIVALS if source not in sources]
-    if not surroundings and found.verdict != "converged" and "bank" in sources and untried:
-        found = _better(found, attempt(untried, {_AGAIN: found.pose}))
     return _in_range(found, model)
-
-
-def _attempt(
-    model: PatientModel,
-    seen: PreparedXray,
-    sources: Collection[str],
-    starts: Mapping[str, ArrayLike] | None,
-    *,
-    progress: Callable[[int, int, float], None] | None,
-    surroundings: bool,
-    depth: DepthPrior | None,
-    search_range: SearchRange,
-) -> Registration:
-    began = time.perf_counter()
-    hypotheses = propose(model, seen.image, seen.xray, sources, starts, search_range, seen.weight)
-    pivots = np.array([model.view.isocenter], dtype=np.float64)
-    found = search(
-        [model.pyramid],
-        [seen],
-        pivots,
-        Estimates.at(hypotheses.poses),
-        surroundings=surroundings,
-        prior=depth,
-        progress=progress,
-    )
-    uncalibrated = SURROUNDED if surroundings else ""
-    return registrations(found, hypotheses, [seen], pivots, began, prior=depth, uncalibrated=uncalibrated)[0]
-
-
-def _better(first: Registration, second: Registration) -> Registration:
-    """The one of higher similarity, with all that both of them tried and took.
-
-    Where the second attempt came back to the first's pose, what rivalled that pose in the first still does.
-    """
-    chosen = second if second.similarity > first.similarity else first
-    if second.winner == _AGAIN:
-        evidence = {**chosen.evidence, "rivalry": max(first.evidence["rivalry"], second.evidence["rivalry"])}
-        chosen = dataclasses.replace(chosen, winner=first.winner, evidence=evidence)
-        if chosen.uncertainty is not None and chosen.verdict != "failed":
-            chosen = dataclasses.replace(chosen, trust=trust_in(evidence, chosen.uncertainty, chosen.pose))
-    return dataclasses.replace(
-        chosen,
-        starts=first.starts + tuple(start for start in second.starts if start.kind != _AGAIN),
-        seconds=first.seconds + second.seconds,
-        renders=first.renders + second.renders,
-    )
 
 
 def _in_range(found: Registration, model: PatientModel) -> Registration:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from XVRegistrationLib.imaging.blur import gaussian_blur
+from XVRegistrationLib.imaging.blur import wide_blur
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,6 @@ LIMITS = ((0.0, 4.0), (0.0, 1.0), (-0.35, 0.6))
 """Lowest and highest value of each; the blur's is what two passes over the neighbours do without sharpening."""
 
 _SCATTER_MM = 40.0  # on the detector; published kernels span 20..60 mm
-_COARSE_MM = 12.0  # a block of this size shows all there is of something so smooth
 
 
 def respond(
@@ -87,9 +86,5 @@ def _laplacian(stack: torch.Tensor) -> torch.Tensor:
 
 def _smooth(images: torch.Tensor, camera: Intrinsics) -> torch.Tensor:
     """Images (N, H, W) under a Gaussian of the scatter's width, made on blocks and interpolated."""
-    _, height, width = images.shape
     dx, dy = camera.spacing
-    rows, columns = (max(2, round(count * d / _COARSE_MM)) for count, d in ((height, dy), (width, dx)))
-    blocks = functional.interpolate(images[:, None], size=(rows, columns), mode="area")
-    blocks = gaussian_blur(blocks, (_SCATTER_MM * rows / (height * dy), _SCATTER_MM * columns / (width * dx)))
-    return functional.interpolate(blocks, size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+    return wide_blur(images, (_SCATTER_MM / dy, _SCATTER_MM / dx))

@@ -85,15 +85,16 @@ def search(
 ) -> SearchResult:
     """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
 
-    With `surroundings` the X-rays show more than the volumes, and pixels away from these do not count. `progress` is called
+    With `surroundings` the X-rays show more than the volumes: pixels away from these do not count, and what they cut off goes on. `progress` is called
     with stages done, stages in all and the highest similarity.
     """
     if prior is not None and prior.sd_mm == 0:
         start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))
     chosen = stages_for(len(start), surroundings, len(prepared)) if stages is None else stages
+    shown = [p.continued for p in pyramids] if surroundings else pyramids
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
-        return [_view(pyramids, s, pivots, stage, estimates, surroundings) for s in prepared]
+        return [_view(shown, s, pivots, stage, estimates, surroundings) for s in prepared]
 
     said = None if progress is None else partial(_say, progress, len(chosen))
     return run_stages(start, views_at, pivots, chosen, prior, said, geometry)

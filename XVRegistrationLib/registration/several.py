@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import check_rigid, invert
-from XVRegistrationLib.registration.hypotheses import (
-    SEARCH_RANGE,
-    SOURCES,
-    STRUCTURE_SEARCH_RANGE,
-    Hypotheses,
-    SearchRange,
-    propose,
-)
-from XVRegistrationLib.registration.objective import Estimates
-from XVRegistrationLib.registration.search import PreparedXray, prepare_xray, registrations, search
-from XVRegistrationLib.registration.verdict import SURROUNDED
+from XVRegistrationLib.geometry.rigid import check_rigid
+from XVRegistrationLib.registration.attempts import register_prepared
+from XVRegistrationLib.registration.hypotheses import SOURCES
+from XVRegistrationLib.registration.search import prepare_xray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -75,48 +66,22 @@ def register_views(
     offsets = checked_relations(xrays, relative)
     if geometry and len(xrays) < 2:
         raise InputError("Distance and principal point can only be estimated from two views or more, not from one.")
-    began = time.perf_counter()
     marks = masks if masks is not None else [None] * len(xrays)
     if len(marks) != len(xrays):
         raise InputError(f"Each X-ray needs its mask, or None: got {len(marks)} masks for {len(xrays)} X-rays.")
     prepared = [prepare_xray(x, o, m) for x, o, m in zip(xrays, offsets, marks, strict=True)]
-    hypotheses = _hypotheses(model, prepared, sources, starts, STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE)
-    pivots = np.array([model.view.isocenter], dtype=np.float64)
-    found = search(
-        [model.pyramid],
-        prepared,
-        pivots,
-        Estimates.at(hypotheses.poses, len(prepared)),
-        surroundings=surroundings,
-        prior=depth,
-        geometry=geometry,
-        progress=progress,
-    )
     return JointRegistration(
-        registrations(
-            found, hypotheses, prepared, pivots, began, prior=depth, uncalibrated=SURROUNDED if surroundings else ""
+        register_prepared(
+            model,
+            prepared,
+            sources,
+            starts,
+            progress=progress,
+            surroundings=surroundings,
+            depth=depth,
+            geometry=geometry,
         )
     )
-
-
-def _hypotheses(
-    model: PatientModel,
-    prepared: Sequence[PreparedXray],
-    sources: Collection[str],
-    starts: Mapping[str, ArrayLike] | None,
-    search_range: SearchRange,
-) -> Hypotheses:
-    """Poses of the first camera, from what each X-ray proposes for its own."""
-    first = prepared[0]
-    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight)
-    # The starts, and so their opposites, are the first camera's alone.
-    proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
-    if proposing.isdisjoint(sources):
-        return found
-    for s in prepared[1:]:
-        own = propose(model, s.image, s.xray, sources, weight=s.weight)
-        found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
-    return found
 
 
 def checked_relations(xrays: Sequence[Xray], relative: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

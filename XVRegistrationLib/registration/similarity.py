@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FLOOR = 1e-4
 # A patch counts where at least this share of its pixels does.
 _LEAST_COVER = 0.25
+# Numbers that are worked on at once: memory for more is given back and fetched anew for each step, which takes as long again.
+_TOGETHER = 2**19
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ def normal_equations(
     half and weigh by the X-ray's own contrast in them. `weight` (H, W) or (B, H, W), 0..1, says which pixels count; all without it.
     With `curvature` the Hessian is the cost's own: where images differ, smaller than Gauss-Newton's by their correlation.
     """
+    most = max(1, _TOGETHER // (jacobians.shape[1] + 2) // images[0].numel())
+    if len(images) > most:
+        weights = [
+            weight if weight is None or weight.ndim == 2 else weight[n : n + most] for n in range(0, len(images), most)
+        ]
+        parts = [
+            normal_equations(i, j, xray, similarity, w, curvature)
+            for i, j, w in zip(images.split(most), jacobians.split(most), weights, strict=True)
+        ]
+        return NormalEquations(
+            *(torch.cat([getattr(p, name) for p in parts]) for name in ("cost", "gradient", "hessian"))
+        )
     terms = [
         _term(channels, size, 2, similarity, cover, curvature).total()
         for channels, cover in _channels(images, jacobians, xray, similarity, weight)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import invert, rotation_angle
-from XVRegistrationLib.registration.objective import Estimates, FreeParameters
+from XVRegistrationLib.registration.objective import Estimates, FreeParameters, costs
 from XVRegistrationLib.registration.refine import refine
 from XVRegistrationLib.registration.similarity import Similarity
 
@@ -29,7 +29,7 @@ class Stage:
     """Longer side of the image, px."""
     similarity: Similarity
     iterations: int
-    """At most so many renders of each hypothesis."""
+    """At most so many renders of each hypothesis; 0: they compete as they are."""
     keep: int
     """So many hypotheses go on to the next stage."""
     response: bool = False
@@ -65,12 +65,14 @@ MANY_STAGES = (
 )
 """For dozens of hypotheses."""
 SCATTERED_STAGES = (
-    Stage(32, Similarity((0,)), 1, 32, margin_mm=50.0),
+    Stage(32, Similarity((0,)), 0, 32, margin_mm=50.0),
     Stage(48, Similarity((0,)), 8, 6, margin_mm=30.0, stop_at_gain=1e-2),
     *MANY_STAGES[1:],
 )
 """For hundreds, scattered about a start: those that look most alike go on."""
+_GRADIENTS = Similarity((0, 8), image=False, highpass_px=4.0, by_render=True)
 STRUCTURE_STAGES = (
+    Stage(32, _GRADIENTS, 0, 96, margin_mm=30.0, near_mm=25.0),
     Stage(
         32, Similarity((0, 8), highpass_px=4.0, by_render=True), 7, 20, margin_mm=25.0, near_mm=20.0, stop_at_gain=1e-2
     ),
@@ -80,11 +82,11 @@ STRUCTURE_STAGES = (
     Stage(256, Similarity((0, 32), highpass_px=17.0, by_render=True), 5, 1, margin_mm=6.0, near_mm=4.0),
 )
 """For a structure that other things lie over: finer from the beginning, without what is smooth, weighed by what is rendered."""
-_SINGLE = STRUCTURE_STAGES[1:]
+_SINGLE = STRUCTURE_STAGES[2:]
 SINGLE_STRUCTURE_STAGES = (
-    dataclasses.replace(_SINGLE[0], keep=24),
-    dataclasses.replace(_SINGLE[1], keep=6, near_mm=14.0),
-    dataclasses.replace(_SINGLE[2], keep=2),
+    dataclasses.replace(_SINGLE[0], keep=40),
+    dataclasses.replace(_SINGLE[1], keep=12, near_mm=14.0),
+    dataclasses.replace(_SINGLE[2], keep=6),
     _SINGLE[3],
 )
 """The same for one view, in which a coarse image cannot tell tilts apart: finer from the beginning, and more go on."""
@@ -164,6 +166,14 @@ def run_stages(
     for n, stage in enumerate(stages):
         free = FreeParameters(stage.response, geometry and n == len(stages) - 1)
         views = views_at(stage, estimates)
+        if not stage.iterations:
+            cost = costs(estimates, views)
+            renders += cost.size * len(views) * len(pivots)
+            if n == 0:
+                first_costs = cost
+            kept = distinct(estimates, cost, pivots, stage.keep)
+            estimates, origin = estimates[kept], origin[kept]
+            continue
         done = refine(
             estimates,
             views,

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
-from XVRegistrationLib.imaging.attenuation import linear_attenuation
+from XVRegistrationLib.geometry.rigid import check_rigid
+from XVRegistrationLib.imaging.occupancy import occupancy
 from XVRegistrationLib.registration.hypotheses import Hypotheses
 from XVRegistrationLib.registration.objective import Estimates
 from XVRegistrationLib.registration.search import prepare_xray, registrations, search
 from XVRegistrationLib.registration.several import checked_relations
 from XVRegistrationLib.registration.stages import STAGES
-from XVRegistrationLib.rendering.grid import grid_from_density
+from XVRegistrationLib.rendering.grid import attenuation_of, grid_from_density
 from XVRegistrationLib.rendering.pyramid import Pyramid
+from XVRegistrationLib.rendering.structure_grid import structure_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from XVRegistrationLib.imaging.segmentation import Segmentation
     from XVRegistrationLib.imaging.volume import LabelMap, Volume
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.result import Registration
@@ -44,28 +46,27 @@ class Structure:
     """(3,) its centre, RAS mm."""
 
 
-def structures_of(volume: Volume, labels: LabelMap, values: Sequence[int], rest: bool = True) -> tuple[Structure, ...]:
+def structures_of(
+    volume: Volume, labels: LabelMap | Segmentation, values: Sequence[int], rest: bool = True
+) -> tuple[Structure, ...]:
     """The structures with these label values, by the names of `labels`, and with `rest` everything else as one more, last.
 
-    Their sum is the volume; a rest of nothing but air is left out. Raises InputError for labels in another geometry than the
-    volume's, for a value without voxels, and for structures of one name.
+    Their sum is the volume, where they do not overlap; a rest of nothing but air is left out. The labels may lie on another
+    grid: each voxel of the volume counts by its share in a structure. Raises InputError for a value without voxels in the
+    volume, and for structures of one name.
     """
-    if labels.array.shape != volume.array.shape or not np.allclose(labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-3):
-        raise InputError(f"The labels do not lie in the geometry of {volume.name}; resample them to it first.")
     names = [labels.names.get(value, str(value)) for value in values]
     _check_names([*names, REST] if rest else names)
-    density = linear_attenuation(volume.array) if volume.units == "HU" else np.asarray(volume.array, dtype=np.float32)
     found = []
     for value, name in zip(values, names, strict=True):
-        inside = labels.array == value
-        if not inside.any():
+        points = labels.points([value])
+        if not len(points):
             raise InputError(f"The structure {name} has no voxels in the labels.")
-        grid = grid_from_density(np.where(inside, density, 0), volume.ijk_to_ras, name)
-        centre = transform_points(volume.ijk_to_ras, np.argwhere(inside)[:, ::-1].mean(axis=0))
-        found.append(Structure(name, Pyramid(grid), centre))
+        found.append(Structure(name, Pyramid(structure_grid(volume, labels, [value])), points.mean(axis=0)))
     if rest:
+        others = 1 - occupancy(labels, values, volume.array.shape, volume.ijk_to_ras)
         with suppress(InputError):  # nothing denser than air is left
-            grid = grid_from_density(np.where(np.isin(labels.array, values), 0, density), volume.ijk_to_ras, REST)
+            grid = grid_from_density(attenuation_of(volume) * others, volume.ijk_to_ras, REST)
             found.append(Structure(REST, Pyramid(grid), np.asarray(volume.center, dtype=np.float64)))
     return tuple(found)
 

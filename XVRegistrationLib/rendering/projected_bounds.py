@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 
 # A ray that runs through more attenuation than this shows the volume.
 _SEEN = 1e-3
 
 
-def projected_bounds(grid: DensityGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
+def projected_bounds(grid: VoxelGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
     """The rectangle (left, top, right, bottom) of stored pixels, ends excluded, outside of which no ray meets the grid.
 
     All are alike, left and right or top and bottom, where the grid lies beside the image.
@@ -86,5 +87,5 @@ def projected_mask(grid: DensityGrid, poses: NDArray[np.float64], camera: Intrin
     return functional.max_pool2d(seen, (2 * reach + 1, 1), stride=1, padding=(reach, 0))[0, 0]
 
 
-def _depth(grid: DensityGrid, pose: NDArray[np.float64]) -> float:
+def _depth(grid: VoxelGrid, pose: NDArray[np.float64]) -> float:
     return float(transform_points(invert(pose), grid.center)[2])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.rendering.grid import coarser, reduction
+from XVRegistrationLib.rendering.grid import coarser, continued, reduction
 
 if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
@@ -23,3 +24,8 @@ class Pyramid:
         if factors not in self._levels:
             self._levels[factors] = coarser(self.finest, factors)
         return self._levels[factors]
+
+    @cached_property
+    def continued(self) -> Pyramid:
+        """That of the grid with what is cut off going on beyond its faces."""
+        return Pyramid(continued(self.finest))

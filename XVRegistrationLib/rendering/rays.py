@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Rays:
     """Image width and height, px."""
 
 
-def rays_of(grid: DensityGrid, poses: ArrayLike, intrinsics: Intrinsics) -> Rays:
+def rays_of(grid: VoxelGrid, poses: ArrayLike, intrinsics: Intrinsics) -> Rays:
     """Rays of poses (B, 4, 4), camera -> RAS, in the index space of `grid`."""
     t = np.asarray(poses, dtype=np.float64)
     if t.ndim != 3 or t.shape[1:] != (4, 4):

@@ -10,14 +10,16 @@ import slicer.util
 from pydicom.dataset import Dataset
 
 from Testing.Python.dicom_files import grey, write
-from Testing.Python.panel.patients import line_integrals, patient, pose_of, write_xray
+from Testing.Python.panel.patients import CAMERA, angiogram, bones, line_integrals, mr, patient, pose_of, write_xray
 from Testing.Python.panel.sessions import TIMEOUT, choose, row_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
 from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.registration.result_files import no_result, stem_of_result, write_no_result
 from XVRegistrationLib.scene.results import read_registration, write_registration
 from XVRegistrationLib.scene.runs import run_of
-from XVRegistrationLib.scene.volumes import add_volume
+from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, pose_from_node
 
 NO_ANGLES = {"PositionerPrimaryAngle": None, "PositionerSecondaryAngle": None}
@@ -97,6 +99,33 @@ def test_one_frame_or_what_is_made_of_all_may_be_chosen_and_masks_subtracted(bat
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no files"):
         batch("empty")
+
+
+@pytest.mark.parametrize("values", ["vessels", "structures"])
+def test_the_volume_may_be_vessels_or_have_the_densities_of_its_structures(scene, root, tmp_path, values):
+    folder, out, window = tmp_path / "in", tmp_path / "out", (300.0, 1500.0)
+    folder.mkdir()
+    volume = add_volume(scene, angiogram() if values == "vessels" else mr())
+    given = {"root": root, "timeout": TIMEOUT, "sdd": CAMERA.sdd}
+    if values == "vessels":
+        shown = vessel_attenuation(angiogram().array, window)
+        write_xray(folder / "x.nii.gz", Volume(shown, angiogram().ijk_to_ras, units="1/mm"), 0)
+        how = {"vessels": window}
+    else:
+        labels = bones()
+        shown = np.where(labels.array > 0, 648, -1000).astype(np.int16)  # as in Resources/densities.json
+        write_xray(folder / "x.nii.gz", Volume(shown, labels.ijk_to_ras), 0)
+        how = {"segmentation_node": add_segmentation(scene, labels, volume)}
+    with pytest.raises(InputError, match="Say in the section Patient what its values are"):
+        register_folder(volume, folder, out, **given)
+    outcomes = register_folder(volume, folder, out, volume_values=values, **how, **given)
+    assert right(read(out, "x"), 0), outcomes
+    # It was said of the volume, which remembers it.
+    assert register_folder(volume, folder, out, **given).keys() == outcomes.keys()
+    with pytest.raises(InputError, match="one of ct, hu, vessels"):
+        register_folder(volume, folder, out, volume_values="mri", **given)
+    with pytest.raises(InputError, match='for volume_values="vessels"'):
+        register_folder(volume, folder, out, vessels=window, **given)
 
 
 def test_a_try_that_failed_does_not_replace_a_better_result(tmp_path):

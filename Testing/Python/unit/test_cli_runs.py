@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from Testing.Python.dicom_files import grey, write
 from XVRegistrationLib.cli.main import main
@@ -49,7 +50,7 @@ def test_every_frame_of_each_file_is_registered_and_what_has_no_pose_says_why(pa
     single = write(tmp_path / "single.dcm", images[2], **HEADER)
     nothing = write(tmp_path / "nothing.dcm", BLANK, **HEADER)
     files = [str(file) for file in (run, nothing, single)]
-    assert main(["register", str(model), *files, "-o", str(out)]) == 2
+    assert main(["register", str(model), files[0], "-o", str(out)]) == 2
     assert "--frame all" in capsys.readouterr().err
     assert not out.exists()
     assert main(["register", str(model), *files, "-o", str(out), "--frame", "all"]) == 2
@@ -91,3 +92,81 @@ def test_what_is_known_of_one_xray_is_not_said_of_every_frame(patient, tmp_path,
     arguments = ["register", str(patient[0]), str(tmp_path / "x.dcm"), "-o", str(tmp_path / "out"), "--frame", "all"]
     assert main([*arguments, "--start", "x.json"]) == 2
     assert "about one X-ray" in capsys.readouterr().err
+
+
+def test_of_a_folder_each_file_is_registered_or_says_why_not(patient, phantom, tmp_path, capsys):
+    model, images, poses = patient
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "below").mkdir(parents=True)
+    for number in (2, 10):  # as people count
+        write(folder / f"x{number}.dcm", images[0 if number == 2 else 1], **HEADER)
+    write(folder / "run.dcm", np.stack(images[:2]), **HEADER)
+    write(folder / "no-distance.dcm", images[0], **HEADER | {"DistanceSourceToDetector": None})
+    (folder / "damaged.dcm").write_bytes(b"\0" * 200)
+    (folder / "notes.txt").write_text("nothing of an image")
+    for name in ("DICOMDIR", ".hidden"):
+        (folder / name).write_bytes(b"")
+    assert main(["register", str(model), str(folder), "-o", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "4 of 6 X-rays have no pose" in said.err
+    assert said.err.strip().count("\n") == 0
+    whys = {"run.dcm": "--frame", "no-distance.dcm": "--sid", "damaged.dcm": "damaged.dcm", "notes.txt": "notes.txt"}
+    assert {path.name for path in out.iterdir()} == {
+        *(f"{name}.json" for name in (*whys, "x2", "x10")),
+        "x2.png",
+        "x10.png",
+    }
+    points = phantom.center + np.random.default_rng(0).uniform(-60, 60, (50, 3))
+    for name, pose in (("x2", poses[0]), ("x10", poses[1])):
+        assert point_distance(np.array(read(out / f"{name}.json")["pose"]), pose, points) < 2.0
+    rows = [line.split("│")[1].strip() for line in said.out.splitlines() if line.startswith("│")]
+    assert rows[:2] == ["x2", "x10"]
+    assert sorted(rows[2:]) == sorted(whys)
+    for name, word in whys.items():
+        found = read(out / f"{name}.json")
+        assert (found["pose"], found["verdict"], found["ok"]) == (None, "failed", False)
+        assert word in found["reason"]
+        assert f"{name}: no pose. " in said.out
+
+
+def test_what_belongs_together_is_refused_whole_and_so_is_a_folder_without_x_rays(patient, tmp_path, capsys):
+    model, images, _poses = patient
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    register = ["register", str(model), str(folder), "-o", str(out)]
+
+    def refused(*more: str) -> str:
+        assert main([*register, *more]) == 2
+        assert not out.exists()
+        return " ".join(capsys.readouterr().err.split())
+
+    assert f"{folder} holds no files" in refused()
+    (folder / "b.dcm").write_bytes(b"\0" * 200)
+    (folder / "a.dcm").write_bytes(b"\0" * 200)
+    assert "a.dcm" in refused()  # none can be used: nothing is written
+    write(folder / "a.dcm", images[0], **HEADER)
+    assert "b.dcm" in refused("--series")
+    assert "one X-ray" in refused("--landmarks", "marks.csv")
+    assert "got 3 masks for 2 X-rays" in refused(*["--mask", "m.png"] * 3)
+    assert main([*register[:-1], str(folder)]) == 2
+    assert "is the folder of the X-rays" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"a.dcm", "b.dcm"}
+
+
+def test_a_mask_for_each_file_is_of_all_its_frames(patient, tmp_path, capsys):
+    model, images, _poses = patient
+    files = [
+        write(tmp_path / "run.dcm", np.stack(images[:2]), **HEADER),
+        write(tmp_path / "x.dcm", images[2], **HEADER),
+    ]
+    masks = []
+    for i, width in enumerate((40, 20)):
+        mask = np.zeros((PIXELS, width if i else PIXELS), np.uint8)
+        mask[8:56, 8:] = 255
+        sitk.WriteImage(sitk.GetImageFromArray(mask), str(tmp_path / f"{i}.png"))
+        masks += ["--mask", str(tmp_path / f"{i}.png")]
+    command = ["register", str(model), *map(str, files), "-o", str(tmp_path / "out"), "--frame", "all", *masks]
+    assert main(command) == 2  # the mask of the second is of another size
+    assert "1 of 3 X-rays" in capsys.readouterr().err
+    assert "20 x 64 pixels" in read(tmp_path / "out" / "x.dcm.json")["reason"]
+    assert read(tmp_path / "out" / "run-0001.json")["pose"] is not None

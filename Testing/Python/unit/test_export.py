@@ -212,6 +212,54 @@ def test_a_frame_of_a_run_is_named_in_the_segmentation(tmp_path):
         assert item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber == 3
 
 
+@pytest.mark.parametrize("word", ["min", "max", "mean"])
+def test_what_lies_on_all_frames_at_once_names_none_of_them(tmp_path, word):
+    camera = CAMERAS["plain"]
+    run = write(tmp_path / "run.dcm", np.arange(3 * 40 * 60, dtype=np.uint16).reshape(3, 40, 60) % 900)
+    result, structures = tmp_path / f"run-{word}.json", np.zeros((30, 30, 30), np.uint8)
+    result.write_text(json.dumps(registration(camera, f"run-{word}").to_dict()))
+    structures[5:25, 5:25, 5:25] = 1
+    write_volume(
+        tmp_path / "labels.nrrd",
+        Volume(structures, np.array([[3.0, 0, 0, -33], [0, 3, 0, -75], [0, 0, 3, 10], [0, 0, 0, 1]])),
+    )
+    given = ["export", str(result), "-o", str(tmp_path / "out"), "--xrays", str(run)]
+    assert main([*given, "--labels", str(tmp_path / "labels.nrrd")]) == 0
+    written = pydicom.dcmread(tmp_path / "out" / f"run-{word}_labels.dcm")
+    referred = [item for item in written.iterall() if item.keyword == "ReferencedSOPInstanceUID"]
+    assert {element.value for element in referred} == {pydicom.dcmread(run).SOPInstanceUID}
+    assert not [element for element in written.iterall() if element.keyword == "ReferencedFrameNumber"]
+
+
+@pytest.mark.parametrize(
+    "lacking", [("StudyInstanceUID",), ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+)
+@pytest.mark.parametrize("empty", [False, True])
+def test_an_x_ray_that_was_stripped_of_its_study_has_a_segmentation_all_the_same(tmp_path, lacking, empty):
+    camera = CAMERAS["plain"]
+    pixels = np.random.default_rng(1).integers(100, 60000, (40, 60)).astype(np.uint16)
+    path = write(tmp_path / "x.dcm", pixels)
+    image = pydicom.dcmread(path)
+    for keyword in lacking:
+        if empty:
+            setattr(image, keyword, "")
+        else:
+            delattr(image, keyword)
+    image.save_as(path, enforce_file_format=False)
+    write_exports(tmp_path / "out", [Exported(registration(camera), None, labels(camera), path)])
+    written = hd.seg.segread(tmp_path / "out" / "front_labels.dcm")
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert pydicom.uid.UID(written[keyword].value).is_valid, keyword
+        assert written[keyword].value
+    assert list(written.segment_numbers) == [1, 2, 3]
+    masks = written.pixel_array.reshape(3, 40, 60).astype(bool)
+    np.testing.assert_array_equal(masks, [label.mask for label in labels(camera)])
+    [reference] = {e.value for e in written.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    assert reference
+    if "SOPInstanceUID" not in lacking:
+        assert reference == pydicom.dcmread(path).SOPInstanceUID
+
+
 def test_what_does_not_fit_is_refused_before_it_is_written(tmp_path):
     camera = CAMERAS["plain"]
     found = registration(camera)

@@ -124,6 +124,42 @@ def test_the_picture_has_the_outline_and_the_target_where_they_are_on_the_x_ray(
     assert ((u.min() + u.max()) / 2, (v.min() + v.max()) / 2) == pytest.approx((150, 80), abs=1.0)
 
 
+def test_without_structures_the_edges_of_the_drr_are_on_the_x_ray_where_they_are_in_it(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:200, :400]
+    disc = (((columns - 199.5) / 100) ** 2 + ((rows - 79.5) / 60) ** 2 < 1).astype(
+        np.float32
+    )  # of twice as many pixels
+    x_ray = np.zeros((100, 200), np.float32)
+    xray_picture(tmp_path / "edges.png", x_ray, 3 * disc)
+    u, v = on_x_ray(tmp_path / "edges.png", AMBER)
+    assert (u.min(), u.max(), v.min(), v.max()) == pytest.approx((49.5, 149.5, 9.5, 69.5), abs=2.0)
+    radius = np.hypot((u - 99.5) / 50, (v - 39.5) / 30)
+    assert np.abs(radius - 1).max() < 0.1  # along the border, and neither inside nor outside of it
+    around = np.histogram(np.arctan2(v - 39.5, u - 99.5), bins=12, range=(-np.pi, np.pi))[0]
+    assert around.min() > 0
+    xray_picture(tmp_path / "flat.png", x_ray, np.ones_like(disc))
+    assert not len(on_x_ray(tmp_path / "flat.png", AMBER)[0])
+    mask = np.zeros((100, 200), bool)
+    mask[20:40, 20:40] = True
+    xray_picture(tmp_path / "rib.png", x_ray, 3 * disc, [("rib", "red", mask)])  # structures are drawn instead
+    assert not len(on_x_ray(tmp_path / "rib.png", AMBER)[0])
+
+
+def test_greys_are_those_of_the_x_ray_and_of_the_drr_scaled_to_what_it_shows(tmp_path: Path) -> None:
+    x_ray = np.full((100, 200), 0.25, np.float32)
+    x_ray[:, 100:] = 0.75
+    drr = np.zeros((50, 100), np.float32)
+    drr[:, 25:75], drr[:, 75:] = 2.0, 4.0  # of any unit
+    xray_picture(tmp_path / "greys.png", x_ray, drr)
+    image = imread(tmp_path / "greys.png")[..., :3].mean(axis=-1)
+    row = image[image.shape[0] // 2]
+    third = len(row) // 3
+    for panel, expected in ((0, [(0.25, 0.5), (0.75, 0.5)]), (1, [(0.0, 0.25), (0.5, 0.5), (1.0, 0.25)])):
+        inner = row[panel * third + 30 : (panel + 1) * third - 30]
+        for grey, share in expected:
+            assert np.mean(np.abs(inner - grey) < 0.02) == pytest.approx(share, abs=0.08)
+
+
 def test_a_picture_without_structures_and_one_with_many_are_written(tmp_path: Path) -> None:
     x_ray = np.random.default_rng(0).random((60, 40)).astype(np.float32)
     xray_picture(tmp_path / "plain.png", x_ray, x_ray)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera, project
 from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy, transform_points
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
-from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.rendering import oracle
 from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid, grid_from_density, matched_to
-from XVRegistrationLib.rendering.labels import label_grids, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
@@ -184,15 +182,29 @@ def test_a_pyramid_gives_the_coarsest_grid_that_a_footprint_allows(phantom):
     np.testing.assert_allclose(matched_to(pyramid.finest, 13.0).spacing, [12.0, 12.8, 8.0])
 
 
-def test_cropping_air_changes_no_image(phantom, camera):
-    surrounded = Volume(
-        np.pad(phantom.array, 9, constant_values=-1000),
-        phantom.ijk_to_ras @ np.array([[1, 0, 0, -9], [0, 1, 0, -9], [0, 0, 1, -9], [0, 0, 0, 1.0]]),
-    )
+@pytest.mark.parametrize(("voxels", "atol"), [(8, 1e-6), (9, 2e-3)])
+def test_cropping_air_changes_no_image(phantom, camera, voxels, atol):
+    """With whole bricks of air around it nothing changes at all; with others the samples lie elsewhere."""
+    around = np.eye(4)
+    around[:3, 3] = -voxels
+    surrounded = Volume(np.pad(phantom.array, voxels, constant_values=-1000), phantom.ijk_to_ras @ around)
     pose = NominalView("AP", tuple(phantom.center), 700.0).pose[None]
     grids = density_grid(phantom), density_grid(surrounded)
-    assert grids[0].data.shape == grids[1].data.shape
-    torch.testing.assert_close(render(grids[0], pose, camera), render(grids[1], pose, camera), atol=1e-4, rtol=0)
+    assert grids[1].data.numel() < 0.8 * surrounded.array.size
+    torch.testing.assert_close(
+        render(grids[0], pose, camera, 0.1), render(grids[1], pose, camera, 0.1), atol=atol, rtol=0
+    )
+
+
+def test_noise_in_the_air_around_is_left_out_and_that_inside_stays(phantom):
+    """Air in the lungs is no air around the body, though nothing but bricks part them."""
+    hu = np.full((40, 48, 56), -1000.0, np.float32)
+    hu[8:32, 8:40, 8:48] = 30.0
+    hu[14:26, 14:34, 14:42] = -900.0
+    noisy = hu + np.random.default_rng(0).uniform(0, 60, hu.shape).astype(np.float32)
+    grid = density_grid(Volume(noisy, np.eye(4)))
+    assert grid.data.shape == (26, 34, 42)
+    assert (grid.data[1:-1, 1:-1, 1:-1] > 0).all()
 
 
 def test_a_volume_of_air_is_refused():
@@ -218,49 +230,3 @@ def test_rays_that_miss_the_volume_are_zero():
     assert float(image.abs().max()) == 0
     assert float(jacobian.abs().max()) == 0
     assert float(oracle.march(grid, rays_of(grid, pose, camera), 0.5, None)[0].abs().max()) == 0
-
-
-def test_labels_cover_the_pixels_that_their_voxels_project_to():
-    shape = (30, 30, 30)
-    array = np.zeros(shape, np.int16)
-    array[5:12, 8:15, 4:20] = 3
-    array[20:26, 20:24, 20:28] = 7
-    labels = LabelMap(array, oblique_frame((2.0, 1.5, 3.0), (0.0, 0.0, 0.0), shape), {3: "a", 7: "b"})
-    camera = Intrinsics(1000.0, (1.0, 1.2), (99.0, 80.0), (200, 160), mirrored=True)
-    pose = NominalView("PA", (0.0, 0.0, 0.0), 700.0).pose
-    masks = project_labels(label_grids(labels, [3, 7, 9]), pose, camera)
-    assert set(masks) == {3, 7}
-    for value, mask in masks.items():
-        pixels = np.round(project(labels.points([value]), pose, camera)).astype(int)
-        assert mask[pixels[:, 1], pixels[:, 0]].mean() > 0.98
-        rows, columns = np.nonzero(mask)
-        assert abs(columns.mean() - pixels[:, 0].mean()) < 2
-        assert abs(rows.mean() - pixels[:, 1].mean()) < 2
-
-
-@pytest.mark.parametrize("shift", [0.0, 60.0], ids=["inside", "over the border"])
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_labels_projected_quickly_are_the_same_to_a_pixel(mirrored, shift):
-    shape = (30, 30, 30)
-    array = np.zeros(shape, np.int16)
-    array[5:12, 8:15, 4:20] = 3
-    array[20:26, 20:24, 20:28] = 7
-    labels = LabelMap(array, oblique_frame((2.0, 1.5, 3.0), (shift, 0.0, shift / 2), shape), {3: "a", 7: "b"})
-    camera = Intrinsics(1000.0, (1.0, 1.2), (99.0, 80.0), (200, 160), mirrored)
-    grids = label_grids(labels, [3, 7])
-    pose = NominalView("PA", (0.0, 0.0, 0.0), 700.0).pose
-    exact = project_labels(grids, pose, camera)
-    whole = {value: (render(grid, pose[None], camera)[0].numpy() >= 1.0) for value, grid in grids.items()}
-    for value, mask in exact.items():  # only the rays that can meet a structure are marched
-        assert np.array_equal(mask, whole[value])
-    quick = project_labels(grids, pose, camera, pixels=90)
-    assert set(quick) == set(exact)
-    for value, mask in quick.items():
-        assert mask.shape == (160, 200)
-        # What differs lies within two pixels of the outline.
-        inside, outside = (
-            binary_erosion(exact[value], iterations=2, border_value=1),
-            binary_dilation(exact[value], iterations=2),
-        )
-        assert not (inside & ~mask).any()
-        assert not (mask & ~outside).any()

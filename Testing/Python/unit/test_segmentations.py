@@ -25,7 +25,7 @@ from XVRegistrationLib.imaging.colors import color_of_label, rgb_of_cielab
 from XVRegistrationLib.imaging.segmentation import Code, Segment, Segmentation
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_volume
-from XVRegistrationLib.rendering.labels import label_grids
+from XVRegistrationLib.rendering.labels import label_grid
 
 COLORS = {1: (0.9, 0.2, 0.1), 2: (0.2, 0.6, 0.9)}
 
@@ -97,8 +97,9 @@ def test_overlapping_segments_of_a_dicom_segmentation_are_kept_whole(
     for n, value in enumerate((1, 2)):
         np.testing.assert_array_equal(on_ct.mask(value), masks()[..., n])
     # Both grids are whole where they overlap; of a single image the smaller one keeps its voxels.
-    grids = label_grids(found, [1, 2])
-    assert [int(g.data.sum()) for g in grids.values()] == [int(masks()[..., n].sum()) for n in (0, 1)]
+    grid = label_grid(found, [1, 2])
+    assert grid.values == (1, 2)
+    assert [int((g.data > 0).sum()) for g in grid.layers] == [int(masks()[..., n].sum()) for n in (0, 1)]
     np.testing.assert_array_equal(on_ct.label_map().array, np.where(masks()[..., 1], 2, masks()[..., 0]))
 
 

@@ -66,8 +66,8 @@ def test_structures_that_moved_by_themselves_are_told_apart(phantom, halves, cam
 def test_what_cannot_be_registered_is_refused(phantom, halves, camera, pose):
     with pytest.raises(InputError, match="no voxels"):
         structures_of(phantom, halves, [7])
-    elsewhere = LabelMap(halves.array, increment([5, 0, 0, 0, 0, 0], np.zeros(3)) @ halves.ijk_to_ras, halves.names)
-    with pytest.raises(InputError, match="geometry"):
+    elsewhere = LabelMap(halves.array, translation([5000.0, 0.0, 0.0]) @ halves.ijk_to_ras, halves.names)
+    with pytest.raises(InputError, match="upper holds nothing of phantom"):
         structures_of(phantom, elsewhere, [1])
     parts = structures_of(phantom, halves, [1], rest=False)
     xray = Xray("x", np.random.default_rng(0).random(camera.size[::-1]).astype(np.float32), camera)

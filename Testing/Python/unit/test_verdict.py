@@ -175,8 +175,8 @@ def test_a_second_attempt_that_comes_back_keeps_the_doubt_of_the_first(model, mo
         trust=dataclasses.replace(first.trust, verdict="check", probability=0.5),
     )
     again = dataclasses.replace(first, similarity=first.similarity + 1e-6, winner="first attempt")
-    attempts = iter([doubtful, again])
-    monkeypatch.setattr("XVRegistrationLib.registration.register._attempt", lambda *args, **kwargs: next(attempts))
+    attempts = iter([(doubtful,), (again,)])
+    monkeypatch.setattr("XVRegistrationLib.registration.attempts._attempt", lambda *args, **kwargs: next(attempts))
     found = register_xray(model, xray)
     assert found.evidence["rivalry"] == 4.6
     assert found.trust.probability > again.trust.probability

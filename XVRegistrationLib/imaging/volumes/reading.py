@@ -28,6 +28,8 @@ class Reading:
     """Of an angiogram (rotational DSA, CTA, MRA): values of what is no vessel, and of one full of contrast agent."""
     segmentation: str | None = None
     """File of the segmentation whose structures give the densities, as for MR."""
+    label_names: tuple[tuple[int, str], ...] | None = None
+    """Label values of that segmentation and what they are called, where its file does not say it, as a label map."""
     densities: tuple[tuple[str, float], ...] | None = None
     """HU of structures by patterns of their names, the first that fits; None for the table that comes along."""
 
@@ -55,7 +57,7 @@ class Reading:
             known = {f.name for f in fields(Reading)}
             if set(said) - known:
                 raise ValueError(f"unknown: {', '.join(sorted(set(said) - known))}")
-            window, table = said.get("vessels"), said.get("densities")
+            window, table, names = said.get("vessels"), said.get("densities"), said.get("label_names")
             return Reading(
                 units=said.get("units", "HU"),
                 believed=bool(said.get("believed", False)),
@@ -63,6 +65,7 @@ class Reading:
                 background=None if said.get("background") is None else float(said["background"]),
                 vessels=None if window is None else (float(window[0]), float(window[1])),
                 segmentation=None if said.get("segmentation") is None else str(said["segmentation"]),
+                label_names=None if names is None else tuple((int(value), str(name)) for value, name in names),
                 densities=None if table is None else tuple((str(name), float(hu)) for name, hu in table),
             )
         except (TypeError, ValueError, IndexError, AttributeError) as e:

@@ -1,0 +1,44 @@
+"""X-rays of a session, written for other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.dicom_source import source_of
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.readiness import foreign
+from XVRegistrationLib.scene.export import export_xrays
+from XVRegistrationLib.scene.results import registration_that_holds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.xrays import Xrays
+
+
+def export_registered(
+    context: Context, xrays: Xrays, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool
+) -> list[Path]:
+    """Write X-rays, or all that are registered where they stand, into a folder; return the files."""
+    obstacle = foreign(xrays, nodes or ())
+    if obstacle:
+        raise InputError(obstacle)
+    mine = xrays.nodes()
+    chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
+    if not chosen:
+        raise InputError(_("Register an X-ray first."))
+    sources = {node: source_of(node) for node in chosen}
+    written = export_xrays(
+        context.scene,
+        chosen,
+        folder,
+        targets_node=context.parameters.targets if context.parameters is not None else None,
+        dicom_files={node: source.file for node, source in sources.items() if source is not None},
+        keep_identity=keep_identity,
+        bundle=bundle,
+    )
+    context.say(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
+    return written

@@ -1,0 +1,141 @@
+"""One pose that X-rays share: an attempt from some hypotheses, and another from other ones where the first is doubtful."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from XVRegistrationLib.geometry.rigid import invert
+from XVRegistrationLib.registration.hypotheses import SEARCH_RANGE, STRUCTURE_SEARCH_RANGE, Hypotheses, propose
+from XVRegistrationLib.registration.objective import Estimates
+from XVRegistrationLib.registration.result import VERDICTS
+from XVRegistrationLib.registration.search import registrations, search
+from XVRegistrationLib.registration.verdict import SURROUNDED, trust_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from XVRegistrationLib.registration.hypotheses import SearchRange
+    from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.registration.objective import DepthPrior
+    from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.registration.search import PreparedXray
+
+AGAIN = "first attempt"
+"""Kind of the start that is what the first attempt found."""
+HOPELESS = 0.97
+"""Probability that a pose is wrong above which it is looked for once more, from other hypotheses about the same starts."""
+_RIVALS = ("presets", "opposites")  # what else may explain an X-ray of which the bank's best pose is in doubt
+
+
+def register_prepared(
+    model: PatientModel,
+    prepared: Sequence[PreparedXray],
+    sources: Collection[str],
+    starts: Mapping[str, ArrayLike] | None,
+    *,
+    progress: Callable[[int, int, float], None] | None = None,
+    surroundings: bool = False,
+    depth: DepthPrior | None = None,
+    geometry: bool = False,
+    search_range: SearchRange | None = None,
+) -> tuple[Registration, ...]:
+    """A registration for each X-ray, as `register_xray` and `register_views` describe.
+
+    Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried
+    too, unless the X-rays show more than the volume. Where that of starts alone is all but certainly wrong, other poses about
+    them are. The more similar outcome counts.
+    """
+    about = search_range or (STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE)
+    attempt = partial(
+        _attempt, model, prepared, progress=progress, surroundings=surroundings, depth=depth, geometry=geometry
+    )
+    found = attempt(sources, starts, about)
+    untried = [source for source in _RIVALS if source not in sources]
+    if not surroundings and found[0].verdict != "converged" and "bank" in sources and untried:
+        return _better(found, attempt(untried, {AGAIN: found[0].pose}, about))
+    if not sources and found[0].trust is not None and found[0].trust.probability > HOPELESS:
+        return _better(found, attempt((), starts, dataclasses.replace(about, draw=about.draw + 1)))
+    return found
+
+
+def _attempt(
+    model: PatientModel,
+    prepared: Sequence[PreparedXray],
+    sources: Collection[str],
+    starts: Mapping[str, ArrayLike] | None,
+    search_range: SearchRange,
+    *,
+    progress: Callable[[int, int, float], None] | None,
+    surroundings: bool,
+    depth: DepthPrior | None,
+    geometry: bool,
+) -> tuple[Registration, ...]:
+    began = time.perf_counter()
+    hypotheses = _hypotheses(model, prepared, sources, starts, search_range)
+    pivots = np.array([model.view.isocenter], dtype=np.float64)
+    found = search(
+        [model.pyramid],
+        prepared,
+        pivots,
+        Estimates.at(hypotheses.poses, len(prepared)),
+        surroundings=surroundings,
+        prior=depth,
+        geometry=geometry,
+        progress=progress,
+    )
+    uncalibrated = SURROUNDED if surroundings else ""
+    return registrations(found, hypotheses, prepared, pivots, began, prior=depth, uncalibrated=uncalibrated)
+
+
+def _hypotheses(
+    model: PatientModel,
+    prepared: Sequence[PreparedXray],
+    sources: Collection[str],
+    starts: Mapping[str, ArrayLike] | None,
+    search_range: SearchRange,
+) -> Hypotheses:
+    """Poses of the first camera, from what each X-ray proposes for its own."""
+    first = prepared[0]
+    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight)
+    # The starts, and so their opposites, are the first camera's alone.
+    proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
+    if proposing.isdisjoint(sources):
+        return found
+    for s in prepared[1:]:
+        own = propose(model, s.image, s.xray, sources, weight=s.weight)
+        found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
+    return found
+
+
+def _better(first: tuple[Registration, ...], second: tuple[Registration, ...]) -> tuple[Registration, ...]:
+    """The attempt of higher similarity, with all that both of them tried and took."""
+    chosen = second if second[0].similarity > first[0].similarity else first
+    return tuple(_with_both(c, a, b) for c, a, b in zip(chosen, first, second, strict=True))
+
+
+def _with_both(chosen: Registration, first: Registration, second: Registration) -> Registration:
+    """One of two attempts at an X-ray, with what both of them tried and took.
+
+    Where the second attempt came back to the first's pose, what rivalled that pose in the first still does.
+    """
+    if second.winner == AGAIN:
+        evidence = {**chosen.evidence, "rivalry": max(first.evidence["rivalry"], second.evidence["rivalry"])}
+        chosen = dataclasses.replace(chosen, winner=first.winner, evidence=evidence)
+        if chosen.uncertainty is not None and chosen.trust is not None:
+            with_rival = trust_in(evidence, chosen.uncertainty, chosen.pose)
+            if VERDICTS.index(with_rival.verdict) >= VERDICTS.index(chosen.trust.verdict):
+                chosen = dataclasses.replace(chosen, trust=with_rival)
+    proposed = {start.kind for start in first.starts}
+    return dataclasses.replace(
+        chosen,
+        starts=first.starts + tuple(s for s in second.starts if s.kind != AGAIN and s.kind not in proposed),
+        seconds=first.seconds + second.seconds,
+        renders=first.renders + second.renders,
+    )

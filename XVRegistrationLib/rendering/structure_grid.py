@@ -1,0 +1,31 @@
+"""Parts of a volume by its labels: what an X-ray of some structures alone would show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.occupancy import occupancy
+from XVRegistrationLib.rendering.grid import attenuation_of, grid_from_density
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from XVRegistrationLib.imaging.segmentation import Segmentation
+    from XVRegistrationLib.imaging.volume import LabelMap, Volume
+    from XVRegistrationLib.rendering.grid import DensityGrid
+
+
+def structure_grid(volume: Volume, labels: LabelMap | Segmentation, values: Sequence[int]) -> DensityGrid:
+    """Density grid of the structures with these label values and nothing else, in their box; rendered as any other.
+
+    Each voxel of the volume counts by the share of it that lies in any of the structures, also where the labels lie on
+    another grid; between voxel centres that is trilinear as the density is. So a structure's edge is soft, its image has
+    derivatives by the pose there, and the images of a structure and of all the rest add up to that of the volume. Raises
+    InputError where the structures hold nothing of the volume.
+    """
+    density = attenuation_of(volume) * occupancy(labels, values, volume.array.shape, volume.ijk_to_ras)
+    if not density.any():
+        names = ", ".join(labels.names.get(value, str(value)) for value in values)
+        raise InputError(f"{names or 'No structure'} holds nothing of {volume.name} that an X-ray shows.")
+    return grid_from_density(density, volume.ijk_to_ras, volume.name, air=0.0)
