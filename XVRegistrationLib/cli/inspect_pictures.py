@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.evaluation.pictures import window
+from XVRegistrationLib.evaluation.xray_steps import OPPOSITE, letters_of, xray_steps
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.imaging.describe import finite_range
-from XVRegistrationLib.imaging.dicom.frames import stored_values
 from XVRegistrationLib.imaging.inspection_volume import axis_letters
-from XVRegistrationLib.imaging.intensity import display_integral
-from XVRegistrationLib.imaging.usable import left_out
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.volumes.pixels import AIR
 
@@ -24,43 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.evaluation.xray_steps import Steps
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.segmentation import Segmentation
 
 _DPI, _PANEL = 110, 3.6  # inches a panel
-_MOST_PIXELS = 1024
-_OPPOSITE = dict(zip("RLAPHF", "LRPAFH", strict=True))
 _PLANES = {frozenset("LP"): "axial", frozenset("LF"): "coronal", frozenset("PF"): "sagittal"}
 _SIDES = {"left": (0.03, 0.5), "right": (0.97, 0.5), "top": (0.5, 0.97), "bottom": (0.5, 0.03)}
-_REASONS = (
-    ("collimator", "#e69f00"),
-    ("saturated", "#56b4e9"),
-    ("text, marker", "#cc79a7"),
-    ("by the file", "#009e73"),
-    ("ignored", "#d55e00"),
-)
 
 
 def draw_xray(
     path: Path, parts: PartialXray, words: DicomWords | None, counts: NDArray[np.bool_] | None = None
 ) -> None:
     """Write a PNG: the image as stored, after the file's look-up tables, as line integrals, and what of it counts."""
-    stored = None if words is None else stored_values(parts.path, parts.frame)
-    p = display_integral(parts)
-    panels = [
-        ("as understood: " + ("bright is radiation" if parts.scale == "intensity" else "bright is dense"), parts.pixels)
-    ]
-    if stored is not None:
-        panels.insert(0, ("as stored", stored))
-    figure, axes = _figure(len(panels) + 2)
-    aspect = 1.0 if parts.spacing is None else parts.spacing[1] / parts.spacing[0]
-    letters = _letters(*words.orientation) if words is not None and words.orientation is not None else {}
-    for ax, (title, image) in zip(axes, panels, strict=False):
-        _show(ax, window(_small(image)), title, aspect, letters)
-    _show(axes[-2], _small(p), "line integral, bright is dense", aspect, letters)
-    _show(axes[-1], _coloured(parts, p, counts), "what counts", aspect, letters)
-    _legend(axes[-1], parts, counts)
+    steps = xray_steps(parts, words, counts)
+    figure, axes = _figure(len(steps.images))
+    for ax, step in zip(axes, steps.images, strict=True):
+        _show(ax, step.image, step.title, steps.aspect, steps.letters)
+    _legend(axes[-1], steps)
     _save(figure, path)
 
 
@@ -117,38 +96,19 @@ def _draw_slices(
     for ax, image, (across, row, column, aspect) in zip(axes, slices, ways, strict=True):
         # Seen as radiologists do: head or front on top, the patient's left side or back at the right.
         if row in "RAF":
-            image, row = image[:, ::-1], _OPPOSITE[row]
+            image, row = image[:, ::-1], OPPOSITE[row]
         if column in "HAR":
-            image, column = image[::-1], _OPPOSITE[column]
+            image, column = image[::-1], OPPOSITE[column]
         plane = _PLANES[frozenset(row + column) & frozenset("LPF")]
-        _show(ax, image, f"{plane}, {how} {across}", aspect, _letters(row, column))
+        _show(ax, image, f"{plane}, {how} {across}", aspect, letters_of(row, column))
     _save(figure, path)
 
 
-def _coloured(parts: PartialXray, p: NDArray[np.float32], counts: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """(H, W, 3) the line integrals, coloured where they do not count."""
-    picture = np.repeat(_small(p)[..., None], 3, axis=2)
-    for (_, color), where in zip(_REASONS, _reasons(parts, counts), strict=True):
-        rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)], dtype=np.float32)
-        picture[_small(where)] = 0.35 * picture[_small(where)] + 0.65 * rgb
-    return picture
-
-
-def _reasons(parts: PartialXray, counts: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], ...]:
-    found = left_out(parts)
-    by_user = np.zeros(found.marked.shape, dtype=bool) if counts is None else ~counts
-    return found.collimated, found.saturated, found.marked, found.by_the_file, by_user
-
-
-def _legend(ax: Axes, parts: PartialXray, counts: NDArray[np.bool_] | None) -> None:
-    y = 0.0
-    for (name, color), where in zip(_REASONS, _reasons(parts, counts), strict=True):
-        if where.any():
-            ax.text(
-                0.0, -0.04 - y, f"{name}: {where.mean():.1%}", color=color, transform=ax.transAxes, va="top", fontsize=8
-            )
-            y += 0.05
-    if not y:
+def _legend(ax: Axes, steps: Steps) -> None:
+    for i, (name, color, share) in enumerate(steps.left_out):
+        at = -0.04 - 0.05 * i
+        ax.text(0.0, at, f"{name}: {share:.1%}", color=color, transform=ax.transAxes, va="top", fontsize=8)
+    if not steps.left_out:
         ax.text(0.0, -0.04, "everything", transform=ax.transAxes, va="top", fontsize=8)
 
 
@@ -166,21 +126,6 @@ def _show(ax: Axes, image: NDArray[Any], title: str, aspect: float, letters: dic
     for side, letter in letters.items():
         x, y = _SIDES[side]
         ax.text(x, y, letter, color="#00e5ff", transform=ax.transAxes, ha="center", va="center", fontsize=9)
-
-
-def _letters(row: str, column: str) -> dict[str, str]:
-    """The patient's side at each side of an image whose rows and columns run towards `row` and `column`."""
-    return {
-        "left": "".join(_OPPOSITE[c] for c in row),
-        "right": row,
-        "top": "".join(_OPPOSITE[c] for c in column),
-        "bottom": column,
-    }
-
-
-def _small(image: NDArray[Any]) -> NDArray[Any]:
-    k = max(1, -(-max(image.shape) // _MOST_PIXELS))
-    return image[::k, ::k]
 
 
 def _save(figure: Figure, path: Path) -> None:

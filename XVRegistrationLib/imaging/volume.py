@@ -155,7 +155,7 @@ def understood(stored: Stored, path: str | os.PathLike[str], reading: Reading | 
     reading = reading or Reading()
     array, notes, units = stored.array, list(stored.notes), reading.units
     if reading.background is not None:
-        array = _with_air(array, reading.background)
+        array = with_air(array, reading.background, reading.units)
     stored = dataclasses.replace(stored, array=array)
     check_grid(array.shape, stored.ijk_to_ras, str(path))
     _check_size(stored.ijk_to_ras, path)
@@ -261,8 +261,8 @@ def _check_size(ijk_to_ras: NDArray[np.float64], path: str | os.PathLike[str]) -
         raise InputError(f"{path} has voxels of {said} mm; correct the spacing in its header.")
 
 
-def _with_air(array: NDArray[Any], background: float) -> NDArray[Any]:
-    """Voxels with air wherever they have the value for "not scanned"."""
+def with_air(array: NDArray[Any], background: float, units: Units = "HU") -> NDArray[Any]:
+    """Voxels with air wherever they have the value for "not scanned"; the array itself is changed where its type can hold that."""
     array = array.astype(np.result_type(array.dtype, np.int16), copy=False)
-    array[array == background] = AIR
+    array[array == background] = AIR if units == "HU" else 0
     return array

@@ -12,7 +12,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, grey_of_colours, reduced
-from XVRegistrationLib.imaging.dicom.xray import Given, read_dicom_parts, read_dicom_run, whole
+from XVRegistrationLib.imaging.dicom.xray import Given, is_subtractable, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
 from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
 
@@ -82,6 +82,7 @@ def _read_parts(path: Path, given: Given, scale: Scale | None, frame: int | str 
     """As `read_xray_parts`, with grey values as they are assumed to be where the file does not say it."""
     if _is_taken_for_dicom(path):
         return _scaled(read_dicom_parts(path, **given._asdict(), frame=frame, subtract=subtract), scale)
+    _check_not_subtracted(path, subtract)
     images, file_spacing = _read_images(path)
     which = checked_frame(frame, len(images), path)
     if isinstance(which, str):
@@ -110,12 +111,29 @@ def read_run(
     with guarded(path):
         if _is_taken_for_dicom(path):
             return [_scaled(x, scale) for x in read_dicom_run(path, frames, **given._asdict(), subtract=subtract)]
+        _check_not_subtracted(path, subtract)
         images, file_spacing = _read_images(path)
         chosen = range(len(images))[frames or slice(None)]
         if not chosen:
             raise InputError(f"None of the {len(images)} frames of {path} is among those asked for.")
         found = [_picture(path, images[i], i, len(images), file_spacing, given, scale) for i in chosen]
         return [with_recognised_meaning(parts) for parts in found]
+
+
+def can_be_subtracted(path: str | os.PathLike[str], frame: int | str | None = None) -> bool:
+    """Whether a file says which of its frames are the mask of `frame` (an index from 0), or of any.
+
+    Raises InputError for a file that cannot be read.
+    """
+    path = Path(path)
+    with guarded(path):
+        return _is_taken_for_dicom(path) and is_subtractable(path, frame if isinstance(frame, int) else None)
+
+
+def _check_not_subtracted(path: Path, subtract: bool) -> None:
+    """Raise InputError where a file that is not DICOM is to be subtracted."""
+    if subtract:
+        raise InputError(f"{path} is no DICOM file: nothing says which frames are the mask of others; use it as it is.")
 
 
 def _scaled(parts: PartialXray, scale: Scale | None) -> PartialXray:

@@ -20,9 +20,8 @@ from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.imaging.xray import Xray
-from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
-from XVRegistrationLib.jobs.xray_messages import pack
+from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
@@ -78,7 +77,8 @@ class Operations:
             "load_model": self.load_model,
             "nominal": self.nominal,
             "drr": self.drr,
-            "read_xray": self.read_xray,
+            "read_xray": read_xray,
+            "xray_steps": show_steps,
             "register": self.register,
             "labels": self.labels,
             "project_labels": self.project_labels,
@@ -164,25 +164,6 @@ class Operations:
         camera = Intrinsics.from_dict(f["intrinsics"]).fitted(int(f.get("pixels", 256)))
         image = _live_image(patient, check_rigid(f["pose"]), camera)
         return {"pose": f["pose"], "intrinsics": camera.to_dict()}, {"image": image}
-
-    def read_xray(self, request: Request) -> Answer:
-        """Pixels of the file `path`, all frames of a run or the one that `frame` names, and what it states of each.
-
-        As `xray_messages.pack` puts it; what a frame lacks is in `absent`.
-        """
-        f = request.fields
-        spacing = f.get("spacing")
-        if isinstance(spacing, (list, tuple)):
-            spacing = (spacing[0], spacing[-1])
-        options: dict[str, Any] = {
-            "sid": f.get("sid"),
-            "spacing": spacing,
-            "mirrored": f.get("mirrored"),
-            "subtract": bool(f.get("subtract")),
-        }
-        if f.get("frame") is not None:
-            return pack([read_xray_parts(f["path"], frame=f["frame"], **options)])
-        return pack(read_run(f["path"], **options))
 
     def register(self, request: Request) -> Answer:
         """The pose of the X-ray with `pixels`, of which those in `mask` count; hypotheses come from `sources` and the poses in `starts`.

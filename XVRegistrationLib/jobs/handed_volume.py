@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.describe import Description, describe, doubts
 from XVRegistrationLib.imaging.segmentation import of_label_map
-from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volume import LabelMap, Volume, with_air
 from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.imaging.volumes.vessels import checked_vessels, usual_window
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.describe import Kind
+
+
+_AS_THEY_ARE = {"ct": Reading(), "hu": Reading(believed=True), "attenuation": Reading("1/mm")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +44,27 @@ def handed_volume(fields: dict[str, Any]) -> Handed:
 
     "ct" (as without it): Hounsfield units if they look like it; "hu": these, whatever they look like; "attenuation": 1/mm;
     "vessels": an angiogram with the `window` of its vessels, or a usual one; "structures": the densities of the structures
-    in `labels_file` (.npy, the same grid), `label_names` being pairs of value and name. The last two are written to
+    in `labels_file` (.npy, the same grid), `label_names` being pairs of value and name. Voxels with the value
+    `background`, if there is one, were not scanned and are air. What is not the voxels as they are is written to
     `meant_file`. Raises InputError for values that cannot be what they are said to be.
     """
     file, name = fields["volume_file"], str(fields["name"])
     array, matrix = voxels_in(file), np.array(fields["ijk_to_ras"], dtype=np.float64)
-    values = fields.get("values") or "ct"
-    if values == "ct":
-        volume = Volume(array, matrix, name)
-        return Handed(volume, describe(volume), file)
-    if values == "hu":
-        return _believed(Volume(array, matrix, name, reading=Reading(believed=True)), file)
-    if values == "attenuation":
-        volume = Volume(array, matrix, name, units="1/mm", reading=Reading("1/mm"))
-        return Handed(volume, describe(volume), file)
+    values, background = fields.get("values") or "ct", fields.get("background")
     if values == "vessels":
         return _vessels(array, matrix, name, fields)
     if values == "structures":
         return _structures(array, matrix, name, fields)
-    raise InputError(f"A volume's values are ct, hu, attenuation, vessels or structures, not {values!r}.")
+    if values not in _AS_THEY_ARE:
+        raise InputError(f"A volume's values are ct, hu, attenuation, vessels or structures, not {values!r}.")
+    reading = dataclasses.replace(_AS_THEY_ARE[values], background=background)
+    if background is not None:
+        file = _kept(with_air(np.array(array), background, reading.units), fields["meant_file"])
+    found = Volume(
+        voxels_in(file), matrix, name, units=reading.units, reading=None if reading == Reading() else reading
+    )
+    handed = _believed(found, file) if reading.believed else Handed(found, describe(found), file)
+    return handed if background is None else _with_share(handed, array, background)
 
 
 def voxels_in(file: str) -> NDArray[Any]:
@@ -72,6 +78,18 @@ def voxels_in(file: str) -> NDArray[Any]:
     return array
 
 
+def _with_share(handed: Handed, array: NDArray[Any], background: float) -> Handed:
+    """The same with how many of the voxels (K, J, I) were not scanned, which shows a value that was mistyped."""
+    share = np.count_nonzero(array == background) / array.size
+    said = (
+        f"{share:.1%} of its voxels have {background:g} and are air."
+        if share
+        else f"None of its voxels has {background:g}."
+    )
+    sentence = f"{handed.description.sentence} {said}"
+    return dataclasses.replace(handed, description=dataclasses.replace(handed.description, sentence=sentence))
+
+
 def _believed(volume: Volume, file: str) -> Handed:
     found = describe(volume)
     low, high = found.value_range
@@ -81,9 +99,12 @@ def _believed(volume: Volume, file: str) -> Handed:
 
 
 def _vessels(array: NDArray[Any], matrix: NDArray[np.float64], name: str, fields: dict[str, Any]) -> Handed:
-    given = fields.get("window")
-    window = usual_window(array) if given is None else (float(given[0]), float(given[1]))
-    reading = Reading(vessels=window)  # checks the window
+    given, background = fields.get("window"), fields.get("background")
+    scanned = array if background is None else array[array != background]
+    window = usual_window(scanned) if given is None else (float(given[0]), float(given[1]))
+    reading = Reading(background=background, vessels=window)  # checks the window
+    if background is not None:
+        array = with_air(np.array(array), background)
     attenuation, share = checked_vessels(array, window, name)
     file = _kept(attenuation, fields["meant_file"])
     volume = Volume(voxels_in(file), matrix, name, units="1/mm", reading=reading)

@@ -27,6 +27,8 @@ _FIELDS = (
     "frames",
 )
 _PAIRS = ("spacing", "principal_point")
+IF_POSSIBLE = "if possible"
+"""Of a request to read an X-ray, instead of whether to subtract: where the file says what."""
 
 
 def pack(frames: Sequence[PartialXray]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

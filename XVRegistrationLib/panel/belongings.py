@@ -10,9 +10,9 @@ from XVRegistrationLib.scene.patients import recall, remember
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.context import Context
 
-_FIELDS = ("segmentation", "targets", "preset", "volumeValues", "vesselsLow", "vesselsHigh")
-_DEFAULTS = {"volumeValues": "ct", "vesselsLow": 0.0, "vesselsHigh": 0.0}
+_DEFAULTS = {"volumeValues": "ct", "vesselsLow": 0.0, "vesselsHigh": 0.0, "useNotScanned": False, "notScanned": 0.0}
 """Of what is no node: another volume is a CT until something else is said of it."""
+_FIELDS = ("segmentation", "targets", "preset", *_DEFAULTS)
 
 
 class Belongings:
@@ -60,13 +60,15 @@ class Belongings:
 
 
 def _text(value: Any) -> Any:
-    """A value as it is kept: a number as text."""
-    return repr(value) if isinstance(value, float) else value
+    """A value as it is kept: a number, or whether something is so, as text."""
+    return repr(value) if isinstance(value, (float, bool)) else value
 
 
 def _value(name: str, kept: Any) -> Any:
     """The inverse of `_text`; the default where nothing, or nothing that can be read, was kept."""
     default = _DEFAULTS.get(name)
+    if isinstance(default, bool):
+        return kept == repr(True)
     if not isinstance(default, float) or not isinstance(kept, str):
         return default if kept is None else kept
     try:

@@ -14,6 +14,8 @@ class XVRegistrationParameterNode:
     volumeValues: str = "ct"
     vesselsLow: float = 0.0
     vesselsHigh: float = 0.0
+    useNotScanned: bool = False
+    notScanned: float = 0.0
     segmentation: vtkMRMLSegmentationNode
     targets: vtkMRMLMarkupsFiducialNode
     preset: str = "thorax-ap"

@@ -18,6 +18,10 @@ class Parameters:
     """Of an angiogram: the highest value of what is no vessel; with 0 in both, a usual window is put in."""
     vesselsHigh: float = 0.0  # noqa: N815
     """The lowest value of a vessel full of contrast agent."""
+    useNotScanned: bool = False  # noqa: N815
+    """Whether `notScanned` is said."""
+    notScanned: float = 0.0  # noqa: N815
+    """Value of voxels that were not scanned, or were cut away: they are air."""
     segmentation: Any = None
     """vtkMRMLSegmentationNode of the CT, or None."""
     targets: Any = None

@@ -15,6 +15,7 @@ from XVRegistrationLib.panel.registration_task import BY_ANGLES, Task, basis_of,
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.ignored import counting_of
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import (
     SCALE,
@@ -28,7 +29,7 @@ from XVRegistrationLib.scene.results import (
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import mask_of, name_of, nodes_of, set_pose, volume_node_of
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, set_pose, volume_node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,6 +75,14 @@ class Registering:
             queued[self._task.node] = "registering"
         self._rows.prune(self._context.scene)
         return [self._rows.row(node, queued.get(node, ""), node is self._viewing.node) for node in self._xrays.nodes()]
+
+    def is_under_way(self, node: Any) -> bool:
+        """Whether an X-ray is being registered, or waits for it."""
+        return any(task.node is node for task in (*self._queue, self._task) if task is not None)
+
+    def forget_outcome(self, node: Any) -> None:
+        """An X-ray shows other pixels by now: what was said of it holds no more."""
+        self._rows.forget(node)
 
     # What buttons do
 
@@ -195,7 +204,7 @@ class Registering:
             intrinsics = read_intrinsics(node)
             task.basis, task.place = basis_of(task, self._patient.said), ijk_to_world(task.volume)
             arrays = {"pixels": voxels(node)[0].copy()}
-            mask = mask_of(node)
+            mask = counting_of(node)
         except InputError as e:
             self._failed(task, str(e))
             return

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.patient import signature_of
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.ignored import rectangles_of
 from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.xray_source import read_source
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def basis_of(task: Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What a task's result depends on besides its starts, as it is now; None where that cannot be used any more."""
     try:
         volume = signature_of(task.volume), said
-        return read_intrinsics(task.node), read_scale(task.node), volume, item_of(task.node)
+        shown = item_of(task.node), read_source(task.node), rectangles_of(task.node)
+        return read_intrinsics(task.node), read_scale(task.node), volume, shown
     except InputError:
         return None

@@ -19,6 +19,7 @@ from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.presets import load_presets
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.viewing import Viewing
+from XVRegistrationLib.panel.xray_images import XrayImages
 from XVRegistrationLib.panel.xrays import Xrays
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.presets import Preset
     from XVRegistrationLib.panel.signal import Signal
-    from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, XrayRow
+    from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, StepsView, XrayRow
+    from XVRegistrationLib.scene.ignored import Rectangle
 
 
 class Session:
@@ -47,13 +49,14 @@ class Session:
         self._viewing = Viewing(self._context, self._patient, self._xrays)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
         self._context.changed.connect(self._on_change)
+        self._images = XrayImages(self._context, self._xrays, self._registering, self._viewing)
         self._closing = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_event: self.scene_closing())
 
     # What there is
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status" or "view" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view" or "steps" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -124,7 +127,7 @@ class Session:
     def scene_closing(self) -> None:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
-        for part in (self._registering, self._viewing, self._xrays, self._model, self._patient):
+        for part in (self._images, self._registering, self._viewing, self._xrays, self._model, self._patient):
             part.forget()
 
     def close(self) -> None:
@@ -194,12 +197,15 @@ class Session:
         """The X-rays of the present volume, and those that belong to none yet, in the order in which they were added."""
         return self._registering.rows()
 
-    def add_files(self, paths: Iterable[str | Path], frame: Frame | None = None, *, subtract: bool = False) -> None:
+    def add_files(
+        self, paths: Iterable[str | Path], frame: Frame | None = None, *, subtract: bool | None = None
+    ) -> None:
         """Read X-ray files and add each to the scene; what cannot be read is said in `status`, and the others go on.
 
         Of a run, `frame` is the one to add, counted from 0, or "min", "max" or "mean" over all; without it the run is
         added with all its frames, of which the one shown is the X-ray. `subtract` subtracts the mask frames that a DICOM
-        run names, which leaves the contrast medium.
+        run names, which leaves the contrast medium; without it that is done where the volume is vessels and the file names
+        some.
         """
         self._xrays.add_files([Path(p) for p in paths], frame, subtract)
 
@@ -210,6 +216,49 @@ class Session:
         not say otherwise: as in `add_files`, or "run" for all frames of a sequence.
         """
         self._xrays.add_nodes(list(nodes), frame)
+
+    def read_again(
+        self,
+        node: Any,
+        *,
+        frame: Frame | None = None,
+        subtract: bool | None = None,
+        file: str | Path | None = None,
+    ) -> None:
+        """Show another frame of an X-ray's file, counted from 0, "min", "max" or "mean" over all, or "run" for all of them,
+        subtracted or not; what is None stays as it is. The X-ray keeps its place and loses its registrations.
+
+        `file` says where it is, after its scene was loaded. Raises InputError where the file is not known or names no mask.
+        """
+        self._images.read_again(node, frame, subtract, None if file is None else Path(file))
+
+    def file_of(self, node: Any) -> Path | None:
+        """The file of an X-ray, where that is known and still there."""
+        return self._xrays.files.of(node)
+
+    def show_steps(self, node: Any) -> None:
+        """Make the pictures of what is done to an X-ray before it is compared; `steps` has them as soon as they are there."""
+        self._images.show_steps(node)
+
+    @property
+    def steps(self) -> StepsView | None:
+        """What `show_steps` was asked for last: as stored, as understood, as line integrals, and what of it counts."""
+        return self._images.steps
+
+    def ignore(self, node: Any, rectangles: Sequence[Sequence[float]]) -> None:
+        """Let these rectangles of an X-ray, (column, row, width, height) in px as stored, not count, and no others.
+
+        They are regions of interest in the scene, which can be dragged in the X-ray's view.
+        """
+        self._images.ignore(node, rectangles)
+
+    def ignore_another(self, node: Any) -> None:
+        """Put one more rectangle into the middle of an X-ray, for the user to drag where it belongs."""
+        self._images.ignore_another(node)
+
+    def ignored(self, node: Any) -> list[Rectangle]:
+        """The rectangles of an X-ray that do not count, where they are now."""
+        return self._images.ignored(node)
 
     def show_frame(self, node: Any, item: int) -> None:
         """Show this frame of a run, counted from 0: from now on it is the one that is registered and drawn on."""
@@ -304,8 +353,20 @@ class Session:
     def can_add_xrays(self) -> str:
         return self._xrays.can_add()
 
+    def can_read_again(self, node: Any) -> str:
+        return self._images.can_read_again(node)
+
+    def can_subtract(self, node: Any) -> str:
+        return self._images.can_subtract(node)
+
+    def can_ignore(self, node: Any) -> str:
+        return self._images.can_ignore(node)
+
     def can_register(self) -> str:
         return self._registering.can_register()
+
+    def can_register_run(self, node: Any) -> str:
+        return self._registering.can_register([node])
 
     def can_cancel_registration(self) -> str:
         return self._registering.can_cancel()

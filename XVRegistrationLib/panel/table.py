@@ -11,9 +11,11 @@ from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_notes, read_origins, read_scale
+from XVRegistrationLib.scene.ignored import rectangles_of
 from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
-from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.runs import frame_of, item_of, run_of
 from XVRegistrationLib.scene.thumbnails import thumbnail
+from XVRegistrationLib.scene.xray_source import read_source
 from XVRegistrationLib.scene.xrays import name_of
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class RowMaker:
         known = read_known(node)
         missing = tuple(read_missing(node)) or tuple(f for f in ("sdd", "spacing") if f not in known)
         state, outcome, color, hint = self._outcome(node, doing, missing)
+        run = run_of(node)
         return XrayRow(
             node_id=node.GetID(),
             node=node,
@@ -69,12 +72,16 @@ class RowMaker:
             outcome=outcome,
             color=color,
             hint=hint or outcome,
-            geometry=_geometry(known),
+            geometry=", ".join(text for text in (_shown(node), _geometry(known)) if text),
             values={**known, "dense_is_bright": read_scale(node) == "attenuation"},
             origins=_origins(node),
             missing=missing,
             notes=read_notes(node),
             thumbnail=self._picture(node),
+            source=read_source(node),
+            item=item_of(node),
+            count=1 if run is None else run.count,
+            ignored=len(rectangles_of(node)),
         )
 
     def _outcome(self, node: Any, doing: str, missing: tuple[str, ...]) -> tuple[str, str, str, str]:
@@ -143,6 +150,23 @@ def _reasons(trust: Trust) -> str:
         "{reason} The image says least about {weakest}. The similarity is that of the X-ray and the volume rendered at "
         "the pose that was found, at most 1."
     ).format(reason=trust.reason, weakest=trust.weakest)
+
+
+def _shown(node: Any) -> str:
+    """Which frame of its file an X-ray is, or what of all of them, and whether it is subtracted; empty for a plain image."""
+    source, frame = read_source(node), frame_of(node)
+    if source is None:
+        return ""
+    parts = []
+    if source.frames > 1:
+        words = {"min": _("least radiation"), "max": _("most radiation"), "mean": _("mean")}
+        how = words.get(str(source.shown), "")
+        over = _("{how} of {count} frames").format(how=how, count=source.frames)
+        of_run = _("frame {number} of 0-{last}").format(number=frame, last=source.frames - 1)
+        parts.append(over if how else of_run)
+    if source.subtracted:
+        parts.append(_("subtracted"))
+    return ", ".join(parts)
 
 
 def _geometry(known: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.labels import Labels
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.ignored import rois_of
 from XVRegistrationLib.scene.overlays import set_drr, set_targets
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
@@ -237,7 +238,7 @@ class Viewing:
                 self._shown = (None,)
                 clear_view(self._slice, self._composite)
             return
-        overlays = tuple(node.GetNodeReferenceID(PREFIX + part) for part in OVERLAYS)
+        overlays = (*(node.GetNodeReferenceID(PREFIX + p) for p in OVERLAYS), *(roi.GetID() for roi in rois_of(node)))
         # Before an X-ray is registered, or put somewhere by hand, nobody knows where anything is on it.
         placed = not self._xrays.is_first_placed(node)
         right = placed and node.GetID() not in self._outdated

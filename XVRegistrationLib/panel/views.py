@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.scene.xray_source import XraySource
+
 GREEN, AMBER, RED, BLUE, GREY = "green", "amber", "red", "blue", "grey"
 """Colours of outcomes: right, to be checked, failed, being worked on, nothing known. Never shown without words."""
 
@@ -109,3 +111,26 @@ class XrayRow:
     """What was derived, ignored or contradicts something else in the file, in sentences."""
     thumbnail: NDArray[Any] | None
     """(h, w) uint8 as displayed."""
+    source: XraySource | None = None
+    """What of its file it is; None for an image of the scene."""
+    item: int = 0
+    """Which item of a run is shown, counted from 0."""
+    count: int = 1
+    """Number of items."""
+    ignored: int = 0
+    """Number of rectangles on it that do not count."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepsView:
+    """What is done to an X-ray before it is compared."""
+
+    name: str
+    images: tuple[tuple[str, NDArray[Any]], ...]
+    """Title, and (h, w) or (h, w, 3) uint8."""
+    left_out: tuple[tuple[str, str, float], ...]
+    """Reason, colour (#rrggbb) and share (0 to 1) of what does not count in the last image."""
+    aspect: float
+    """Height of a pixel divided by its width."""
+    letters: dict[str, str]
+    """Side of the images -> the patient's, where the file says it."""

@@ -41,15 +41,21 @@ class VolumeValues:
         low, high = float(p.vesselsLow), float(p.vesselsHigh)
         return None if low == high == 0 else (low, high)
 
+    @property
+    def background(self) -> float | None:
+        """Value of what was not scanned; None where there is none, and where the values do not count."""
+        p = self._context.parameters
+        return float(p.notScanned) if p is not None and p.useNotScanned and self.kind != STRUCTURES else None
+
     def said(self) -> tuple[Any, ...]:
-        """All that counts of what was said, to be compared with what it was before."""
+        """All that counts of what was said, to be compared with what it was before; the kind comes first."""
         kind = self.kind
         if kind == VESSELS:
-            return kind, self.window
+            return kind, self.background, self.window
         if kind == STRUCTURES:
             node = self._segmentation()
             return kind, node, None if node is None else content_of(node)
-        return (kind,)
+        return kind, self.background
 
     def request(self, volume_node: Any, folder: Path) -> dict[str, Any]:
         """Fields of the engine's `describe_volume`, with files in `folder` where they are needed.
@@ -60,8 +66,8 @@ class VolumeValues:
         if kind not in KINDS:
             known = ", ".join(KINDS)
             raise InputError(_("A volume's values are one of {known}, not {kind}.").format(known=known, kind=kind))
-        fields: dict[str, Any] = {"values": kind}
-        if kind in (VESSELS, STRUCTURES):
+        fields: dict[str, Any] = {"values": kind, "background": self.background}
+        if kind in (VESSELS, STRUCTURES) or self.background is not None:
             fields["meant_file"] = str(folder / f"{PREFIX}{uuid.uuid4().hex}.npy")
         if kind == VESSELS:
             fields["window"] = self._checked_window()

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.imaging.partial import seen_as
-from XVRegistrationLib.jobs.xray_messages import unpack
+from XVRegistrationLib.jobs.xray_messages import IF_POSSIBLE, unpack
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.dicom_source import SOURCE, public_name, source_of
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.volume_values import VESSELS
+from XVRegistrationLib.panel.xray_files import XrayFiles
 from XVRegistrationLib.scene.attributes import (
     PREFIX,
     read_intrinsics,
@@ -23,11 +25,13 @@ from XVRegistrationLib.scene.attributes import (
     read_scale,
     write_known,
 )
+from XVRegistrationLib.scene.ignored import rectangles_of, rois_of, set_rectangles
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place, place_again
 from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
-from XVRegistrationLib.scene.runs import add_frames, frame_nodes, run_of, share, show_controls, show_item
+from XVRegistrationLib.scene.runs import add_frames, frame_nodes, item_of, run_of, share, show_controls, show_item
 from XVRegistrationLib.scene.volumes import voxels
+from XVRegistrationLib.scene.xray_source import read_source, source_of_message, write_source
 from XVRegistrationLib.scene.xrays import (
     add_pending_xray,
     all_xrays_in,
@@ -63,6 +67,7 @@ class Xrays:
     def __init__(self, context: Context, patient: Patient) -> None:
         self._context = context
         self._patient = patient
+        self.files = XrayFiles(context)
         self._seen: tuple[Any, ...] = ()
         self._place: tuple[Any, ...] = ()
 
@@ -87,10 +92,12 @@ class Xrays:
             return
         nodes = self.nodes()
         self._place_again(nodes)
-        seen = tuple((node, node.GetName(), node.GetParentTransformNode()) for node in nodes)
+        seen = tuple(
+            (node, node.GetName(), node.GetParentTransformNode(), item_of(node), len(rois_of(node))) for node in nodes
+        )
         if seen == self._seen:
             return
-        gone = any(not alive(self._context.scene, node) for node, _name, _pose in self._seen)
+        gone = any(not alive(self._context.scene, node) for node, *_rest in self._seen)
         self._seen = seen
         if gone:
             remove_leftovers(self._context.scene)
@@ -100,6 +107,7 @@ class Xrays:
         self._context.changed.emit("xrays")
 
     def forget(self) -> None:
+        self.files.forget()
         self._seen = ()
         self._place = ()
         self._context.changed.emit("xrays")
@@ -109,7 +117,7 @@ class Xrays:
     def can_add(self) -> str:
         return "" if self._context.parameters is not None else _("There is no scene to add X-rays to.")
 
-    def add_files(self, paths: Sequence[Path], frame: Frame | None = None, subtract: bool = False) -> None:
+    def add_files(self, paths: Sequence[Path], frame: Frame | None = None, subtract: bool | None = None) -> None:
         for path in paths:
             self._ask_for(path, frame, subtract=subtract)
 
@@ -135,16 +143,20 @@ class Xrays:
             self._add_pixels(node)
 
     def _ask_for(
-        self, path: Path, frame: Frame | None, name: str = "", uid: str = "", *, subtract: bool = False
+        self, path: Path, frame: Frame | None, name: str = "", uid: str = "", *, subtract: bool | None = None
     ) -> None:
-        """Read a file in the engine; a node of the scene that it belongs to gives the X-ray its name."""
+        """Read a file in the engine; a node of the scene that it belongs to gives the X-ray its name.
+
+        With `subtract` None it is subtracted if the volume is vessels and the file says how.
+        """
         obstacle = self.can_add()
         if obstacle:
             raise InputError(obstacle)
         self._context.say(_("Reading {name}...").format(name=name or path.name))
-        read = partial(self._read, self._patient.chosen, name, uid)
         which = None if frame == "run" else frame
-        self._context.ask("read_xray", read, path=str(path), frame=which, mirrored=None, subtract=subtract)
+        read = partial(self._read, self._patient.chosen, name, uid, path, which)
+        how = (IF_POSSIBLE if self._patient.said[0] == VESSELS else False) if subtract is None else subtract
+        self._context.ask("read_xray", read, path=str(path), frame=which, mirrored=None, subtract=how)
 
     def _add_pixels(self, node: Any) -> None:
         """Add a copy of an image of which nothing is known but what it looks like."""
@@ -159,7 +171,7 @@ class Xrays:
         )
         self._added(added, self._patient.chosen)
 
-    def _read(self, volume: Any, name: str, uid: str, message: Message) -> None:
+    def _read(self, volume: Any, name: str, uid: str, path: Path, asked: int | str | None, message: Message) -> None:
         """Add the X-ray of a file for the volume that was chosen when the user asked for it."""
         frames: list[PartialXray] = unpack(message.fields, message.arrays)
         scene, first = self._context.scene, frames[0]
@@ -169,6 +181,8 @@ class Xrays:
         if uid:
             node.SetAttribute(SOURCE, uid)
             share(node, SOURCE)
+        write_source(node, source_of_message(message, asked))
+        self.files.keep(node, path)
         self._added(node, volume)
 
     def _volume_now(self) -> Any:
@@ -185,21 +199,25 @@ class Xrays:
             shown = parameters.xray if alive(scene, parameters.xray) else None
             if shown is None or volume_node_of(shown) not in (None, volume):
                 parameters.xray = node
-        missing, run = read_missing(node), run_of(node)
+        self._context.say(self._said_of(node))
+        self._context.changed.emit("xrays")
+
+    def _said_of(self, node: Any) -> str:
+        """What is to be said of an X-ray that was added."""
+        missing, run, source = read_missing(node), run_of(node), read_source(node)
         if missing:
             words = {"sdd": _("the distance source-detector"), "spacing": _("the pixel spacing")}
             lacking = _(" and ").join(words[field] for field in missing)
-            self._context.say(_("{name} does not state {what}; enter it.").format(name=name_of(node), what=lacking))
-        elif run is not None:
+            return _("{name} does not state {what}; enter it.").format(name=name_of(node), what=lacking)
+        said = _("{name} was added.")
+        if run is not None:
             show_controls(node)
-            self._context.say(
-                _("{name} was added with {count} frames; the one that is shown is registered.").format(
-                    name=name_of(node), count=run.count
-                )
-            )
-        else:
-            self._context.say(_("{name} was added.").format(name=name_of(node)))
-        self._context.changed.emit("xrays")
+            said = _("{name} was added with {count} frames; the one that is shown is registered.")
+        if source is not None and source.subtracted:
+            said += _(" Its mask was subtracted.")
+        elif self._patient.said[0] == VESSELS:
+            said += _(" It is not subtracted: it shows more than the vessels of the volume.")
+        return said.format(name=name_of(node), count=0 if run is None else run.count)
 
     # Frames
 
@@ -237,6 +255,7 @@ class Xrays:
             scale = "attenuation" if dense_is_bright else "intensity"
         entered = dict.fromkeys([*changed, *(["scale"] if scale else [])], "user")
         missing: list[str] = []
+        rectangles = rectangles_of(node)
         for frame in frame_nodes(node):
             known = read_known(frame)
             known = {**(known if mirrored is None else seen_as(known, mirrored)), **changed}
@@ -244,6 +263,8 @@ class Xrays:
             write_known(frame, known, {**read_origins(frame), **entered}, missing, read_scale(frame))
         if not missing:
             place(self._context.scene, node, self.first_pose, scale)
+            if rectangles:  # of pixels, wherever these now are
+                set_rectangles(node, rectangles)
         elif scale is not None:
             for frame in frame_nodes(node):
                 write_known(frame, {}, {}, missing, scale)

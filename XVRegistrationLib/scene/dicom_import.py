@@ -17,6 +17,7 @@ from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES
 from XVRegistrationLib.scene.attributes import read_known
 from XVRegistrationLib.scene.placing import missing_of, place
 from XVRegistrationLib.scene.runs import add_frames, share, show_controls
+from XVRegistrationLib.scene.xray_source import RUN, XraySource, write_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,15 +128,17 @@ def load(scene: Any, offer: Offer) -> list[Any]:
     volume's centre; one that lacks something of its geometry is pending. Raises InputError for a file that cannot be
     read.
     """
-    from XVRegistrationLib.imaging.xray_files import read_run
+    from XVRegistrationLib.imaging.xray_files import can_be_subtracted, read_run
 
-    runs = [read_run(file) for file in offer.files]  # all are read before anything is added
+    runs = [(read_run(file), can_be_subtracted(file)) for file in offer.files]  # all are read before anything is added
     nodes: list[Any] = []
-    for number, (frames, uid) in enumerate(zip(runs, offer.uids, strict=True)):
+    for number, ((frames, subtractable), uid) in enumerate(zip(runs, offer.uids, strict=True)):
         name = offer.name if len(runs) == 1 else f"{offer.name} {'AB'[number]}"
         node = _add(scene, frames, name, nodes[0] if nodes else None)
         node.SetAttribute(_SOURCE, uid)
         share(node, _SOURCE)
+        count = frames[0].frames
+        write_source(node, XraySource(RUN if count > 1 else 0, count, subtractable=subtractable))
         nodes.append(node)
     show_controls(nodes[0])
     return nodes

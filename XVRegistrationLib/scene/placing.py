@@ -16,7 +16,7 @@ from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import complete_xray, nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,17 +36,26 @@ _SAME = 1e-3
 """Entries of two poses differ by less, mm for the position, where these are the same."""
 
 
-def place(scene: Any, node: Any, first_pose: FirstPose, scale: Scale | None = None) -> XrayNodes:
+def place(
+    scene: Any,
+    node: Any,
+    first_pose: FirstPose,
+    scale: Scale | None = None,
+    stood: Sequence[NDArray[np.float64] | None] | None = None,
+) -> XrayNodes:
     """Give an X-ray whose geometry is known its place in the scene; where it has one already, that stays.
+
+    `stood` says so of each frame where the nodes do not: a pose (4, 4), camera -> RAS, mm, or None for one without.
 
     The geometry is that of its attributes, a principal point that is not there being the middle. `scale` replaces that
     of the grey values. Raises InputError where something of the geometry is missing.
     """
     frames, shown = frame_nodes(node), item_of(node)
-    stands = nodes_of(node) is not None
-    first = [] if stands else [first_pose(frame) for frame in frames]
+    if stood is None:
+        stood = (poses_of(node) or [pose_from_node(node)]) if nodes_of(node) is not None else [None] * len(frames)
+    first = [first_pose(f) if pose is None else (pose, "") for f, pose in zip(frames, stood, strict=True)]
     geometries = [_geometry_of(frame) for frame in frames]
-    poses = [pose for pose, _by in first] or poses_of(node) or [pose_from_node(node)]
+    poses = [pose for pose, _by in first]
     nodes = complete_xray(scene, node, *geometries[shown], poses[shown], scale=scale)
     if run_of(node) is not None:
         for frame, (intrinsics, origins) in zip(frames, geometries, strict=True):
@@ -55,8 +64,9 @@ def place(scene: Any, node: Any, first_pose: FirstPose, scale: Scale | None = No
                 frame.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image_to_camera(intrinsics)))
         place_frames(node, poses)
         play_frusta(node, [intrinsics for intrinsics, _origins in geometries])
-    for frame, (pose, by) in zip(frames, first, strict=False):
-        _note(frame, pose, by)
+    for frame, (pose, by) in zip(frames, first, strict=True):
+        if by:
+            _note(frame, pose, by)
     return nodes
 
 

@@ -16,10 +16,10 @@ import slicer.util
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.scene.attributes import PREFIX, write_known, write_notes
-from XVRegistrationLib.scene.hierarchy import add_to_folder, folder_of
+from XVRegistrationLib.scene.hierarchy import add_to_folder, folder_of, remove_nodes
 from XVRegistrationLib.scene.transforms import to_world
 from XVRegistrationLib.scene.volumes import update_voxels
-from XVRegistrationLib.scene.xrays import PART, add_pending_xray, name_of, set_mask, set_world_matrix
+from XVRegistrationLib.scene.xrays import PART, add_pending_xray, all_xrays_in, name_of, set_mask, set_world_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +65,12 @@ def add_frames(
             scene, name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
         )
         write_notes(node, first.notes)
-        node.SetAttribute(_FRAME, None if first.frame is None else str(first.frame))
-    set_mask(scene, node, _common_mask(frames))
+        set_frame(node, first.frame)
+    set_mask(scene, node, common_mask(frames))
     return node
 
 
-def _common_mask(frames: Sequence[PartialXray]) -> NDArray[np.bool_] | None:
+def common_mask(frames: Sequence[PartialXray]) -> NDArray[np.bool_] | None:
     """Pixels that count in all frames, as one mask serves them; where none does, those of the first."""
     # Frames that share their shutter share its mask.
     masks = {id(frame.mask): frame.mask for frame in frames if frame.mask is not None}
@@ -93,7 +93,13 @@ def add_run(
     node = add_pending_xray(
         scene, name or first.name, first.pixels, first.known, first.origins, first.missing, first.scale, volume_node
     )
-    other = None if partner is None else run_of(partner)
+    play_frames(node, frames, partner)
+    return node
+
+
+def play_frames(node: Any, frames: Sequence[PartialXray], partner: Any = None) -> None:
+    """Make the frames of a run, all of one size, the items of an image node that shows the first; as `add_run` does it."""
+    scene, other = node.GetScene(), None if partner is None else run_of(partner)
     browser = other.browser if other is not None and other.count == len(frames) else None
     if browser is None:
         browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"Run ({name_of(node)})")
@@ -115,7 +121,25 @@ def add_run(
     play(browser, images, node)
     browser.SetSelectedItemNumber(0)
     add_to_folder(scene, [browser, images], folder_of(scene, node))
-    return node
+
+
+def stop_frames(node: Any) -> Any:
+    """Take the frames of a run from it, and leave the image as it is; return the image of the other plane of a biplane run."""
+    run = run_of(node)
+    if run is None:
+        return None
+    scene = node.GetScene()
+    for part in ("Frames", "Poses", "Frusta"):
+        items = node.GetNodeReference(PREFIX + part)
+        if items is not None:
+            run.browser.RemoveSynchronizedSequenceNode(items.GetID())
+            remove_nodes(scene, [items])
+        node.SetNodeReferenceID(PREFIX + part, None)
+    node.SetNodeReferenceID(PREFIX + "Browser", None)
+    others = [other for other in all_xrays_in(scene) if other.GetNodeReference(PREFIX + "Browser") is run.browser]
+    if not others:
+        remove_nodes(scene, [run.browser])
+    return others[0] if others else None
 
 
 def run_of(node: Any) -> Run | None:
@@ -130,6 +154,11 @@ def frame_of(node: Any) -> int | None:
     """Which frame of its file an X-ray shows, counted from 0; None for an image that is no frame."""
     text = node.GetAttribute(_FRAME) or ""
     return int(text) if text.isdecimal() else None
+
+
+def set_frame(node: Any, frame: int | None) -> None:
+    """Say which frame of its file an image is, counted from 0; None for one that is no frame."""
+    node.SetAttribute(_FRAME, None if frame is None else str(frame))
 
 
 def item_of(node: Any) -> int:

@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 
 from XVRegistrationLib.scene.attributes import PREFIX
+from XVRegistrationLib.scene.ignored import rois_of
 from XVRegistrationLib.scene.overlays import VIEW_REFERENCE
 from XVRegistrationLib.scene.transforms import center_on_image, ijk_to_world, show_image_upright
 from XVRegistrationLib.scene.xrays import XrayNodes, all_xrays_in
@@ -35,7 +36,7 @@ def show_in_view(
     """Show an X-ray, by its nodes or (a pending one) its image node, with what is drawn on it, in a slice view alone.
 
     `blend` is the opacity of the DRR over the X-ray, 0 to 1; `labels` fills the labels, `outlines` draws their edges;
-    `targets` shows these and their ellipses. Overlays of other X-rays that this view showed are hidden. What is not ours
+    `targets` shows these and their ellipses; rectangles that do not count are always shown. Overlays of other X-rays that this view showed are hidden. What is not ours
     stays as the user has it.
     """
     image = _image_of(nodes)
@@ -55,7 +56,7 @@ def show_in_view(
         if part == "Labels":
             display.SetVisibility2DFill(labels)
             display.SetVisibility2DOutline(outlines)
-        display.SetVisibility(labels or outlines if part == "Labels" else targets)
+        display.SetVisibility({"Labels": labels or outlines, "Ignored": True}.get(part, targets))
     keep_upright(slice_node, image)
 
 
@@ -106,8 +107,8 @@ def _leave_view(image: Any, slice_node: Any) -> None:
 
 
 def _displays(image: Any) -> Iterator[tuple[str, Any]]:
-    for part in ("Labels", "Targets", "Ellipses"):
-        node = image.GetNodeReference(PREFIX + part)
+    parts = [(part, image.GetNodeReference(PREFIX + part)) for part in ("Labels", "Targets", "Ellipses")]
+    for part, node in [*parts, *(("Ignored", roi) for roi in rois_of(image))]:
         display = None if node is None else node.GetDisplayNode()
         if display is not None:
             yield part, display

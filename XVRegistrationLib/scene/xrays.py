@@ -88,7 +88,7 @@ def add_pending_xray(
     number = len(all_xrays_in(scene))
     node = add_scalar_node(scene, f"X-ray ({name})", pixels[None], _standing(known.get("spacing")))
     write_known(node, {**known, "size": pixels.shape[::-1]}, origins, missing, scale)
-    _set_window(node, pixels, scale)
+    set_window(node, pixels, scale)
     node.SetAttribute(_NAME, name)
     node.SetAttribute(_COLOR, str(number % len(_FRUSTUM_COLORS)))
     refer_to_volume(node, volume_node)
@@ -117,7 +117,7 @@ def complete_xray(
         )
     remove_nodes(scene, (node.GetNodeReference(PREFIX + overlay) for overlay in OVERLAYS))
     if scale is not None and scale != read_scale(node):
-        _set_window(node, pixels[0], scale)
+        set_window(node, pixels[0], scale)
     write_attributes(node, intrinsics, scale or read_scale(node), origins)
     transform = node.GetParentTransformNode()
     if transform is None or transform.GetAttribute(PART) != "Pose":
@@ -301,7 +301,7 @@ def _standing(spacing: Any) -> NDArray[np.float64]:
     return matrix
 
 
-def _set_window(node: Any, pixels: NDArray[Any], scale: Scale) -> None:
+def set_window(node: Any, pixels: NDArray[Any], scale: Scale) -> None:
     """Dense structures are bright, as on a radiograph; the window leaves out extreme pixels, and air if it is bright."""
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()

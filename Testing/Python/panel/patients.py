@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom.dataset import Dataset
 from scipy.ndimage import gaussian_filter
 
+from Testing.Python.dicom_files import grey, write
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
 from XVRegistrationLib.imaging.volume import LabelMap, Volume
+from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 
@@ -94,3 +97,22 @@ def _inside(number: int) -> NDArray[np.bool_]:
     cx, cy, cz, r, _ = _BONES[number]
     inside: NDArray[np.bool_] = ((x - cx) / r) ** 2 + ((y - cy) / r) ** 2 + ((z - cz) / (1.4 * r)) ** 2 < 1
     return inside
+
+
+def dsa_run(path: Path, masks: bool = True) -> Path:
+    """A run from `pose_of(0)`: a mask frame, contrast medium that fills half and then all of the vessels, and it is gone.
+
+    The C-arm's angles are not stated: `pose_of` is no usual view.
+    """
+    body, vessels = line_integrals(patient(), 0), filled_vessels(0)
+    frames = np.stack([grey(0.5 * body + share * vessels) for share in (0.0, 0.5, 1.0, 0.0)])
+    how = Dataset()
+    how.MaskOperation, how.MaskFrameNumbers, how.ApplicableFrameRange = "AVG_SUB", 1, [2, 4]
+    tags = {"MaskSubtractionSequence": [how]} if masks else {}
+    return write(path, frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None, **tags)
+
+
+def filled_vessels(number: int) -> NDArray[np.float32]:
+    """The line integrals (h, w) of the angiogram's vessels, thinly filled with contrast medium, from `pose_of(number)`."""
+    vessels = vessel_attenuation(angiogram().array, (500.0, 1300.0))
+    return 0.3 * line_integrals(Volume(vessels, _ijk_to_ras(), units="1/mm"), number)

@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from Testing.Python.dicom_files import CR, CT, NAMES, XA, Database, grey, named, write
-from Testing.Python.panel.patients import CAMERA, line_integrals, patient, pose_of
+from Testing.Python.panel.patients import CAMERA, dsa_run, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import pose_from_angles
@@ -288,3 +288,43 @@ def test_what_a_file_leaves_to_say_of_its_geometry_is_in_the_row(session, tmp_pa
     if count > 1:
         session.show_frame(node, 2)
         assert any("HFP" in note for note in row_of(session, node).notes)
+
+
+def test_a_run_that_slicers_dicom_module_loaded_can_be_subtracted_by_its_file(session, monkeypatch, tmp_path):
+    choose(session)
+    file = dsa_run(tmp_path / "dsa.dcm")
+    monkeypatch.setattr(slicer, "dicomDatabase", Database([file]), raising=False)
+    [offer] = offers([str(file)])
+    [node] = load(session.scene, offer)
+    session.wait(TIMEOUT)
+    assert session.file_of(node) == file
+    assert session.can_subtract(node) == ""
+    session.read_again(node, subtract=True)
+    session.wait(TIMEOUT)
+    assert row_of(session, node).source.subtracted
+    assert run_of(node).count == 3
+    for item in range(3):
+        session.show_frame(node, item)
+        assert node.GetAttribute("DICOM.instanceUIDs") == offer.uids[0]
+
+
+def test_one_plane_of_a_biplane_run_is_read_anew_and_the_other_stays_as_it_is(session, monkeypatch, tmp_path):
+    choose(session)
+    tags = {"SeriesInstanceUID": "1.2.5", "StudyInstanceUID": "1.2.6"}
+    planes = [write(tmp_path / f"{n}.dcm", np.stack([FLAT, FLAT + n]), **tags) for n in (1, 2)]
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(planes), raising=False)
+    [offer] = offers([str(file) for file in planes])
+    a, b = load(session.scene, offer)
+    assert run_of(a).browser is run_of(b).browser
+    session.read_again(a, frame="max")
+    session.wait(TIMEOUT)
+    assert run_of(a) is None
+    assert np.array_equal(xray_from_node(a).pixels, FLAT + 1)
+    session.show_frame(b, 1)
+    assert np.array_equal(xray_from_node(b).pixels, FLAT + 2)
+    assert np.array_equal(xray_from_node(a).pixels, FLAT + 1)
+    session.read_again(a, frame="run")
+    session.wait(TIMEOUT)
+    session.show_frame(a, 0)
+    assert np.array_equal(xray_from_node(a).pixels, FLAT)
+    assert np.array_equal(xray_from_node(b).pixels, FLAT + 2)

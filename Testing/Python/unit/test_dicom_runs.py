@@ -16,7 +16,7 @@ from XVRegistrationLib.cli.main import parser
 from XVRegistrationLib.cli.starts import check_options
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import plain
-from XVRegistrationLib.imaging.xray_files import read_run, read_xray, read_xray_parts
+from XVRegistrationLib.imaging.xray_files import can_be_subtracted, read_run, read_xray, read_xray_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,8 +207,23 @@ def test_the_mask_is_shifted_and_contrast_frames_are_averaged_as_the_file_says(t
 def test_a_file_without_masks_or_whose_operation_is_none_says_so(tmp_path: Path) -> None:
     for masks in ([], [item(MaskOperation="NONE", MaskFrameNumbers=0)]):
         path = angiogram(tmp_path / "a.dcm", masks, (0, 1))
-        with pytest.raises(InputError, match="without --subtract"):
+        with pytest.raises(InputError, match="use it as it is, not subtracted"):
             read_run(path, subtract=True)
+
+
+def test_whether_a_frame_can_be_subtracted_is_known_before(tmp_path: Path) -> None:
+    averaged = item(MaskOperation="AVG_SUB", MaskFrameNumbers=1, ApplicableFrameRange=[2, 3])
+    path = angiogram(tmp_path / "a.dcm", [averaged], (0, 1, 2))
+    assert [can_be_subtracted(path, frame) for frame in (None, 0, 1, 2, "min")] == [True, False, True, True, True]
+    assert not can_be_subtracted(angiogram(tmp_path / "b.dcm", [], (0, 1)))
+    picture = tmp_path / "stack.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(RUN), str(picture))
+    assert not can_be_subtracted(picture)
+    for read in (lambda: read_run(picture, subtract=True), lambda: read_xray_parts(picture, frame=0, subtract=True)):
+        with pytest.raises(InputError, match="is no DICOM file: nothing says which frames are the mask"):
+            read()
+    with pytest.raises(InputError, match=r"gone\.dcm"):
+        can_be_subtracted(tmp_path / "gone.dcm")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".tif"])

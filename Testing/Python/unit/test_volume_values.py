@@ -284,3 +284,12 @@ def test_a_model_reads_its_volume_again_as_it_was_said_to_be(
     model = load_model(tmp_path / "model")
     assert model.volume.units == "1/mm"
     assert model.volume.array.max() == pytest.approx(IODINE)
+
+
+def test_what_was_not_scanned_is_air_in_the_units_of_the_volume(tmp_path: Path) -> None:
+    attenuation = np.full((8, 8, 8), 0.02, np.float32)
+    attenuation[:, :, :3] = -1.0
+    write_volume(tmp_path / "mu.nrrd", Volume(attenuation, np.eye(4)))
+    found = read_volume(tmp_path / "mu.nrrd", Reading("1/mm", background=-1.0)).array
+    assert np.array_equal(found[:, :, :3], np.zeros((8, 8, 3)))
+    assert np.allclose(found[:, :, 3:], 0.02)

@@ -94,7 +94,7 @@ class Run:
         if not found:
             raise InputError(
                 f"{self.path} does not say which frames are the mask of others (MaskSubtractionSequence (0028,6100)); "
-                "register it without --subtract."
+                "use it as it is, not subtracted."
             )
         return found
 
@@ -121,7 +121,7 @@ def over_time(run: Run, how: str, subtract: bool = False) -> Frame:
     if turned > _STILL:
         raise InputError(
             f"The C-arm turned by {turned:.0f} degrees during {run.path}: a {how} over its frames shows nothing of one "
-            "pose. Choose a frame, or register the run with --series."
+            "pose. Choose a frame, or register all of them in turn."
         )
     frames = run.frames(run.subtractable() if subtract else range(run.count), subtract)
     first = next(frames)

@@ -42,8 +42,8 @@ def subtraction_of(dataset: Dataset, frame: int, count: int, path: Path) -> Subt
         if found is not None:
             return found
     raise InputError(
-        f"{path} does not say which frame is the mask of frame {frame} (MaskSubtractionSequence (0028,6100)); register it "
-        "without --subtract."
+        f"{path} does not say which frame is the mask of frame {frame} (MaskSubtractionSequence (0028,6100)); use it as it is, "
+        "not subtracted."
     )
 
 

@@ -108,6 +108,16 @@ def read_dicom_run(
     return [_parts(run, frame, f"-{index:04d}", index, given) for index, frame in found]
 
 
+def is_subtractable(path: Path, frame: int | None = None) -> bool:
+    """Whether a file says which frames are the mask of `frame` (from 0), or, without one, of any; InputError if it is no X-ray."""
+    run = Run.open(path)
+    try:
+        found = run.subtractable()
+    except InputError:
+        return False
+    return frame is None or frame in found
+
+
 def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given) -> PartialXray:
     """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
     with understanding(run.path):

@@ -51,14 +51,14 @@ def vessel_attenuation(values: NDArray[Any], window: tuple[float, float]) -> NDA
 
 
 def usual_window(values: NDArray[Any]) -> tuple[float, float]:
-    """A window to begin with for the vessels of an angiogram (K, J, I): about half between them and what is around them.
+    """A window to begin with for the vessels of an angiogram, (K, J, I) or (n,): about half between them and what is around them.
 
     The brightest fifth of the voxels is divided in two, or, where it is not two, as in an MRA, where tissue shows, the
     brightest twentieth. The window reaches half as far as the means of both, and is rounded to a hundredth of its width. Of
     bones, which are as bright, it knows nothing. Raises InputError for a volume of one value.
     """
-    stride = max(1, round((values.size / _SAMPLES) ** (1 / 3)))
-    sample = np.asarray(values[::stride, ::stride, ::stride], dtype=np.float64).ravel()
+    stride = max(1, round((values.size / _SAMPLES) ** (1 / values.ndim)))
+    sample = np.asarray(values[(slice(None, None, stride),) * values.ndim], dtype=np.float64).ravel()
     sample = sample[np.isfinite(sample)]
     if not sample.size or sample.min() == sample.max():
         raise InputError("All voxels have the same value, so that there are no vessels; choose another volume.")

@@ -30,6 +30,8 @@ class Views:
         self._layers: dict[str, tuple[str | None, ...]] = {}
         self._volume: Any = None
         self._placed = False
+        self._in_3d: bool | None = None
+        """Whether 3D shows the X-ray's view; None where that is not known."""
 
     @property
     def entered(self) -> bool:
@@ -54,7 +56,7 @@ class Views:
         """Let the session show the current X-ray in its view; it waits if there is no such view yet."""
         logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW)
         if logic is not None:
-            logic.GetSliceNode().SetSliceVisible(True)  # in 3D, the X-ray on its detector plane
+            self._in_3d = None
             composite = logic.GetSliceCompositeNode()
             composite.SetDoPropagateVolumeSelection(False)  # a volume that is loaded does not replace the X-ray
             self._session.attach_view(logic.GetSliceNode(), composite)
@@ -73,6 +75,7 @@ class Views:
         if placed and not self._placed:
             _look_at([node for node in (placed[0].frustum, volume) if node is not None])
         self._placed = bool(placed)
+        self._show_in_3d(any(row.current for row in rows))
 
     def exit(self) -> None:
         """Give the user's layout back, and what slice views showed where one shows an X-ray of ours instead."""
@@ -90,6 +93,13 @@ class Views:
                 composite.SetBackgroundVolumeID(background)
                 composite.SetForegroundVolumeID(foreground)
                 composite.SetLabelVolumeID(label)
+
+    def _show_in_3d(self, shown: bool) -> None:
+        """Show the X-ray's view in 3D, which is the X-ray on its detector plane, and not a blank plane where there is none."""
+        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW)
+        if logic is not None and shown is not self._in_3d:
+            self._in_3d = shown
+            logic.GetSliceNode().SetSliceVisible(shown)
 
     def _fill_empty_slices(self, volume: Any) -> None:
         if volume is None:

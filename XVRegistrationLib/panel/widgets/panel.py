@@ -14,6 +14,7 @@ from XVRegistrationLib.panel.widgets.model_section import ModelSection
 from XVRegistrationLib.panel.widgets.patient_section import PatientSection
 from XVRegistrationLib.panel.widgets.register_section import RegisterSection
 from XVRegistrationLib.panel.widgets.setup_section import SetupSection
+from XVRegistrationLib.panel.widgets.steps_window import StepsWindow
 from XVRegistrationLib.panel.widgets.view_section import ViewSection
 from XVRegistrationLib.panel.widgets.xray_section import XraySection
 
@@ -43,6 +44,7 @@ class Panel:
         self._register = RegisterSection(ui, session, self._setup)
         self._view = ViewSection(ui, session, self._setup)
         self._views = Views(session)
+        self._steps = StepsWindow()
         session.changed.connect(self._to_show.add)
         self._timer = qt.QTimer()
         self._timer.setInterval(AWAY_MS)
@@ -79,6 +81,7 @@ class Panel:
     def close(self) -> None:
         """The module goes: the user's views are given back, and nothing is called any more. Trainings go on."""
         self._views.exit()
+        self._steps.close()
         self._timer.stop()
         self._timer.timeout.disconnect(self.on_timer)
         self.session.changed.disconnect(self._to_show.add)
@@ -120,6 +123,8 @@ class Panel:
             self._view.show(next((row for row in rows if row.current), None))
             parameters = self.session.parameters
             self._views.show(parameters.volume if parameters is not None else None, rows)
+        if "steps" in topics and self.session.steps is not None:
+            self._steps.show(self.session.steps)
         self._show_status()
 
     def _show_status(self) -> None:

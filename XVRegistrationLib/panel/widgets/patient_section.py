@@ -69,6 +69,10 @@ class PatientSection:
         show_text(ui.valuesLabel, _hints().get(kind, ""))
         for widget in (ui.windowLabel, ui.vesselsLowSpinBox, ui.vesselsHighSpinBox):
             widget.setVisible(kind == VESSELS)
+        said = parameters is not None and parameters.useNotScanned
+        ui.notScannedSpinBox.setEnabled(said)
+        for widget in (ui.useNotScannedCheckBox, ui.notScannedSpinBox):
+            widget.setVisible(kind != STRUCTURES)
         volume = None if parameters is None else parameters.volume
         if asks and volume is not self._asked_of:
             self._asked_of = volume

@@ -14,12 +14,13 @@ DOTS = {"green": "#2e9e4f", "amber": "#d98e04", "red": "#cc3333", "blue": "#3a78
 """Colors of the dots beside outcomes, of about equal lightness; the words beside them say the same."""
 
 
-def pixmap_of(gray: np.ndarray) -> Any:
-    """A QPixmap of a (rows, columns) uint8 image, 0 black."""
-    rows, columns = gray.shape
-    # A portable graymap is the one form of an image that Qt reads without a plug-in and Python writes in a line;
-    # constructors of QImage from memory differ between PythonQt and PySide6.
-    data = b"P5 %d %d 255\n" % (columns, rows) + np.ascontiguousarray(gray, dtype=np.uint8).tobytes()
+def pixmap_of(image: np.ndarray) -> Any:
+    """A QPixmap of a (rows, columns) uint8 image, 0 black, or of a (rows, columns, 3) one in red, green and blue."""
+    rows, columns = image.shape[:2]
+    # A portable graymap (P5) or pixmap (P6) is the one form of an image that Qt reads without a plug-in and Python
+    # writes in a line; constructors of QImage from memory differ between PythonQt and PySide6.
+    head = b"P%d %d %d 255\n" % (6 if image.ndim == 3 else 5, columns, rows)
+    data = head + np.ascontiguousarray(image, dtype=np.uint8).tobytes()
     pixmap = qt.QPixmap()
     pixmap.loadFromData(qt.QByteArray(data))
     return pixmap

@@ -9,6 +9,7 @@ import qt
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, quietly
 from XVRegistrationLib.panel.widgets.geometry_form import GeometryForm
+from XVRegistrationLib.panel.widgets.image_form import ImageForm
 from XVRegistrationLib.panel.widgets.pictures import dot, picture_icon, pixmap_of
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ LOWEST, HIGHEST = 72, 280  # px, of the table: it is as high as its rows, and sc
 
 
 class XraySection:
-    """The table and the buttons above it; the form below it is a GeometryForm."""
+    """The table and the buttons above it; the forms below it are an ImageForm and a GeometryForm."""
 
     def __init__(self, ui: Any, session: Session) -> None:
         self.ui = ui
         self._session = session
         self._rows: list[XrayRow] = []
         self._selected = ""  # ID of the row's node
+        self._image = ImageForm(ui, session)
         self._form = GeometryForm(ui, session)
         self._dots: dict[str, Any] = {}
         self._prepare_table()
@@ -52,6 +54,7 @@ class XraySection:
             incomplete = next((row.node_id for row in rows if row.missing), "")
             self._selected = current or incomplete or (ids[0] if ids else "")
         self._fill(rows)
+        self._image.show(self.selected)
         self._form.show(self.selected)
         self._show_buttons()
 
@@ -93,6 +96,7 @@ class XraySection:
             return
         row = self._rows[index]
         self._selected = row.node_id
+        self._image.show(row)
         self._form.show(row)
         self._show_buttons()
         with answering(self._session.say, _("The X-ray could not be shown.")):
