@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,20 +14,21 @@ from scipy import ndimage
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import DEFAULT_ENERGY_KEV, linear_attenuation
-from XVRegistrationLib.rendering.channels import encode, highest
 from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.volume import Volume
-    from XVRegistrationLib.rendering.channels import Channels
 
 AIR = 0.003
 """What is denser (1/mm; about -850 HU, under any lung's mean) is not the air around the body."""
 NOTHING = 1e-3
 """Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing."""
+NEAR = 1
+"""What is near a brick, bricks away."""
 _AIR_BRICK = 4
+_MOST = 65535  # the highest code
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,27 @@ class DensityGrid(VoxelGrid):
     """(K, J, I) float32, 1/mm, contiguous, nothing negative."""
 
     @cached_property
-    def coded(self) -> Channels:
-        """As the march goes through it."""
-        return encode([self.data], self.grid_to_ras)
+    def codes(self) -> tuple[torch.Tensor, float]:
+        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm: finer than a CT's own steps."""
+        unit = float(self.data.max()) / _MOST or 1.0
+        # torch knows no rounding into 16 bits without a sign; NumPy does.
+        scaled = np.multiply(self.data.detach().cpu().numpy(), np.float32(1 / unit))
+        codes = torch.from_numpy(np.rint(scaled, out=scaled).astype(np.uint16))
+        return codes.to(self.data.device), unit
+
+    @property
+    def brick(self) -> tuple[int, int, int]:
+        """Voxels (i, j, k) along the sides of the bricks of `occupied`: 4, or 2 where voxels are long."""
+        i, j, k = (2 if s > 2 * self.spacing.min() else 4 for s in self.spacing)
+        return i, j, k
+
+    @cached_property
+    def occupied(self) -> torch.Tensor:
+        """(k, j, i) uint8: of each brick, whether anything is within `NEAR` bricks of it."""
+        codes, _ = self.codes
+        anything = _highest(codes.cpu().numpy(), self.brick) > 0
+        near = ndimage.maximum_filter(anything, 2 * NEAR + 1)
+        return torch.from_numpy(near.astype(np.uint8)).to(codes.device)
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
@@ -111,17 +130,24 @@ def body_of(density: NDArray[np.float32], air: float = AIR, name: str = "volume"
     A scanner's noise is all that is in these, and summed up along a ray it would look like something. Raises InputError
     where there is nothing but air.
     """
-    bricks_highest = highest(density, (_AIR_BRICK,) * 3)
-    if not (bricks_highest > air).any():
+    highest = _highest(density, (_AIR_BRICK,) * 3)
+    if not (highest > air).any():
         raise InputError(
             f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
         )
-    bricks = ~_connected_to_border(bricks_highest <= air)
+    bricks = ~_connected_to_border(highest <= air)
     box = []
     for axis, size in enumerate(density.shape):
         along = np.flatnonzero(bricks.any(axis=tuple(a for a in range(3) if a != axis))) * _AIR_BRICK
         box.append(slice(int(along[0]), min(size, int(along[-1]) + _AIR_BRICK)))
     return Body(bricks, (box[0], box[1], box[2]))
+
+
+def _highest(values: NDArray[Any], brick: tuple[int, int, int]) -> NDArray[Any]:
+    """The highest of (K, J, I) values in each brick of (i, j, k) voxels."""
+    for axis, side in enumerate(brick[::-1]):
+        values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], side), axis=axis)
+    return values
 
 
 def _connected_to_border(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,7 +7,6 @@ they go on to other energies: soft tissue, cortical bone, a metal, iodine. The t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +26,6 @@ from XVRegistrationLib.imaging.attenuation import (
     tissue_densities,
     tissue_hu,
 )
-from XVRegistrationLib.rendering.channels import MOST_CHANNELS, Channels, encode
 from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, body_of
 
 if TYPE_CHECKING:
@@ -70,17 +68,11 @@ class Contrast:
 
 @dataclass(frozen=True, eq=False)
 class MaterialGrids:
-    """Densities of materials on one and the same grid."""
+    """Densities of materials on one and the same grid, each to be marched alone."""
 
     materials: tuple[str, ...]
     grids: tuple[DensityGrid, ...]
     """One of each material, of equal shape and place; in g/cm2 per mm, so that rays sum to area densities in g/cm2."""
-
-    @cached_property
-    def coded(self) -> tuple[Channels, ...]:
-        """As the march goes through them, four at a time."""
-        some = [self.grids[n : n + MOST_CHANNELS] for n in range(0, len(self.grids), MOST_CHANNELS)]
-        return tuple(encode([grid.data for grid in grids], grids[0].grid_to_ras) for grids in some)
 
     def to(self, device: torch.device | str) -> MaterialGrids:
         """The same grids on a device."""

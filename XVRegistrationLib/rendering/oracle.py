@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.rendering.channels import Channels
     from XVRegistrationLib.rendering.label_grid import LabelLayer
     from XVRegistrationLib.rendering.rays import Rays
     from XVRegistrationLib.rendering.torch_rays import RayBundle
@@ -97,16 +96,6 @@ def _samples(shape: torch.Size, bundle: RayBundle, middle: torch.Tensor, step: f
     inside = ((points >= 0) & (points <= top)).all(dim=-1) & (t >= 0) & (t <= bundle.length[:, None])
     cell = points.floor().clamp(min=0).minimum(top - 1)
     return Samples(cell.long(), points - cell, t, inside.to(top.dtype) * step)
-
-
-def march_channels(
-    channels: Channels, rays: Rays, step: float, pivot: NDArray[np.float64] | None, dtype: torch.dtype = torch.float64
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Line integrals (B, C, H, W) of C densities and with a `pivot` their derivatives (B, C, 6, H, W): each marched alone."""
-    grids = [DensityGrid(density, channels.grid_to_ras) for density in channels.densities]
-    found = [march(grid, rays, step, pivot, dtype) for grid in grids]
-    jacobians = [jacobian for _, jacobian in found if jacobian is not None]
-    return torch.stack([image for image, _ in found], dim=1), torch.stack(jacobians, dim=1) if jacobians else None
 
 
 def march_labels(layer: LabelLayer, rays: Rays, step: float, dtype: torch.dtype = torch.float64) -> torch.Tensor:

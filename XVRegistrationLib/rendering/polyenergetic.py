@@ -5,8 +5,8 @@ A ray that crosses A_m g/cm2 of each material m lets of the signal S_E in each b
     p = -ln(I / I0) = -logsumexp_E(ln S_E - sum_m phi_m(E) A_m)
     dp/dA_m = sum_E w_E phi_m(E),    w = softmax_E(ln S_E - sum_m phi_m(E) A_m)
 
-The derivative is the mean attenuation of what is left of the beam, so that one march through all materials together, and
-nothing of the spectrum, is what an image and its derivatives by the pose cost.
+The derivative is the mean attenuation of what is left of the beam, so that one march for each material, and nothing of the
+spectrum, is what an image and its derivatives by the pose cost.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.rendering.render import march_channels
+from XVRegistrationLib.rendering.render import render, render_with_jacobian
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from XVRegistrationLib.geometry.camera import Intrinsics
+    from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.materials import MaterialGrids
     from XVRegistrationLib.rendering.spectrum import Beam
 
@@ -34,7 +37,7 @@ def render_polyenergetic(
 ) -> torch.Tensor:
     """-ln(I / I0) (B, H, W), float32 on the grids' device, of poses (B, 4, 4), camera -> RAS; `step` as for `render`, mm."""
     check_beam(volume, beam)
-    return attenuated(render_channels(volume, poses, intrinsics, step), beam)
+    return attenuated(render_channels(volume.grids, poses, intrinsics, step), beam)
 
 
 def render_polyenergetic_with_jacobian(
@@ -47,26 +50,30 @@ def render_polyenergetic_with_jacobian(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """-ln(I / I0) (B, H, W) and its derivatives (B, 6, H, W) by the left increment about `pivot`, as `render_with_jacobian`."""
     check_beam(volume, beam)
-    area, by_pose = render_channels_with_jacobian(volume, poses, intrinsics, pivot, step)
+    area, by_pose = render_channels_with_jacobian(volume.grids, poses, intrinsics, pivot, step)
     image, by_area = attenuated_with_derivative(area, beam)
     return image, combined(by_area, by_pose)
 
 
 def render_channels(
-    volume: MaterialGrids, poses: ArrayLike, intrinsics: Intrinsics, step: float | None = None
+    grids: Sequence[DensityGrid], poses: ArrayLike, intrinsics: Intrinsics, step: float | None = None
 ) -> torch.Tensor:
-    """Area densities (B, M, H, W), g/cm2, of the volume's M materials: one march for up to four of them."""
-    area, _ = march_channels(volume.coded, poses, intrinsics, step, None)
-    return area
+    """Line integrals (B, M, H, W) through each of M grids: area densities, g/cm2, of `MaterialGrids`."""
+    return torch.stack([render(grid, poses, intrinsics, step) for grid in grids], dim=1)
 
 
 def render_channels_with_jacobian(
-    volume: MaterialGrids, poses: ArrayLike, intrinsics: Intrinsics, pivot: ArrayLike, step: float | None = None
+    grids: Sequence[DensityGrid],
+    poses: ArrayLike,
+    intrinsics: Intrinsics,
+    pivot: ArrayLike,
+    step: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same and their derivatives (B, M, 6, H, W) per mm and per radian, as `render_with_jacobian` has them."""
-    area, by_pose = march_channels(volume.coded, poses, intrinsics, step, pivot)
-    assert by_pose is not None
-    return area, by_pose
+    """Line integrals (B, M, H, W) through each of M grids and their derivatives (B, M, 6, H, W) per mm and per radian."""
+    images, jacobians = zip(
+        *(render_with_jacobian(grid, poses, intrinsics, pivot, step) for grid in grids), strict=True
+    )
+    return torch.stack(images, dim=1), torch.stack(jacobians, dim=1)
 
 
 def attenuated(area: torch.Tensor, beam: Beam) -> torch.Tensor:

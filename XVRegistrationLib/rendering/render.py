@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from XVRegistrationLib.rendering.rays import rays_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import torch
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.rendering.channels import Channels
     from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.rays import Rays
     from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
@@ -76,40 +75,6 @@ def sample_distance(grid: VoxelGrid, at_least: float = 0.0) -> float:
     return max(at_least, float(grid.spacing.min()))
 
 
-def march_channels(
-    volumes: Sequence[Channels], poses: ArrayLike, intrinsics: Intrinsics, step: float | None, pivot: ArrayLike | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Line integrals (B, M, H, W) of all densities of volumes on one grid, and with a `pivot` their derivatives (B, M, 6, H, W)."""
-    import torch
-
-    rays = rays_of(volumes[0], poses, intrinsics)
-    center = None if pivot is None else np.asarray(pivot, dtype=np.float64)
-    found = [_channel_march()(volume, rays, step or fine_step(volume), center) for volume in volumes]
-    jacobians = [jacobian for _, jacobian in found if jacobian is not None]
-    return torch.cat([image for image, _ in found], dim=1), torch.cat(jacobians, dim=1) if jacobians else None
-
-
-@cache
-def _channel_march() -> Any:
-    """The Warp kernel for several densities, or its twin in torch where Warp cannot be loaded."""
-    try:
-        from XVRegistrationLib.rendering.march import march
-    except (ImportError, OSError) as e:
-        import torch
-
-        from XVRegistrationLib.rendering import oracle
-
-        warnings.warn(f"Warp cannot be loaded ({e}); rendering with torch, which is many times slower.", stacklevel=3)
-        return partial(oracle.march_channels, dtype=torch.float32)
-    return march
-
-
-def _of_one(grid: DensityGrid, rays: Rays, step: float, pivot: NDArray[np.float64] | None) -> Any:
-    """The march through one density alone."""
-    images, jacobians = _channel_march()(grid.coded, rays, step, pivot)
-    return images[:, 0], None if jacobians is None else jacobians[:, 0]
-
-
 @cache
 def _projector(method: str) -> Projector:
     """The Warp kernel of a method, or its twin in torch where Warp cannot be loaded. Raises ValueError for another name."""
@@ -119,17 +84,22 @@ def _projector(method: str) -> Projector:
         from XVRegistrationLib.rendering.siddon import siddon
 
         return lambda grid, rays, step, pivot: (siddon(grid, rays, torch.float32), None)
-    if method == "march":
-        return _of_one
-    if method != "joseph":
+    if method not in ("march", "joseph"):
         raise ValueError(f"There is no rendering method {method!r}: march, joseph or siddon.")
     try:
+        if method == "march":
+            from XVRegistrationLib.rendering.march import march
+
+            return march
         from XVRegistrationLib.rendering.joseph import joseph
+
+        return lambda grid, rays, step, pivot: joseph(grid, rays, pivot)
     except (ImportError, OSError) as e:
         import torch
 
-        from XVRegistrationLib.rendering import joseph_oracle
+        from XVRegistrationLib.rendering import joseph_oracle, oracle
 
         warnings.warn(f"Warp cannot be loaded ({e}); rendering with torch, which is many times slower.", stacklevel=3)
+        if method == "march":
+            return partial(oracle.march, dtype=torch.float32)
         return lambda grid, rays, step, pivot: joseph_oracle.joseph(grid, rays, pivot, torch.float32)
-    return lambda grid, rays, step, pivot: joseph(grid, rays, pivot)

@@ -19,7 +19,7 @@ class VoxelGrid:
     """A box of voxels that rays go through; beyond it there is nothing."""
 
     data: torch.Tensor
-    """(K, J, I) or (K, J, I, C), contiguous."""
+    """(K, J, I), contiguous."""
     grid_to_ras: NDArray[np.float64]
     """(4, 4): index (i, j, k) of `data` -> RAS mm."""
 
@@ -31,4 +31,4 @@ class VoxelGrid:
     @property
     def center(self) -> NDArray[np.float64]:
         """Centre of the grid (3,), RAS mm."""
-        return transform_points(self.grid_to_ras, (np.array(self.data.shape[2::-1]) - 1) / 2)
+        return transform_points(self.grid_to_ras, (np.array(self.data.shape[::-1]) - 1) / 2)

@@ -201,7 +201,7 @@ def test_rays_sum_to_area_densities_in_g_per_cm2(phantom):
     hu[15:25, 20:30, 15:45] = tissue_hu()[1]
     grids = material_grids(Volume(hu, np.eye(4), name="slabs"))
     view = NominalView("AP", (29.5, 24.5, 19.5), 700.0)
-    area = render_channels(grids, view.pose[None], Intrinsics.centered(1000.0, (0.5, 0.5), (3, 3)), step=0.01)
+    area = render_channels(grids.grids, view.pose[None], Intrinsics.centered(1000.0, (0.5, 0.5), (3, 3)), step=0.01)
     assert grids.materials == ("soft_tissue", "cortical_bone")
     # Along y: 20 mm of soft tissue and 10 mm of bone.
     assert area[0, :, 1, 1].tolist() == pytest.approx([2.0 * 1.06, 1.0 * 1.92], rel=2e-3)
