@@ -18,6 +18,7 @@ from XVRegistrationLib.registration.objective import (
     FreeParameters,
     View,
     changed,
+    costs,
     depth_of,
     evaluate,
     rendered,
@@ -242,6 +243,42 @@ def test_far_from_the_source_a_turn_about_it_is_not_the_same_pose(phantom, pose)
     about_source = increment([0, 0, 0, 0, 0, np.radians(0.5)], pose[:3, 3]) @ pose
     estimates = Estimates.at(np.stack([pose, turned, about_source]))
     assert distinct(estimates, np.array([0.1, 0.2, 0.3]), pivot[None], 3).tolist() == [0, 2]
+
+
+def test_hypotheses_are_ranked_by_the_cost_that_is_refined(grid, phantom, pose):
+    """Without derivatives, in two views, of two structures."""
+    halves = [grid.data.clone(), grid.data.clone()]
+    halves[0][: len(grid.data) // 2], halves[1][len(grid.data) // 2 :] = 0, 0
+    grids = tuple(DensityGrid(half, grid.grid_to_ras) for half in halves)
+    views = [
+        view_from(grid, pose, CAMERAS["plain"], grids=grids),
+        view_from(grid, pose, CAMERAS["mirrored"], beside(pose, phantom.center), grids=grids),
+    ]
+    xi = np.random.default_rng(0).normal(0, [6, 6, 6, 0.06, 0.06, 0.06], (7, 2, 6))
+    hypotheses = Estimates.at(increment(xi, phantom.center) @ pose, 2)
+    pivots = np.stack([phantom.center] * 2)
+    refined, _ = evaluate(hypotheses, views, pivots, FreeParameters())
+    np.testing.assert_allclose(costs(hypotheses, views), refined.cost.numpy(), atol=1e-5)
+
+
+def test_a_stage_that_only_ranks_passes_the_best_on_as_they_are(grid, phantom, pose):
+    xi = np.zeros((4, 6))
+    xi[:, 0] = [30.0, 3.0, -20.0, 8.0]
+    starts = increment(xi, phantom.center) @ pose
+    view = view_from(grid, pose, CAMERAS["plain"])
+    seen: list[np.ndarray] = []
+
+    def views_at(stage, estimates):
+        seen.append(estimates.poses[:, 0])
+        return [view]
+
+    ranking, last = (Stage(96, Similarity((0, 16)), n, keep) for n, keep in ((0, 2), (6, 1)))
+    found = run_stages(Estimates.at(starts), views_at, phantom.center[None], (ranking, last))
+    np.testing.assert_array_equal(seen[1], starts[[1, 3]])
+    assert found.start == 1
+    assert len(found.trace) == 1
+    assert np.isfinite(found.first_costs).all()
+    assert point_distance(found.estimates.poses[0, 0], pose, points(phantom.center)) < 0.3
 
 
 def test_the_stages_let_the_better_hypothesis_win_and_remember_the_other(grid, phantom, pose):

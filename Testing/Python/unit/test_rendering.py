@@ -12,7 +12,14 @@ from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy,
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import DensityGrid, coarser, density_grid, grid_from_density, matched_to
+from XVRegistrationLib.rendering.grid import (
+    DensityGrid,
+    coarser,
+    continued,
+    density_grid,
+    grid_from_density,
+    matched_to,
+)
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
@@ -220,6 +227,52 @@ def test_rendering_is_the_same_bit_for_bit_on_the_cpu(phantom, camera):
     again = render_with_jacobian(grid, poses, camera, phantom.center)
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (2.0, 0.8, 0.8)])
+@pytest.mark.parametrize("step", [0.3, 0.7, 2.2])
+def test_nothing_is_lost_where_the_march_leaps_over_what_is_empty(spacing, step):
+    """Specks far apart, seen from all around: short steps leap, long ones do not."""
+    rng = np.random.default_rng(3)
+    density = np.zeros((40, 64, 72), np.float32)
+    for place in rng.integers(2, np.array(density.shape) - 3, (25, 3)):
+        density[tuple(slice(p, p + 2) for p in place)] = rng.random((2, 2, 2))
+    matrix = oblique_frame(spacing, (10.0, 20.0, -5.0), density.shape)
+    grid = DensityGrid(torch.from_numpy(np.pad(density, 1)), matrix)
+    assert (grid.occupied == 0).float().mean() > 0.3
+    camera = Intrinsics(1000.0, (2.0, 2.2), (30.0, 25.0), (67, 50), mirrored=True)
+    everywhere = PoseRange((180.0, 80.0, 180.0), (20.0, 20.0, 20.0))
+    poses = draw_poses(NominalView("AP", (10.0, 20.0, -5.0), 600.0), everywhere, 8, rng)
+    image, jacobian = render_with_jacobian(grid, poses, camera, grid.center, step)
+    exact, derivatives = oracle.march(grid, rays_of(grid, poses, camera), step, grid.center)
+    assert exact.max() > 0.5
+    torch.testing.assert_close(image.double(), exact, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(render(grid, poses, camera, step), image, atol=1e-5, rtol=1e-5)
+    difference = (jacobian.double() - derivatives).abs().mean(dim=(0, 2, 3))
+    assert (difference < 1e-3 * derivatives.abs().amax(dim=(0, 2, 3))).all()
+
+
+def test_what_is_cut_off_goes_on_and_fades():
+    """A rod that the volume cuts at one end, in a grid that is turned; its other end and sides stay where they are."""
+    density = np.zeros((20, 16, 18), np.float32)
+    density[4:, 5:11, 6:12] = 0.05
+    matrix = oblique_frame((1.0, 2.0, 1.5), (3.0, -4.0, 5.0), density.shape)
+    grid = DensityGrid(torch.from_numpy(np.pad(density, 1)), matrix)
+    longer = continued(grid, 12.0)
+    assert longer.data.shape == (22 + 8, 18, 20)
+    torch.testing.assert_close(longer.data[:21], grid.data[:21])
+    np.testing.assert_allclose(longer.grid_to_ras, grid.grid_to_ras)
+    beyond = longer.data[20:, 8, 9]
+    assert (beyond.diff() < 0).all()
+    assert 0.8 * 0.05 < beyond[1] < 0.05
+    assert beyond[-1] == 0
+    # The same rod, cut at its other end: what is added lies before the first voxel.
+    turned = DensityGrid(grid.data.flip(0).contiguous(), matrix)
+    longer = continued(turned, 12.0)
+    np.testing.assert_allclose(
+        transform_points(longer.grid_to_ras, [9, 8, 8 + 5]), transform_points(matrix, [9, 8, 5]), atol=1e-9
+    )
+    torch.testing.assert_close(longer.data[9:], turned.data[1:])
 
 
 def test_rays_that_miss_the_volume_are_zero():

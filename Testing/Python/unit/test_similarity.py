@@ -153,6 +153,27 @@ def test_a_wrong_patch_has_less_influence_than_a_right_one_and_none_without_limi
     assert float(parts.cost.sum()) < 0.3
 
 
+@pytest.mark.parametrize("weights", ["none", "one for all", "one each"])
+def test_many_images_in_parts_are_as_each_by_itself(images, mask, weights, monkeypatch):
+    image, jacobian, xray = images
+    many, jacobians = torch.cat([image, image + xray, 2 * image, image - xray, xray[None]]), jacobian.expand(5, -1, -1, -1)
+    weight = {
+        "none": None,
+        "one for all": mask,
+        "one each": torch.stack([mask, mask.T.reshape(SIZE), mask, mask, mask]),
+    }[weights]
+    similarity = KINDS["patches"]
+    whole = normal_equations(many, jacobians, xray, similarity, weight)
+    monkeypatch.setattr("XVRegistrationLib.registration.similarity._TOGETHER", 2 * (PARAMETERS + 2) * image.numel())
+    parts = normal_equations(many, jacobians, xray, similarity, weight)
+    for name in ("cost", "gradient", "hessian"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
+    for n in range(5):
+        own = weight if weight is None or weight.ndim == 2 else weight[n]
+        alone = normal_equations(many[n : n + 1], jacobians[n : n + 1], xray, similarity, own)
+        torch.testing.assert_close(parts.cost[n : n + 1], alone.cost)
+
+
 def test_a_flat_xray_and_a_flat_render_are_like_nothing(images):
     image, jacobian, xray = images
     for similarity in KINDS.values():

@@ -184,6 +184,36 @@ def test_a_second_attempt_that_comes_back_keeps_the_doubt_of_the_first(model, mo
     assert found.seconds == doubtful.seconds + again.seconds
 
 
+@pytest.mark.parametrize("second_is_better", [True, False])
+def test_what_is_all_but_certainly_wrong_is_looked_for_once_more_elsewhere(model, monkeypatch, second_is_better):
+    """From starts alone, that the bank's own second attempt does not know; what is likely enough is not."""
+    pose, xray = of_one_patient(model)
+    good = register_xray(model, xray, (), {"given": pose})
+    hopeless = dataclasses.replace(
+        good, similarity=0.5, trust=dataclasses.replace(good.trust, verdict="failed", probability=0.995)
+    )
+    other = dataclasses.replace(good, similarity=0.7 if second_is_better else 0.4)
+    drawn = []
+
+    def attempt(*args, **kwargs):
+        drawn.append(args[4].draw)
+        return ((hopeless,), (other,))[len(drawn) - 1]
+
+    monkeypatch.setattr("XVRegistrationLib.registration.attempts._attempt", attempt)
+    found = register_xray(model, xray, (), {"given": pose})
+    assert drawn == [0, 1]
+    assert found.similarity == max(0.5, other.similarity)
+    assert found.verdict == ("converged" if second_is_better else "failed")
+    assert found.renders == hopeless.renders + other.renders
+    assert [start.kind for start in found.starts] == ["given"]
+    drawn.clear()
+    monkeypatch.setattr(
+        "XVRegistrationLib.registration.attempts._attempt", lambda *args, **kwargs: drawn.append(0) or (good,)
+    )
+    register_xray(model, xray, (), {"given": pose})
+    assert drawn == [0]
+
+
 def test_a_small_picture_is_refused(model):
     tiny = Intrinsics(1020.0, (20.0, 20.0), (8.0, 8.0), (16, 16))
     with pytest.raises(InputError, match="16 x 16 pixels"):
