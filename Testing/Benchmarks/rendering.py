@@ -1,4 +1,4 @@
-"""Our ray march beside nanodrr on the CPU: time, and error against a dense float64 integral of the same trilinear volume."""
+"""Our renders beside nanodrr's on the CPU: time, and error against a dense float64 integral of the same trilinear volume."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
+from XVRegistrationLib.rendering.grid import DensityGrid, body_of, grid_from_density
 from XVRegistrationLib.rendering.labels import label_grid, label_thickness
+from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
 from XVRegistrationLib.rendering.render import render, render_with_jacobian, sample_distance
 
@@ -39,20 +40,51 @@ if TYPE_CHECKING:
 _ROUNDS = 7
 _CAMERA = Intrinsics.centered(1020.0, (1.95, 1.95), (200, 200))
 _LABELS = 20
+_BANK = 4096
 _ORACLE_PIXELS = 24
 _ORACLE_STEP = 0.05  # mm
 
 
 def run(data: Path, output: Path) -> None:
-    """Print and save the table: method, ms, ratio to nanodrr, error."""
+    """Print and save the tables: beside nanodrr, what the registration and the panel ask for, labels."""
     volume = read_volume(demo_data(data).ct)
     density = linear_attenuation(volume.array)
+    # The air around the body is a scanner's noise: nobody renders it.
+    body = body_of(density)
+    emptied = np.zeros_like(density)
+    emptied[body.box] = body.cut(density)[1:-1, 1:-1, 1:-1]
     grid = grid_from_density(density, volume.ijk_to_ras)
     center = volume.center
     view = NominalView("AP", (float(center[0]), float(center[1]), float(center[2])), 700.0)
     pose = draw_poses(view, PoseRange(), 1, np.random.default_rng(1))
+    rows = _beside_nanodrr("512x512x133", emptied, volume.ijk_to_ras, grid, pose)
+    rows += _tasks(grid, view, pose)
+    rows += _label_rows(data, grid, pose)
+    rows += _beside_nanodrr("512x512x512", *_cubic(emptied, volume.ijk_to_ras), pose)
+    write_json(output / "rendering.json", rows)
 
-    matrix = torch.from_numpy(volume.ijk_to_ras)
+
+def _cubic(
+    density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], DensityGrid]:
+    """The same body in as many slices as there are columns, its matrix, and its grid."""
+    slices = density.shape[2]
+    fine = torch.nn.functional.interpolate(
+        torch.from_numpy(density)[None, None], (slices, *density.shape[1:]), mode="trilinear", align_corners=True
+    )[0, 0].numpy()
+    matrix = ijk_to_ras @ np.diag([1.0, 1.0, (density.shape[0] - 1) / (slices - 1), 1.0])
+    return fine, matrix, grid_from_density(fine, matrix)
+
+
+def _beside_nanodrr(
+    name: str,
+    density: NDArray[np.float32],
+    ijk_to_ras: NDArray[np.float64],
+    grid: DensityGrid,
+    pose: NDArray[np.float64],
+) -> list[dict[str, str | float]]:
+    """Print and return: method, ms, ratio to nanodrr, error against the dense integral of the whole volume."""
+    matrix = torch.from_numpy(ijk_to_ras)
     mu = torch.from_numpy(density)[None, None]
     subject = Subject(
         mu, torch.zeros(1, 1, 1, 1, 1), matrix.float(), matrix.inverse().float(),
@@ -69,7 +101,7 @@ def run(data: Path, output: Path) -> None:
 
     # The oracle sees the whole volume, uncropped, so that cropping counts as an error of ours.
     small = _CAMERA.resized((_ORACLE_PIXELS, _ORACLE_PIXELS))
-    whole = DensityGrid(torch.from_numpy(np.pad(density, 1)), volume.ijk_to_ras @ translation([-1, -1, -1]))
+    whole = DensityGrid(torch.from_numpy(np.pad(density, 1)), ijk_to_ras @ translation([-1, -1, -1]))
     dense = oracle.march(whole, rays_of(whole, pose, small), _ORACLE_STEP, None)[0]
 
     def error(image: torch.Tensor) -> float:
@@ -81,27 +113,53 @@ def run(data: Path, output: Path) -> None:
         "ours, value": (lambda: render(grid, pose, _CAMERA), ours),
         "nanodrr 0.1.7, value + gradient of one scalar by the pose": (nanodrr_gradient, theirs),
         "ours, value + all six derivatives of every pixel": (
-            lambda: render_with_jacobian(grid, pose, _CAMERA, center),
+            lambda: render_with_jacobian(grid, pose, _CAMERA, grid.center),
             ours,
         ),
     }
-    times = interleaved({name: call for name, (call, _) in calls.items()})
+    times = interleaved({method: call for method, (call, _) in calls.items()})
     names = list(calls)
     ratios = {
         names[i]: median(a / b for a, b in zip(times[names[i - i % 2]], times[names[i]], strict=True)) for i in range(4)
     }
-    table = Table(
-        title=f"200x200 DRR of the chest CT (512x512x133), {torch.get_num_threads()} threads, step {sample_distance(grid):.2f} mm"
-    )
+    table = Table(title=f"200x200 DRR of a chest CT, {name} voxels, {torch.get_num_threads()} threads")
     for column in ("method", "ms (median)", "times faster", "error"):
         table.add_column(column, justify="left" if column == "method" else "right")
-    rows = []
-    for name, (_, relative) in calls.items():
-        row = {"method": name, "ms": 1e3 * median(times[name]), "ratio": ratios[name], "error": relative}
-        rows.append(row)
-        table.add_row(name, f"{row['ms']:.0f}", f"{row['ratio']:.1f}", f"{100 * relative:.3f} %")
+    rows: list[dict[str, str | float]] = []
+    for method, (_, relative) in calls.items():
+        ms = 1e3 * median(times[method])
+        rows.append({"volume": name, "method": method, "ms": ms, "ratio": ratios[method], "error": relative})
+        table.add_row(method, f"{ms:.0f}", f"{ratios[method]:.1f}", f"{100 * relative:.4f} %")
     Console(width=120).print(table)
-    write_json(output / "rendering.json", [*rows, *_label_rows(data, grid, pose)])
+    return rows
+
+
+def _tasks(grid: DensityGrid, view: NominalView, pose: NDArray[np.float64]) -> list[dict[str, str | float]]:
+    """Print and return: seconds of a bank, live images a second with their likeness, and how time grows with pixels and batch."""
+    pyramid, rows = Pyramid(grid), []
+    poses = draw_poses(view, PoseRange(), _BANK, np.random.default_rng(1))
+    tiny, live = (_CAMERA.fitted(pixels) for pixels in (32, 256))
+    coarse, fine = (camera.footprint(view.sod) for camera in (tiny, live))
+    calls: dict[str, Callable[[], object]] = {
+        f"bank of {_BANK} at 32 px": lambda: render(pyramid.matched_to(coarse), poses, tiny, coarse / 2),
+        "live at 256 px": lambda: render(pyramid.matched_to(fine), pose, live, fine),
+    }
+    for pixels in (64, 128, 256, 512):
+        camera = _CAMERA.fitted(pixels)
+        calls[f"{pixels} x {pixels} px"] = partial(render, grid, pose, camera)
+    for batch in (4, 16):
+        calls[f"{batch} of 64 x 64 px"] = partial(render, grid, poses[:batch], _CAMERA.fitted(64))
+    exact = render(grid, pose, live, 0.1)
+    shown = render(pyramid.matched_to(fine), pose, live, fine)
+    likeness = 20 * float(torch.log10((exact.max() - exact.min()) / (exact - shown).square().mean().sqrt()))
+    table = Table(title=f"What renders are for, {torch.get_num_threads()} threads; live: PSNR {likeness:.1f} dB")
+    for column in ("what", "ms (median)", "a second"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for name, seconds in interleaved(calls).items():
+        rows.append({"method": name, "ms": 1e3 * median(seconds)})
+        table.add_row(name, f"{1e3 * median(seconds):.1f}", f"{1 / median(seconds):.1f}")
+    Console(width=120).print(table)
+    return [*rows, {"method": "live at 256 px", "psnr_db": likeness}]
 
 
 def _label_rows(data: Path, grid: DensityGrid, pose: NDArray[np.float64]) -> list[dict[str, str | float]]:

@@ -156,7 +156,10 @@ def test_a_wrong_patch_has_less_influence_than_a_right_one_and_none_without_limi
 @pytest.mark.parametrize("weights", ["none", "one for all", "one each"])
 def test_many_images_in_parts_are_as_each_by_itself(images, mask, weights, monkeypatch):
     image, jacobian, xray = images
-    many, jacobians = torch.cat([image, image + xray, 2 * image, image - xray, xray[None]]), jacobian.expand(5, -1, -1, -1)
+    many, jacobians = (
+        torch.cat([image, image + xray, 2 * image, image - xray, xray[None]]),
+        jacobian.expand(5, -1, -1, -1),
+    )
     weight = {
         "none": None,
         "one for all": mask,
