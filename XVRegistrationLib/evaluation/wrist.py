@@ -19,7 +19,6 @@ from XVRegistrationLib.evaluation.run_folder import RunFolder, data_mark, source
 from XVRegistrationLib.evaluation.wrist_data import read_wrist
 from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
-from XVRegistrationLib.registration.hypotheses import SearchRange
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
@@ -42,8 +41,6 @@ START = StartError(20.0, 15.0)
 """From the reference."""
 DEPTH_SD_MM = 9.0
 """Of the starts' depth: their shifts are 10 to 20 mm long, in all directions."""
-ONE_VIEW = SearchRange(256, 20.0, 16.0)
-"""One view needs more hypotheses than two."""
 TWO_VIEWS, FIRST, SECOND = "two views", "camera 1", "camera 2"
 _SEED = 0
 
@@ -106,7 +103,7 @@ def _row(
             # One view says next to nothing about depth; the start does, as far as starts are right.
             depth = transform_points(invert(given["given"]), model.view.isocenter)[2]
             known = DepthPrior(float(depth), DEPTH_SD_MM)
-            result = register_xray(model, xray, (), given, surroundings=True, depth=known, search_range=ONE_VIEW)
+            result = register_xray(model, xray, (), given, surroundings=True, depth=known)
     except InputError as e:
         return refused(name, str(e))
     return dataclasses.replace(measure(result, xray, reference, points, model), name=name)

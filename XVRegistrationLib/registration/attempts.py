@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import invert
-from XVRegistrationLib.registration.hypotheses import SEARCH_RANGE, STRUCTURE_SEARCH_RANGE, Hypotheses, propose
+from XVRegistrationLib.registration.hypotheses import (
+    SEARCH_RANGE,
+    SINGLE_STRUCTURE_SEARCH_RANGE,
+    STRUCTURE_SEARCH_RANGE,
+    Hypotheses,
+    propose,
+)
 from XVRegistrationLib.registration.objective import Estimates
 from XVRegistrationLib.registration.result import VERDICTS
 from XVRegistrationLib.registration.search import registrations, search
@@ -52,7 +58,7 @@ def register_prepared(
     too, unless the X-rays show more than the volume. Where that of starts alone is all but certainly wrong, other poses about
     them are. The more similar outcome counts.
     """
-    about = search_range or (STRUCTURE_SEARCH_RANGE if surroundings else SEARCH_RANGE)
+    about = search_range or _search_range(surroundings, len(prepared))
     attempt = partial(
         _attempt, model, prepared, progress=progress, surroundings=surroundings, depth=depth, geometry=geometry
     )
@@ -63,6 +69,13 @@ def register_prepared(
     if not sources and found[0].trust is not None and found[0].trust.probability > HOPELESS:
         return _better(found, attempt((), starts, dataclasses.replace(about, draw=about.draw + 1)))
     return found
+
+
+def _search_range(surroundings: bool, views: int) -> SearchRange:
+    """Where to look about starts that are given alone."""
+    if not surroundings:
+        return SEARCH_RANGE
+    return STRUCTURE_SEARCH_RANGE if views > 1 else SINGLE_STRUCTURE_SEARCH_RANGE
 
 
 def _attempt(

@@ -57,7 +57,9 @@ class SearchRange:
 
 SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
 STRUCTURE_SEARCH_RANGE = SearchRange(2048, 24.0, 20.0)
-"""For a structure among others, where each is refined."""
+"""For a structure among others in several views, of which the most alike are refined."""
+SINGLE_STRUCTURE_SEARCH_RANGE = SearchRange(256, 20.0, 16.0)
+"""The same in one view, which tells less at first sight: each is refined."""
 
 
 @dataclass(frozen=True, eq=False)
