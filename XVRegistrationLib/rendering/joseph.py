@@ -24,6 +24,7 @@ import torch
 import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
+from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs, warp_array, write_derivatives
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +46,8 @@ def _joseph(  # type: ignore[no-untyped-def]
     target: wp.array(dtype=wp.mat33),
     camera: wp.mat33,
     rotation: wp.array(dtype=wp.mat33),
-    source_from_pivot: wp.array(dtype=wp.vec3),
     center_from_source: wp.array(dtype=wp.vec3),
+    source_from_pivot: wp.array(dtype=wp.vec3),
     ras_to_grid: wp.mat33,
     width: int,
     pixels: int,
@@ -58,25 +59,10 @@ def _joseph(  # type: ignore[no-untyped-def]
     ray = wp.tid() + first
     b = ray // pixels
     pixel = ray - b * pixels
-    ij1 = wp.vec3(float(pixel % width), float(pixel // width), 1.0)
-    to_detector = camera * ij1
-    length = wp.length(to_detector)
     s = source[b]
-    d = (target[b] * ij1 - s) / length
-    direction = rotation[b] * to_detector / length
+    d, direction, length = pixel_ray(pixel % width, pixel // width, s, target[b], camera, rotation[b])
     middle = wp.dot(center_from_source[b], direction)
-
-    t0 = float(0.0)
-    t1 = float(length)
-    top = wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0)
-    for axis in range(3):
-        slope = d[axis]
-        if wp.abs(slope) < 1.0e-9:
-            slope = float(1.0e-9)
-        ta = -s[axis] / slope
-        tb = (top[axis] - s[axis]) / slope
-        t0 = wp.max(t0, wp.min(ta, tb))
-        t1 = wp.min(t1, wp.max(ta, tb))
+    t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
 
     # The axis a of the planes, and u and v in them, with the voxels' distances in memory.
     a = int(0)
@@ -164,13 +150,7 @@ def _joseph(  # type: ignore[no-untyped-def]
         g0 = to_ras * g0
         g1 = to_ras * g1
         by_rotation = wp.cross(source_from_pivot[b] + middle * direction, g0) + wp.cross(direction, g1)
-        out = b * 6 * pixels + pixel
-        jacobian[out] = g0[0]
-        jacobian[out + pixels] = g0[1]
-        jacobian[out + 2 * pixels] = g0[2]
-        jacobian[out + 3 * pixels] = by_rotation[0]
-        jacobian[out + 4 * pixels] = by_rotation[1]
-        jacobian[out + 5 * pixels] = by_rotation[2]
+        write_derivatives(jacobian, b * 6 * pixels + pixel, pixels, g0, by_rotation)
 
 
 def joseph(
@@ -182,23 +162,15 @@ def joseph(
     if batch * pixels * 6 >= 2**31 or grid.data.numel() >= 2**31:
         raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
     device = grid.data.device
-    wp_device = wp.device_from_torch(device)
     image = torch.empty(batch * pixels, dtype=torch.float32, device=device)
     jacobian = torch.empty(batch * 6 * pixels if pivot is not None else 1, dtype=torch.float32, device=device)
     from_pivot = rays.source_ras - (pivot if pivot is not None else 0.0)
 
-    def array(values: NDArray[np.float64], dtype: type) -> wp.array:
-        return wp.array(values.astype("float32"), dtype=dtype, device=wp_device)
-
     inputs = [
         wp.from_torch(grid.data.detach().reshape(-1)),
         *grid.data.shape[::-1],
-        array(rays.source, wp.vec3),
-        array(rays.target, wp.mat33),
-        wp.mat33(*rays.camera.ravel().tolist()),
-        array(rays.rotation, wp.mat33),
-        array(from_pivot, wp.vec3),
-        array(grid.center - rays.source_ras, wp.vec3),
+        *ray_inputs(grid, rays),
+        warp_array(from_pivot, wp.vec3, device),
         wp.mat33(*rays.ras_to_grid.ravel().tolist()),
         width,
         pixels,

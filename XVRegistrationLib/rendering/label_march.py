@@ -19,11 +19,9 @@ import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
 from XVRegistrationLib.rendering.label_grid import BRICK
+from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from XVRegistrationLib.rendering.label_grid import LabelLayer
     from XVRegistrationLib.rendering.rays import Rays
 
@@ -65,27 +63,13 @@ def _walk(  # type: ignore[no-untyped-def]
     b = ray // pixels
     pixel = ray - b * pixels
     row = b * count * pixels + pixel
-    ij1 = wp.vec3(float(pixel % width), float(pixel // width), 1.0)
-    to_detector = camera * ij1
-    length = wp.length(to_detector)
     s = source[b]
-    d = (target[b] * ij1 - s) / length
-    middle = wp.dot(center_from_source[b], rotation[b] * to_detector / length)
-
-    # Clip to the box between the border's outermost samples.
-    t0 = float(0.0)
-    t1 = float(length)
-    top = wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0)
+    d, direction, length = pixel_ray(pixel % width, pixel // width, s, target[b], camera, rotation[b])
+    middle = wp.dot(center_from_source[b], direction)
+    t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
     inverse = wp.vec3(0.0, 0.0, 0.0)
     for a in range(3):
-        slope = d[a]
-        if wp.abs(slope) < 1.0e-9:
-            slope = float(1.0e-9)
-        inverse[a] = 1.0 / slope
-        ta = -s[a] * inverse[a]
-        tb = (top[a] - s[a]) * inverse[a]
-        t0 = wp.max(t0, wp.min(ta, tb))
-        t1 = wp.min(t1, wp.max(ta, tb))
+        inverse[a] = 1.0 / wp.where(wp.abs(d[a]) < 1.0e-9, 1.0e-9, d[a])
 
     # A sample that single precision puts just outside has a weight of next to nothing: the border is background.
     k = int(wp.ceil((t0 - middle) / step - 0.5))
@@ -169,22 +153,14 @@ def march(layer: LabelLayer, rays: Rays, step: float) -> torch.Tensor:
             "Too many rays, structures or voxels for one call: the kernel indexes with 32 bits. Render in parts."
         )
     device = layer.data.device
-    wp_device = wp.device_from_torch(device)
     thickness = torch.zeros(batch * count * pixels, dtype=torch.float32, device=device)
-
-    def array(values: NDArray[np.float64], dtype: type) -> wp.array:
-        return wp.array(values.astype("float32"), dtype=dtype, device=wp_device)
 
     inputs = [
         wp.from_torch(layer.data.reshape(-1)),
         *layer.data.shape[::-1],
         wp.from_torch(layer.bricks.reshape(-1)),
         *layer.bricks.shape[:0:-1],
-        array(rays.source, wp.vec3),
-        array(rays.target, wp.mat33),
-        wp.mat33(*rays.camera.ravel().tolist()),
-        array(rays.rotation, wp.mat33),
-        array(layer.center - rays.source_ras, wp.vec3),
+        *ray_inputs(layer, rays),
         width,
         pixels,
         count,

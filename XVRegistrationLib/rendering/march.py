@@ -23,6 +23,7 @@ import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
 from XVRegistrationLib.rendering.march_native import walk_all, walk_value
+from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs, warp_array, write_derivatives
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,23 +36,6 @@ wp.set_module_options({"enable_backward": False})
 
 STRIP = wp.constant(32)
 """Columns of an image that are gone through row by row before the next ones."""
-
-
-@wp.func
-def _ends(s: wp.vec3, d: wp.vec3, length: float, middle: float, top: wp.vec3, step: float):  # type: ignore[no-untyped-def]
-    """Numbers of the first and the last sample between the grid's outermost voxels."""
-    t0 = float(0.0)
-    t1 = float(length)
-    for a in range(3):
-        slope = d[a]
-        if wp.abs(slope) < 1.0e-9:
-            slope = float(1.0e-9)
-        ta = -s[a] / slope
-        tb = (top[a] - s[a]) / slope
-        t0 = wp.max(t0, wp.min(ta, tb))
-        t1 = wp.min(t1, wp.max(ta, tb))
-    # A step's margin keeps every sample strictly inside the box in float32; what it drops is border, which is zero there.
-    return int(wp.ceil((t0 - middle) / step - 0.499)), int(wp.floor((t1 - middle) / step - 0.501))
 
 
 @wp.kernel
@@ -92,15 +76,13 @@ def _march(  # type: ignore[no-untyped-def]
     j = within // across
     pixel = j * width + i
     ray = b * pixels + pixel
-    ij1 = wp.vec3(float(i), float(j), 1.0)
-    to_detector = camera * ij1
-    length = wp.length(to_detector)
     s = source[b]
-    d = (target[b] * ij1 - s) / length
-    direction = rotation[b] * to_detector / length
+    d, direction, length = pixel_ray(i, j, s, target[b], camera, rotation[b])
     middle = wp.dot(center_from_source[b], direction)
-    top = wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0)
-    first, last = _ends(s, d, length, middle, top, step)
+    t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
+    # A thousandth of a step's margin keeps every sample inside the box in float32; what it drops is border, which is zero there.
+    first = int(wp.ceil((t0 - middle) / step - 0.499))
+    last = int(wp.floor((t1 - middle) / step - 0.501))
     if with_jacobian == 0:
         image[ray] = scale * walk_value(codes, nx, ny, nz, occupied, mx, my, mz, brick, s, d, middle, first, last, step)
         return
@@ -114,13 +96,7 @@ def _march(  # type: ignore[no-untyped-def]
     center_from_pivot = source_from_pivot[b] + center_from_source[b]
     by_rotation = wp.cross(source_from_pivot[b], g0) + wp.cross(direction, g1) - wp.cross(center_from_pivot, along)
     g0 -= along
-    out = b * 6 * pixels + pixel
-    jacobian[out] = g0[0]
-    jacobian[out + pixels] = g0[1]
-    jacobian[out + 2 * pixels] = g0[2]
-    jacobian[out + 3 * pixels] = by_rotation[0]
-    jacobian[out + 4 * pixels] = by_rotation[1]
-    jacobian[out + 5 * pixels] = by_rotation[2]
+    write_derivatives(jacobian, b * 6 * pixels + pixel, pixels, g0, by_rotation)
 
 
 def march(
@@ -133,31 +109,24 @@ def march(
     if batch * pixels * 6 >= 2**31 or codes.numel() >= 2**31:
         raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
     device = codes.device
-    wp_device = wp.device_from_torch(device)
     image = torch.empty(batch * pixels, dtype=torch.float32, device=device)
     jacobian = torch.empty(batch * 6 * pixels if pivot is not None else 1, dtype=torch.float32, device=device)
 
-    def array(values: NDArray[np.float64], dtype: type) -> wp.array:
-        return wp.array(values.astype("float32"), dtype=dtype, device=wp_device)
-
+    from_pivot = rays.source_ras - (0.0 if pivot is None else pivot)
     inputs = [
         wp.from_torch(codes.view(torch.int16).reshape(-1)),
         *codes.shape[::-1],
         wp.from_torch(grid.occupied.reshape(-1)),
         *grid.occupied.shape[::-1],
         wp.vec3i(*(side.bit_length() - 1 for side in grid.brick)),
-        array(rays.source, wp.vec3),
-        array(rays.target, wp.mat33),
-        wp.mat33(*rays.camera.ravel().tolist()),
-        array(rays.rotation, wp.mat33),
-        array(grid.center - rays.source_ras, wp.vec3),
+        *ray_inputs(grid, rays),
         width,
         height,
         pixels,
         float(step),
         float(step * unit),
         wp.from_torch(image),
-        array(rays.source_ras - (0.0 if pivot is None else pivot), wp.vec3),
+        warp_array(from_pivot, wp.vec3, device),
         wp.mat33(*rays.ras_to_grid.ravel().tolist()),
         int(pivot is not None),
         wp.from_torch(jacobian),
