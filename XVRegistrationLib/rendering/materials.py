@@ -26,7 +26,7 @@ from XVRegistrationLib.imaging.attenuation import (
     tissue_densities,
     tissue_hu,
 )
-from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, body_of
+from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, attenuation_of, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,8 @@ def material_densities(
     """Density in g/cm3 of each material in voxels of CT numbers `hu`, all of the shape of `hu`.
 
     Continuous and increasing in HU at every energy. Their attenuation at the CT's effective energy is what the CT number
-    says, except where `metal.inside` or `contrast.mg_per_ml` say something else. Raises InputError for shares that do not fit.
+    says, except where `metal.inside` or `contrast.mg_per_ml` say something else. Raises InputError for shares that do not fit,
+    and for a metal that is one of the other materials.
     """
     values = finite_hu(hu)
     # Where the HU tell of metal, everything else is as dense as it gets where metal begins.
@@ -95,6 +96,8 @@ def material_densities(
     if contrast is not None:
         found[IODINE] = _iodine(others, found, ct_energy_kev, contrast)
     if metal is not None:
+        if metal.material in found:
+            raise InputError(f"{metal.material} is among the other materials already: name the metal of the implants.")
         found[metal.material] = _metal(values, found, ct_energy_kev, metal)
     return found
 
@@ -126,7 +129,7 @@ def material_grids(
     if volume.units == "1/mm":
         if metal is not None or contrast is not None:
             raise InputError(f"{volume.name} is attenuation already: metal and contrast agent are for CTs in HU.")
-        per_mm = np.maximum(np.nan_to_num(np.asarray(volume.array, dtype=np.float32), posinf=0.0), 0.0)
+        per_mm = attenuation_of(volume)
         density = per_mm * np.float32(10 / mass_attenuation(IODINE, DEFAULT_ENERGY_KEV))
         return grids_of({IODINE: density}, volume.ijk_to_ras, volume.name, NOTHING * float(per_mm.max()))
     return grids_of(material_densities(volume.array, ct_energy_kev, metal, contrast), volume.ijk_to_ras, volume.name)

@@ -184,6 +184,8 @@ def test_thresholds_jump_by_a_third_where_the_bases_do_not():
             {"metal": Metal(above_hu=200.0)},
             "Metal begins between cortical bone and pure titanium, 1559 to 11621 HU, not at 200",
         ),
+        ({"metal": Metal("cortical_bone")}, "cortical_bone is among the other materials already"),
+        ({"metal": Metal("iodine"), "contrast": Contrast(np.ones(3))}, "iodine is among the other materials already"),
         ({"metal": Metal(inside=np.ones((2, 2)))}, r"on the voxels of the CT, \(3,\), not \(2, 2\)"),
         ({"contrast": Contrast(np.array([0, 1, 7]))}, "share of each voxel, 0 to 1"),
         ({"contrast": Contrast(np.array([0, np.nan, 1]))}, "share of each voxel, 0 to 1"),
