@@ -33,8 +33,8 @@ def differentiable_render(
     They flow to the poses, right for every way in which these can move while they stay rigid; to `camera` (3,), the
     distance source-detector in mm and the principal point (column, row) in px, which then replace those of
     `intrinsics`; and to `grid.data`, wherever these ask for them. One render, whatever is asked for; the densities cost
-    one back-projection more. `pivot` (3,), RAS mm, is where the renderer's derivatives by the pose are taken; it changes
-    nothing but their rounding.
+    one back-projection more. Gradients of gradients are refused. `pivot` (3,), RAS mm, is where the renderer's
+    derivatives by the pose are taken; it changes nothing but their rounding.
     """
     if camera is None:
         camera = camera_parameters(intrinsics)
@@ -104,6 +104,7 @@ class _Render(torch.autograd.Function):
         return images.to(poses.device)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         poses, camera, jacobian = ctx.saved_tensors
         by_pose = by_camera = by_density = None

@@ -197,3 +197,11 @@ def test_nothing_is_differentiated_that_nobody_asks_for(smooth, poses):
     single = torch.from_numpy(poses).float().requires_grad_()
     differentiable_render(smooth, single, small(), PIVOT, STEP).sum().backward()
     assert single.grad.dtype == torch.float32
+
+
+def test_gradients_of_gradients_are_refused_and_not_wrong(smooth, poses):
+    pose = torch.from_numpy(poses).requires_grad_()
+    image = differentiable_render(smooth, pose, small(), PIVOT, STEP)
+    (gradient,) = torch.autograd.grad(image.square().sum(), pose, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
