@@ -49,9 +49,10 @@ def register_xray(
     called before each render with stages done, stages in all and the highest similarity of the present stage; an
     exception from it ends the registration.
 
-    Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried too, unless
-    the X-ray shows more than the volume; where that of starts alone is all but certainly wrong, other poses about them. A depth far outside of what the model was made for makes the verdict "check". Raises
-    InputError for an X-ray without content, a mask of another size, or starts from which nothing is seen.
+    Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried too,
+    unless the X-ray shows more than the volume; where that of starts alone is all but certainly wrong, other poses about
+    them. A depth far outside of what the model was made for makes the verdict "check". Raises InputError for an X-ray
+    without content, a mask of another size, or starts from which nothing is seen.
     """
     (found,) = register_prepared(
         model,

@@ -85,8 +85,8 @@ def search(
 ) -> SearchResult:
     """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
 
-    With `surroundings` the X-rays show more than the volumes: pixels away from these do not count, and what they cut off goes on. `progress` is called
-    with stages done, stages in all and the highest similarity.
+    With `surroundings` the X-rays show more than the volumes: pixels away from these do not count, and what they cut off
+    goes on. `progress` is called with stages done, stages in all and the highest similarity.
     """
     if prior is not None and prior.sd_mm == 0:
         start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))

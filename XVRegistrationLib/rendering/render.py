@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _FINE = 0.7  # of the finest voxel spacing
 
-
 Method = Literal["march", "joseph", "siddon"]
 
 
@@ -37,8 +36,9 @@ def render(
     """Line integrals (B, H, W), unitless, float32 on the grid's device, of poses (B, 4, 4), camera -> RAS.
 
     `step` is the march's sample distance in mm; by default 0.7 of the finest voxel spacing, at which sampling adds
-    less than 1e-4 to the integral of the trilinear density. Mirrored cameras give mirrored images. The other methods have no step: Joseph's, bilinear in the planes that a ray crosses, and Siddon's, exact
-    through voxels of one density each, which is slow.
+    less than 1e-4 to the integral of the trilinear density. The other methods have no step: Joseph's, bilinear in the planes
+    that a ray crosses, and Siddon's, exact through voxels of one density each, which is slow. Mirrored cameras give mirrored
+    images.
     """
     return _projector(method)(grid, rays_of(grid, poses, intrinsics), step or fine_step(grid), None)[0]
 
