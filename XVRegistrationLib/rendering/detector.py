@@ -41,7 +41,7 @@ class DetectorSettings:
     photons: float = math.inf
     """Detected photons a pixel in the open field; infinite: no noise."""
     electronic_noise: float = 0.0
-    """Standard deviation, photons a pixel."""
+    """Standard deviation, photons a pixel; none where these are infinitely many."""
     scatter_to_primary: float = 0.0
     """Scattered over primary radiation in the middle of a wide, even body with -ln(I / I0) = 4; it grows with what is crossed."""
     scatter_sigma_mm: float = 40.0
