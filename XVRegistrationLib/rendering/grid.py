@@ -80,11 +80,17 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
     return grid_from_density(density, volume.ijk_to_ras, volume.name, air)
 
 
-def attenuation_of(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> NDArray[np.float32]:
-    """Attenuation (K, J, I), 1/mm, of a CT in HU, or of a volume of attenuations as they are; never negative, never NaN."""
+def attenuation_of(
+    volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV, part: tuple[slice, ...] = ()
+) -> NDArray[np.float32]:
+    """Attenuation (K, J, I), 1/mm, of a CT in HU, or of a volume of attenuations as they are; never negative, never NaN.
+
+    Of a `part` of the voxels (slices along k, j, i), or of all.
+    """
+    values = volume.array[part]
     if volume.units == "1/mm":
-        return np.maximum(np.nan_to_num(volume.array, posinf=0.0), 0.0).astype(np.float32)
-    return linear_attenuation(volume.array, energy_kev)
+        return np.maximum(np.nan_to_num(values, posinf=0.0), 0.0).astype(np.float32)
+    return linear_attenuation(values, energy_kev)
 
 
 def grid_from_density(
