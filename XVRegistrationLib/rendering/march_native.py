@@ -17,11 +17,17 @@ SAMPLES = 16
 _WALK = r"""
 #if defined(__CUDA_ARCH__)
     constexpr int LANES = 1;
+    const unsigned short* voxels = (const unsigned short*)codes.data;
+    #define NEIGHBOURS(low, high, at) const float low = (float)voxels[at], high = (float)voxels[(at) + 1];
 #else
     constexpr int LANES = SAMPLES;
-#endif
     const char* voxels = (const char*)codes.data;
-    const int row = nx, plane = nx * ny;
+    #define NEIGHBOURS(low, high, at) \
+        unsigned int word_##low; \
+        __builtin_memcpy(&word_##low, voxels + 2 * (at), 4); \
+        const float low = (float)(int)(word_##low & 0xffffu), high = (float)(int)(word_##low >> 16);
+#endif
+    const size_t row = nx, plane = (size_t)nx * ny;
     float sum[LANES], gx[LANES], gy[LANES], gz[LANES], tx[LANES], ty[LANES], tz[LANES];
     for (int l = 0; l < LANES; ++l)
         sum[l] = gx[l] = gy[l] = gz[l] = tx[l] = ty[l] = tz[l] = 0.0f;
@@ -47,7 +53,9 @@ _WALK = r"""
                 continue;
         }
         for (int part = 0; part < SAMPLES; part += LANES) {
+#if !defined(__CUDA_ARCH__)
             #pragma clang loop vectorize(enable)
+#endif
             for (int l = 0; l < LANES; ++l) {
                 const int k = part + l;
                 const float t = begin + (float)k * step;
@@ -57,16 +65,11 @@ _WALK = r"""
                 iy = iy < 0 ? 0 : (iy > ny - 2 ? ny - 2 : iy);
                 iz = iz < 0 ? 0 : (iz > nz - 2 ? nz - 2 : iz);
                 const float fx = px - (float)ix, fy = py - (float)iy, fz = pz - (float)iz;
-                const size_t at = 2 * ((size_t)iz * plane + (size_t)iy * row + ix);
-                unsigned int w00, w01, w10, w11;
-                __builtin_memcpy(&w00, voxels + at, 4);
-                __builtin_memcpy(&w01, voxels + at + 2 * (size_t)row, 4);
-                __builtin_memcpy(&w10, voxels + at + 2 * (size_t)plane, 4);
-                __builtin_memcpy(&w11, voxels + at + 2 * (size_t)(plane + row), 4);
-                const float v000 = (float)(int)(w00 & 0xffffu), v001 = (float)(int)(w00 >> 16);
-                const float v010 = (float)(int)(w01 & 0xffffu), v011 = (float)(int)(w01 >> 16);
-                const float v100 = (float)(int)(w10 & 0xffffu), v101 = (float)(int)(w10 >> 16);
-                const float v110 = (float)(int)(w11 & 0xffffu), v111 = (float)(int)(w11 >> 16);
+                const size_t at = (size_t)iz * plane + (size_t)iy * row + ix;
+                NEIGHBOURS(v000, v001, at)
+                NEIGHBOURS(v010, v011, at + row)
+                NEIGHBOURS(v100, v101, at + plane)
+                NEIGHBOURS(v110, v111, at + plane + row)
                 const float on = group + k <= last ? 1.0f : 0.0f;
                 const float dx00 = v001 - v000, dx01 = v011 - v010, dx10 = v101 - v100, dx11 = v111 - v110;
                 const float c00 = v000 + dx00 * fx, c01 = v010 + dx01 * fx;
@@ -87,6 +90,7 @@ _WALK = r"""
             }
         }
     }
+    #undef NEIGHBOURS
     RETURN
 """
 _VALUE = """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 import torch
+import warp
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera, project
@@ -273,6 +277,15 @@ def test_what_is_cut_off_goes_on_and_fades():
         transform_points(longer.grid_to_ras, [9, 8, 8 + 5]), transform_points(matrix, [9, 8, 5]), atol=1e-9
     )
     torch.testing.assert_close(longer.data[9:], turned.data[1:])
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Warp compiles for NVIDIA's GPUs on Linux and Windows only")
+@pytest.mark.parametrize("name", ["march", "joseph", "label_march"])
+def test_the_kernels_compile_for_a_gpu(name, tmp_path):
+    """Without one: that they give the same there is another matter."""
+    module = importlib.import_module(f"XVRegistrationLib.rendering.{name}")
+    warp.compile_aot_module(module, arch=90, module_dir=tmp_path)
+    assert [path.stat().st_size > 1000 for path in tmp_path.glob("*.cubin")] == [True]
 
 
 def test_rays_that_miss_the_volume_are_zero():
