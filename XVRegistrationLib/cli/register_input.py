@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
-from XVRegistrationLib.cli.starts import BY_CALIBRATION, EACH
-from XVRegistrationLib.cli.xray_options import camera, of_c_arm, said_of
+from XVRegistrationLib.cli.starts import BY_CALIBRATION
+from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import distances_to_crossing, relations_of
 from XVRegistrationLib.imaging.completed import with_calibration

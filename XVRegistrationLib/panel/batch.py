@@ -36,6 +36,7 @@ def register_folder(
     segmentation_node: Any = None,
     volume_values: str = "ct",
     vessels: tuple[float, float] | None = None,
+    not_scanned: float | None = None,
     root: Path | None = None,
     timeout: float | None = None,
 ) -> dict[str, str]:
@@ -44,6 +45,7 @@ def register_folder(
     `volume_values` says what the volume's values are, of `volume_values.KINDS`: "vessels" of an angiogram, with the values
     `vessels` of what is no vessel and of one full of contrast agent, or a usual window without it; "structures" for the
     densities of `segmentation_node`, as for MR. "ct" is what was said of the volume in the scene before, else a CT.
+    Voxels with the value `not_scanned` are air.
 
     Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
     from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name; frames
@@ -69,6 +71,8 @@ def register_folder(
         if volume_values != VESSELS:
             raise InputError(f'A window of vessels is for volume_values="vessels", not "{volume_values}".')
         parameters.vesselsLow, parameters.vesselsHigh = vessels
+    if not_scanned is not None:
+        parameters.useNotScanned, parameters.notScanned = True, not_scanned
     session = Session(volume_node.GetScene(), parameters, root=root)
     names = [file.name for file in files]
     outcomes: dict[str, str] = {}
