@@ -11,7 +11,7 @@ from XVRegistrationLib.imaging.xray_folder import xray_files as files_of
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.panel.volume_values import VESSELS
-from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
+from XVRegistrationLib.registration.result_files import stem_of_result, unused, write_no_result
 from XVRegistrationLib.scene.results import read_registration, read_trust
 from XVRegistrationLib.scene.runs import frame_of, run_of
 
@@ -119,7 +119,7 @@ class _Batch:
         """The outcomes of one file in words, by what tells its frames apart: nothing for a single image."""
         session = self._session
         before = {row.node for row in session.rows()}
-        session.add_files([file], None if frame == "run" else frame, subtract=subtract)
+        session.add_files([file], frame, subtract=subtract)
         session.wait(self._timeout)
         added = [row for row in session.rows() if row.node not in before]
         if not added:
@@ -178,10 +178,9 @@ class _Batch:
 
     def _unused(self, name: str) -> str:
         """The name, with a number where a result of this batch is called so."""
-        candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(self._used) + 2))
-        unused = next(candidate for candidate in candidates if candidate not in self._used)
-        self._used.add(unused)
-        return unused
+        found = unused(name, self._used)
+        self._used.add(found)
+        return found
 
     def _row(self, node: Any) -> XrayRow:
         return next(row for row in self._session.rows() if row.node is node)

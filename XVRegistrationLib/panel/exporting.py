@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel.dicom_source import source_of
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.readiness import foreign
 from XVRegistrationLib.scene.export import export_xrays
@@ -30,13 +30,13 @@ def export_registered(
     chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
     if not chosen:
         raise InputError(_("Register an X-ray first."))
-    sources = {node: source_of(node) for node in chosen}
+    files = {node: xrays.files.of(node) for node in chosen}
     written = export_xrays(
         context.scene,
         chosen,
         folder,
         targets_node=context.parameters.targets if context.parameters is not None else None,
-        dicom_files={node: source.file for node, source in sources.items() if source is not None},
+        dicom_files={node: file for node, file in files.items() if file is not None and is_dicom(file)},
         keep_identity=keep_identity,
         bundle=bundle,
     )

@@ -91,6 +91,20 @@ def test_what_a_session_exports_is_read_by_slicer_and_names_nobody(session, regi
     assert not [text for text in session.log if any(value in text for value in NAMES.values())]
 
 
+def test_of_an_x_ray_from_the_disk_a_dicom_segmentation_is_written_too(session, tmp_path):
+    file = write(tmp_path / "IM0001.dcm", grey(line_integrals(patient(), 0)))
+    choose(session, segmentation=add_segmentation(session.scene, bones(3)))
+    session.add_files([file])
+    session.wait(TIMEOUT)
+    session.register()
+    session.wait(TIMEOUT)
+    written = session.export(tmp_path / "out", bundle=False)
+    raw = pydicom.dcmread(tmp_path / "out" / "IM0001_labels.dcm")
+    referred = {element.value for element in raw.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
+    assert referred == {pydicom.dcmread(file).SOPInstanceUID}
+    assert named(written) == []
+
+
 def test_a_ct_of_slicers_dicom_module_leaves_its_patient_out_of_the_exported_scene(session, registered, tmp_path):
     ct = session.parameters.volume
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(session.scene)
