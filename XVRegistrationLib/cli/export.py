@@ -11,12 +11,12 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
-from XVRegistrationLib.cli.starts import EACH
-from XVRegistrationLib.cli.xray_options import BRIGHT
+from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
+from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
@@ -50,16 +50,18 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("The scene shows the X-rays: give them with --xrays.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
+    if options.subtract and not files:
+        raise InputError("--subtract is about what the X-rays show: give them with --xrays.")
+    frame = one_frame(options)
     structures = structures_of(options)
-    if isinstance(options.frame, slice) or options.frame == EACH:
-        raise InputError("--frame takes a number, min, max or mean here.")
     items = [
-        _exported(registration, files[i] if files else None, options, structures)
+        _exported(registration, files[i] if files else None, frame, options, structures)
         for i, registration in enumerate(found)
     ]
     inputs = [*options.results, *files, *(p for p in (options.labels, options.targets, options.label_names) if p)]
     _keep_inputs(inputs, output, [item.registration.name for item in items])
-    volume = None if options.volume is None else read_volume(options.volume)
+    # The scene shows the values as they are; what was made of them in the registration is in the model.
+    volume = None if options.volume is None else read_volume(options.volume, Reading(believed=True))
     written = write_exports(output, items, targets, keep_identity=options.keep_identity)
     if volume is not None:
         written.append(_write_scene(output, options, volume, items, targets))
@@ -108,15 +110,25 @@ def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
 
 
 def _exported(
-    found: Registration, file: str | None, options: argparse.Namespace, structures: Structures | None
+    found: Registration,
+    file: str | None,
+    frame: int | str | None,
+    options: argparse.Namespace,
+    structures: Structures | None,
 ) -> Exported:
-    xray, dicom, frame = None, None, options.frame
+    xray, dicom = None, None
     if file is not None:
         camera = found.intrinsics
         frame = frame_of(found.name, file) if frame is None else frame
         scale = None if options.bright is None else BRIGHT[options.bright]
         parts = read_xray_parts(
-            file, sid=camera.sdd, spacing=camera.spacing, mirrored=camera.mirrored, scale=scale, frame=frame
+            file,
+            sid=camera.sdd,
+            spacing=camera.spacing,
+            mirrored=camera.mirrored,
+            scale=scale,
+            frame=frame,
+            subtract=options.subtract,
         )
         if parts.size != camera.size:
             raise InputError(
@@ -130,9 +142,13 @@ def _exported(
 
 
 def frame_of(name: str, file: str) -> int | str | None:
-    """The frame of a run by what the result of its registration is called: RUN-0003 and RUN-min are of RUN.dcm."""
+    """The frame of a run by what the result of its registration is called: RUN-0003 and RUN-min are of RUN.dcm.
+
+    A single image that is itself called so, IMG-0003.dcm, has no such frame.
+    """
     before, _, after = name.rpartition("-")
-    if not before or not Path(file).name.startswith(before):
+    path = Path(file)
+    if not before or before not in (path.stem, path.name.removesuffix(".nii.gz")):
         return None
     return int(after) if re.fullmatch(r"[0-9]{4,9}", after) else after if after in ("min", "max", "mean") else None
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.inspect_pictures import draw_structures, draw_volume, draw_xray
 from XVRegistrationLib.cli.volume_options import reading_from
-from XVRegistrationLib.cli.xray_options import read_parts
+from XVRegistrationLib.cli.xray_options import one_frame, read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.plain_words import dicom_words
-from XVRegistrationLib.imaging.inspection import ORIGINS, check_frame, inspect_xray
+from XVRegistrationLib.imaging.inspection import ORIGINS, inspect_xray
 from XVRegistrationLib.imaging.inspection_structures import inspect_structures, looks_like_labels
 from XVRegistrationLib.imaging.inspection_volume import inspect_volume
 from XVRegistrationLib.imaging.markers import ignored
@@ -120,7 +120,7 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
 
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
     _refuse(options, (*_OF_VOLUMES, "label_names"), path, "is no volume", "volumes")
-    frame = 0 if options.frame is None else check_frame(options.frame)  # the first of a run stands for all
+    frame = 0 if options.frame is None else one_frame(options)  # the first of a run stands for all
     parts = read_parts(str(path), options, frame, options.subtract)
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)
     found = inspect_xray(parts, words, counts)

@@ -132,8 +132,11 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
     )
+    p.add_argument(
+        "--subtract", action="store_true", help="the X-rays were registered so: show them without their mask frames"
+    )
     add_bright(p)
-    p.add_argument("--volume", metavar="CT", help="the CT, for a Slicer scene (scene.mrb)")
+    p.add_argument("--volume", metavar="CT", help="the volume, as its file has it, for a Slicer scene (scene.mrb)")
     p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
     p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
     p.add_argument("--structures", nargs="+", metavar="NAME", help="only these structures")
@@ -160,7 +163,11 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("-o", "--output", metavar="OUT.png", default=None, help="a picture of the steps, side by side")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     p.add_argument(
-        "--frame", default=None, metavar="N", help="of a run: a number from 0 (default), or min, max, mean over time"
+        "--frame",
+        type=frame_of_text,
+        default=None,
+        metavar="N",
+        help="of a run: a number from 0 (default), or min, max, mean over time",
     )
     p.add_argument("--subtract", action="store_true", help="subtract the mask frames that a DICOM run names")
     add_lengths(p)

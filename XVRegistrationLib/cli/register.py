@@ -12,7 +12,8 @@ import numpy as np
 from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.register_input import keep_inputs, read_input, with_files
-from XVRegistrationLib.cli.starts import EACH, check_options, starts_of
+from XVRegistrationLib.cli.starts import check_options, starts_of
+from XVRegistrationLib.cli.xray_options import EACH
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
-from XVRegistrationLib.cli.starts import BY_CALIBRATION, EACH
-from XVRegistrationLib.cli.xray_options import camera, of_c_arm, said_of
+from XVRegistrationLib.cli.starts import BY_CALIBRATION
+from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import distances_to_crossing, relations_of
 from XVRegistrationLib.imaging.completed import with_calibration
@@ -18,6 +18,7 @@ from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
+from XVRegistrationLib.registration.result_files import unused
 from XVRegistrationLib.registration.several import checked_relations
 
 if TYPE_CHECKING:
@@ -123,17 +124,10 @@ def _views(options: argparse.Namespace) -> tuple[list[_View], list[Unusable]]:
         except InputError as e:
             if together or len(options.xrays) == 1:
                 raise
-            unusable.append(Unusable(_unlike(Path(path).name, unusable), e))
+            unusable.append(Unusable(unused(Path(path).name, {other.name for other in unusable}), e))
     if not views:
         raise unusable[0].why
     return views, unusable
-
-
-def _unlike(name: str, others: Sequence[Unusable]) -> str:
-    """The name, with a number where another one is called so."""
-    taken = {other.name for other in others}
-    candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(taken) + 2))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _views_of(options: argparse.Namespace, file: int, like_model: bool) -> list[_View]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from XVRegistrationLib.cli.xray_options import EACH
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.rigid import invert
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.model import PatientModel
 
 HEADER, LANDMARKS, START = "header", "landmarks", "start"
-EACH = "all"
-"""As --frame: every frame of each file."""
 BY_CALIBRATION = "calibration"
 """As --relative: the cameras stood where their calibrations say."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.c_arms import c_arm, c_arms
 from XVRegistrationLib.geometry.calibrations import read_calibration
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 BRIGHT: dict[str, Scale] = {"radiation": "intensity", "dense": "attenuation"}
 """What the user says that bright pixels are -> the scale of an `Xray`."""
+EACH = "all"
+"""The frame that stands for each of a file's."""
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -74,16 +77,24 @@ def add_ignore(p: argparse._ActionsContainer) -> None:
 
 
 def frame_of_text(text: str) -> int | str | slice:
-    """A frame's number, a word for all, or a range A:B."""
+    """A frame's number, what to make of all, `EACH` of them, or a range A:B."""
     try:
         if ":" in text:
             first, last = text.split(":")
             return slice(int(first) if first else None, int(last) if last else None)
-        return text if text in ("min", "max", "mean", "all") else int(text)
+        return text if text in ("min", "max", "mean", EACH) else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a number, min, max, mean or all, nor a range A:B"
         ) from None
+
+
+def one_frame(options: argparse.Namespace) -> int | str | None:
+    """--frame of a command that looks at one image of a run; InputError for what means several."""
+    if isinstance(options.frame, slice) or options.frame == EACH:
+        raise InputError("--frame takes a number, min, max or mean here.")
+    frame: int | str | None = options.frame
+    return frame
 
 
 def said_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.intensity import unattenuated
 from XVRegistrationLib.imaging.picture_meaning import CERTAIN, recognise
 from XVRegistrationLib.imaging.usable import left_out, usable
@@ -215,12 +214,3 @@ def percent(share: float) -> str:
     # What is there is never rounded to nothing, nor what is lacking to everything.
     said = "less than 0.1" if share < 0.0005 else "more than 99.9" if share > 0.9995 else f"{100 * share:.1f}"
     return f"{said} % of the pixels"
-
-
-def check_frame(text: str) -> int | str:
-    """The frame that a user asks for: an index from 0, "min", "max" or "mean"; InputError for anything else."""
-    if text in ("min", "max", "mean"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise InputError(f"--frame must be a number from 0, or min, max or mean, not {text[:20]!r}.")

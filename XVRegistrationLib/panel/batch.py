@@ -11,7 +11,7 @@ from XVRegistrationLib.imaging.xray_folder import xray_files as files_of
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.panel.volume_values import VESSELS
-from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
+from XVRegistrationLib.registration.result_files import stem_of_result, unused, write_no_result
 from XVRegistrationLib.scene.results import read_registration, read_trust
 from XVRegistrationLib.scene.runs import frame_of, run_of
 
@@ -36,6 +36,7 @@ def register_folder(
     segmentation_node: Any = None,
     volume_values: str = "ct",
     vessels: tuple[float, float] | None = None,
+    not_scanned: float | None = None,
     root: Path | None = None,
     timeout: float | None = None,
 ) -> dict[str, str]:
@@ -44,6 +45,7 @@ def register_folder(
     `volume_values` says what the volume's values are, of `volume_values.KINDS`: "vessels" of an angiogram, with the values
     `vessels` of what is no vessel and of one full of contrast agent, or a usual window without it; "structures" for the
     densities of `segmentation_node`, as for MR. "ct" is what was said of the volume in the scene before, else a CT.
+    Voxels with the value `not_scanned` are air.
 
     Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
     from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name; frames
@@ -69,6 +71,8 @@ def register_folder(
         if volume_values != VESSELS:
             raise InputError(f'A window of vessels is for volume_values="vessels", not "{volume_values}".')
         parameters.vesselsLow, parameters.vesselsHigh = vessels
+    if not_scanned is not None:
+        parameters.useNotScanned, parameters.notScanned = True, not_scanned
     session = Session(volume_node.GetScene(), parameters, root=root)
     names = [file.name for file in files]
     outcomes: dict[str, str] = {}
@@ -115,7 +119,7 @@ class _Batch:
         """The outcomes of one file in words, by what tells its frames apart: nothing for a single image."""
         session = self._session
         before = {row.node for row in session.rows()}
-        session.add_files([file], None if frame == "run" else frame, subtract=subtract)
+        session.add_files([file], frame, subtract=subtract)
         session.wait(self._timeout)
         added = [row for row in session.rows() if row.node not in before]
         if not added:
@@ -174,10 +178,9 @@ class _Batch:
 
     def _unused(self, name: str) -> str:
         """The name, with a number where a result of this batch is called so."""
-        candidates = (name if i == 1 else f"{name} {i}" for i in range(1, len(self._used) + 2))
-        unused = next(candidate for candidate in candidates if candidate not in self._used)
-        self._used.add(unused)
-        return unused
+        found = unused(name, self._used)
+        self._used.add(found)
+        return found
 
     def _row(self, node: Any) -> XrayRow:
         return next(row for row in self._session.rows() if row.node is node)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel.dicom_source import source_of
+from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.readiness import foreign
 from XVRegistrationLib.scene.export import export_xrays
@@ -30,15 +31,21 @@ def export_registered(
     chosen = [n for n in mine if registration_that_holds(n) is not None] if nodes is None else list(nodes)
     if not chosen:
         raise InputError(_("Register an X-ray first."))
-    sources = {node: source_of(node) for node in chosen}
+    known = {node: xrays.files.of(node) for node in chosen}
+    files = {node: file for node, file in known.items() if file is not None and is_dicom(file)}
+    # Slicer does not come with it, and all else can be written without it.
+    can_segment = importlib.util.find_spec("highdicom") is not None
     written = export_xrays(
         context.scene,
         chosen,
         folder,
         targets_node=context.parameters.targets if context.parameters is not None else None,
-        dicom_files={node: source.file for node, source in sources.items() if source is not None},
+        dicom_files=files if can_segment else {},
         keep_identity=keep_identity,
         bundle=bundle,
     )
-    context.say(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
+    said = _("{count} files were written to {folder}.").format(count=len(written), folder=folder)
+    if files and not can_segment and any(path.name.endswith("_labels.nrrd") for path in written):
+        said += _(" For DICOM segmentations install highdicom: slicer.util.pip_install('highdicom').")
+    context.say(said)
     return written

@@ -324,8 +324,9 @@ class Session:
         """Write these X-rays, or all that are registered, for other programs; return the files, of which README.txt tells.
 
         Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
-        the X-ray came from Slicer's DICOM module, DICOM segmentation. With `bundle` also the whole scene. Nothing names
-        the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is as it is.
+        the X-ray's DICOM file is known and highdicom is installed, DICOM segmentation. With `bundle` also the whole
+        scene. Nothing names the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is
+        as it is.
         """
         return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
 

@@ -31,7 +31,7 @@ from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
 from XVRegistrationLib.scene.runs import add_frames, frame_nodes, item_of, run_of, share, show_controls, show_item
 from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xray_source import read_source, source_of_message, write_source
+from XVRegistrationLib.scene.xray_source import RUN, read_source, source_of_message, write_source
 from XVRegistrationLib.scene.xrays import (
     add_pending_xray,
     all_xrays_in,
@@ -153,7 +153,7 @@ class Xrays:
         if obstacle:
             raise InputError(obstacle)
         self._context.say(_("Reading {name}...").format(name=name or path.name))
-        which = None if frame == "run" else frame
+        which = None if frame == RUN else frame
         read = partial(self._read, self._patient.chosen, name, uid, path, which)
         how = (IF_POSSIBLE if self._patient.said[0] == VESSELS else False) if subtract is None else subtract
         self._context.ask("read_xray", read, path=str(path), frame=which, mirrored=None, subtract=how)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.files import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
 FAILED = "failed"
@@ -29,6 +31,12 @@ def stem_of_result(folder: Path, name: str, verdict: str) -> str:
     for suffix in ("json", "png"):
         (folder / f"{name}.{FAILED}.{suffix}").unlink(missing_ok=True)
     return name
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, or where that is taken the first of `name 2`, `name 3` and so on that is not."""
+    candidates = itertools.chain([name], (f"{name} {i}" for i in itertools.count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def no_result(name: str, reason: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.volumes.vessels import vessel_attenuation
 from XVRegistrationLib.panel.batch import register_folder
+from XVRegistrationLib.registration.card import CARD, read_card
 from XVRegistrationLib.registration.result_files import no_result, stem_of_result, write_no_result
 from XVRegistrationLib.scene.results import read_registration, write_registration
 from XVRegistrationLib.scene.runs import run_of
@@ -99,6 +100,19 @@ def test_one_frame_or_what_is_made_of_all_may_be_chosen_and_masks_subtracted(bat
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no files"):
         batch("empty")
+
+
+def test_a_value_of_what_was_not_scanned_is_air(scene, root, tmp_path):
+    volume, folder = patient(), tmp_path / "in"
+    folder.mkdir()
+    write_xray(folder / "x.nii.gz", volume, 0)
+    filled = np.where(volume.array <= -1000, 250, volume.array).astype(np.int16)
+    node = add_volume(scene, Volume(filled, volume.ijk_to_ras, "filled"))
+    given = {"root": root, "timeout": TIMEOUT, "sdd": CAMERA.sdd, "not_scanned": 250.0}
+    outcomes = register_folder(node, folder, tmp_path / "out", **given)
+    assert right(read(tmp_path / "out", "x"), 0), outcomes
+    [card] = [read_card(path.parent) for path in root.rglob(CARD)]
+    assert card["volume"]["fingerprint"] == volume.fingerprint
 
 
 @pytest.mark.parametrize("values", ["vessels", "structures"])

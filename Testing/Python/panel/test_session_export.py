@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pydicom
@@ -89,6 +90,24 @@ def test_what_a_session_exports_is_read_by_slicer_and_names_nobody(session, regi
     assert named([slicer.dicomDatabase.fileForInstance(registered.GetAttribute("DICOM.instanceUIDs"))])  # it finds
     assert named([*written, *kept]) == []
     assert not [text for text in session.log if any(value in text for value in NAMES.values())]
+
+
+def test_of_an_x_ray_from_the_disk_a_dicom_segmentation_is_written_too(session, tmp_path, monkeypatch):
+    file = write(tmp_path / "IM0001.dcm", grey(line_integrals(patient(), 0)))
+    choose(session, segmentation=add_segmentation(session.scene, bones(3)))
+    session.add_files([file])
+    session.wait(TIMEOUT)
+    session.register()
+    session.wait(TIMEOUT)
+    written = session.export(tmp_path / "out", bundle=False)
+    raw = pydicom.dcmread(tmp_path / "out" / "IM0001_labels.dcm")
+    referred = {element.value for element in raw.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
+    assert referred == {pydicom.dcmread(file).SOPInstanceUID}
+    assert named(written) == []
+    monkeypatch.setitem(sys.modules, "highdicom", None)  # as in Slicer, which does not have it
+    without = {path.name for path in session.export(tmp_path / "without", bundle=False)}
+    assert without == {path.name for path in written} - {"IM0001_labels.dcm"}
+    assert "install highdicom" in session.status
 
 
 def test_a_ct_of_slicers_dicom_module_leaves_its_patient_out_of_the_exported_scene(session, registered, tmp_path):

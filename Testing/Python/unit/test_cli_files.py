@@ -236,6 +236,9 @@ def test_results_of_a_run_are_exported_each_on_its_own_frame(tmp_path, capsys):
         ("hip-left-mean", "hip-left.dcm", "mean"),
         ("RUN-0003", "OTHER.dcm", None),
         ("hip-left", "hip.dcm", None),
+        ("RUN-0003", "RUN.nii.gz", 3),
+        ("IMG-0003", "IMG-0003.dcm", None),
+        ("IMG-0003-0001", "IMG-0003.dcm", 1),
         ("RUN", "RUN.dcm", None),
     ],
 )

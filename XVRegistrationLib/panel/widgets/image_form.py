@@ -9,12 +9,11 @@ import qt
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly
 from XVRegistrationLib.scene.runs import frame_of
+from XVRegistrationLib.scene.xray_source import RUN
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
     from XVRegistrationLib.panel.views import XrayRow
-
-_RUN = "run"
 
 
 class ImageForm:
@@ -139,7 +138,7 @@ class ImageForm:
 
 def _choices(shown: int | str) -> list[tuple[str, str]]:
     choices = [
-        (_("Each frame, one at a time"), _RUN),
+        (_("Each frame, one at a time"), RUN),
         (_("Least radiation over time (min)"), "min"),
         (_("Most radiation over time (max)"), "max"),
         (_("Mean over time"), "mean"),
