@@ -49,10 +49,7 @@ def run(data: Path, output: Path) -> None:
     """Print and save the tables: beside nanodrr, what the registration and the panel ask for, labels."""
     volume = read_volume(demo_data(data).ct)
     density = linear_attenuation(volume.array)
-    # The air around the body is a scanner's noise: nobody renders it.
-    body = body_of(density)
-    emptied = np.zeros_like(density)
-    emptied[body.box] = body.cut(density)[1:-1, 1:-1, 1:-1]
+    emptied = _emptied(density)
     grid = grid_from_density(density, volume.ijk_to_ras)
     center = volume.center
     view = NominalView("AP", (float(center[0]), float(center[1]), float(center[2])), 700.0)
@@ -64,6 +61,14 @@ def run(data: Path, output: Path) -> None:
     write_json(output / "rendering.json", rows)
 
 
+def _emptied(density: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without the air around the body: a scanner's noise, which nobody renders."""
+    body = body_of(density)
+    emptied = np.zeros_like(density)
+    emptied[body.box] = body.cut(density)[1:-1, 1:-1, 1:-1]
+    return emptied
+
+
 def _cubic(
     density: NDArray[np.float32], ijk_to_ras: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], DensityGrid]:
@@ -73,7 +78,7 @@ def _cubic(
         torch.from_numpy(density)[None, None], (slices, *density.shape[1:]), mode="trilinear", align_corners=True
     )[0, 0].numpy()
     matrix = ijk_to_ras @ np.diag([1.0, 1.0, (density.shape[0] - 1) / (slices - 1), 1.0])
-    return fine, matrix, grid_from_density(fine, matrix)
+    return _emptied(fine), matrix, grid_from_density(fine, matrix)
 
 
 def _beside_nanodrr(
@@ -138,19 +143,18 @@ def _tasks(grid: DensityGrid, view: NominalView, pose: NDArray[np.float64]) -> l
     """Print and return: seconds of a bank, live images a second with their likeness, and how time grows with pixels and batch."""
     pyramid, rows = Pyramid(grid), []
     poses = draw_poses(view, PoseRange(), _BANK, np.random.default_rng(1))
-    tiny, live = (_CAMERA.fitted(pixels) for pixels in (32, 256))
+    tiny, live = (_CAMERA.resized((pixels, pixels)) for pixels in (32, 256))
     coarse, fine = (camera.footprint(view.sod) for camera in (tiny, live))
     calls: dict[str, Callable[[], object]] = {
         f"bank of {_BANK} at 32 px": lambda: render(pyramid.matched_to(coarse), poses, tiny, coarse / 2),
-        "live at 256 px": lambda: render(pyramid.matched_to(fine), pose, live, fine),
+        "live at 256 px": lambda: render(pyramid.matched_to(2 * fine), pose, live, 3 * fine),  # as the panel's engine
     }
     for pixels in (64, 128, 256, 512):
-        camera = _CAMERA.fitted(pixels)
-        calls[f"{pixels} x {pixels} px"] = partial(render, grid, pose, camera)
+        calls[f"{pixels} x {pixels} px"] = partial(render, grid, pose, _CAMERA.resized((pixels, pixels)))
     for batch in (4, 16):
         calls[f"{batch} of 64 x 64 px"] = partial(render, grid, poses[:batch], _CAMERA.fitted(64))
     exact = render(grid, pose, live, 0.1)
-    shown = render(pyramid.matched_to(fine), pose, live, fine)
+    shown = render(pyramid.matched_to(2 * fine), pose, live, 3 * fine)
     likeness = 20 * float(torch.log10((exact.max() - exact.min()) / (exact - shown).square().mean().sqrt()))
     table = Table(title=f"What renders are for, {torch.get_num_threads()} threads; live: PSNR {likeness:.1f} dB")
     for column in ("what", "ms (median)", "a second"):
