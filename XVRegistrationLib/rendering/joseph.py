@@ -24,7 +24,14 @@ import torch
 import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
-from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs, warp_array, write_derivatives
+from XVRegistrationLib.rendering.warp_rays import (
+    RayBatch,
+    box_crossing,
+    pixel_ray,
+    ray_batch,
+    warp_array,
+    write_derivatives,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +49,7 @@ def _joseph(  # type: ignore[no-untyped-def]
     nx: int,
     ny: int,
     nz: int,
-    source: wp.array(dtype=wp.vec3),
-    target: wp.array(dtype=wp.mat33),
-    camera: wp.mat33,
-    rotation: wp.array(dtype=wp.mat33),
-    center_from_source: wp.array(dtype=wp.vec3),
+    rays: RayBatch,
     source_from_pivot: wp.array(dtype=wp.vec3),
     ras_to_grid: wp.mat33,
     width: int,
@@ -59,9 +62,8 @@ def _joseph(  # type: ignore[no-untyped-def]
     ray = wp.tid() + first
     b = ray // pixels
     pixel = ray - b * pixels
-    s = source[b]
-    d, direction, length = pixel_ray(pixel % width, pixel // width, s, target[b], camera, rotation[b])
-    middle = wp.dot(center_from_source[b], direction)
+    s = rays.source[b]
+    d, direction, length, middle = pixel_ray(rays, b, pixel % width, pixel // width)
     t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
 
     # The axis a of the planes, and u and v in them, with the voxels' distances in memory.
@@ -169,7 +171,7 @@ def joseph(
     inputs = [
         wp.from_torch(grid.data.detach().reshape(-1)),
         *grid.data.shape[::-1],
-        *ray_inputs(grid, rays),
+        ray_batch(grid, rays),
         warp_array(from_pivot, wp.vec3, device),
         wp.mat33(*rays.ras_to_grid.ravel().tolist()),
         width,

@@ -19,7 +19,7 @@ import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
 from XVRegistrationLib.rendering.label_grid import BRICK
-from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs
+from XVRegistrationLib.rendering.warp_rays import RayBatch, box_crossing, pixel_ray, ray_batch
 
 if TYPE_CHECKING:
     from XVRegistrationLib.rendering.label_grid import LabelLayer
@@ -47,11 +47,7 @@ def _walk(  # type: ignore[no-untyped-def]
     bricks: wp.array(dtype=wp.uint8),
     bricks_x: int,
     bricks_y: int,
-    source: wp.array(dtype=wp.vec3),
-    target: wp.array(dtype=wp.mat33),
-    camera: wp.mat33,
-    rotation: wp.array(dtype=wp.mat33),
-    center_from_source: wp.array(dtype=wp.vec3),
+    rays: RayBatch,
     width: int,
     pixels: int,
     count: int,
@@ -63,9 +59,8 @@ def _walk(  # type: ignore[no-untyped-def]
     b = ray // pixels
     pixel = ray - b * pixels
     row = b * count * pixels + pixel
-    s = source[b]
-    d, direction, length = pixel_ray(pixel % width, pixel // width, s, target[b], camera, rotation[b])
-    middle = wp.dot(center_from_source[b], direction)
+    s = rays.source[b]
+    d, _direction, length, middle = pixel_ray(rays, b, pixel % width, pixel // width)
     t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
     inverse = wp.vec3(0.0, 0.0, 0.0)
     for a in range(3):
@@ -160,7 +155,7 @@ def march(layer: LabelLayer, rays: Rays, step: float) -> torch.Tensor:
         *layer.data.shape[::-1],
         wp.from_torch(layer.bricks.reshape(-1)),
         *layer.bricks.shape[:0:-1],
-        *ray_inputs(layer, rays),
+        ray_batch(layer, rays),
         width,
         pixels,
         count,

@@ -16,14 +16,21 @@ and Gauss-Newton's curvature in depth came out several times too high.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
-from XVRegistrationLib.rendering.march_native import walk_all, walk_value
-from XVRegistrationLib.rendering.warp_rays import box_crossing, pixel_ray, ray_inputs, warp_array, write_derivatives
+from XVRegistrationLib.rendering.march_native import Voxels, walk_all, walk_value
+from XVRegistrationLib.rendering.warp_rays import (
+    RayBatch,
+    box_crossing,
+    pixel_ray,
+    ray_batch,
+    warp_array,
+    write_derivatives,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,20 +47,8 @@ STRIP = wp.constant(32)
 
 @wp.kernel
 def _march(  # type: ignore[no-untyped-def]
-    codes: wp.array(dtype=wp.int16),
-    nx: int,
-    ny: int,
-    nz: int,
-    occupied: wp.array(dtype=wp.uint8),
-    mx: int,
-    my: int,
-    mz: int,
-    brick: wp.vec3i,
-    source: wp.array(dtype=wp.vec3),
-    target: wp.array(dtype=wp.mat33),
-    camera: wp.mat33,
-    rotation: wp.array(dtype=wp.mat33),
-    center_from_source: wp.array(dtype=wp.vec3),
+    voxels: Voxels,
+    rays: RayBatch,
     width: int,
     height: int,
     pixels: int,
@@ -76,27 +71,40 @@ def _march(  # type: ignore[no-untyped-def]
     j = within // across
     pixel = j * width + i
     ray = b * pixels + pixel
-    s = source[b]
-    d, direction, length = pixel_ray(i, j, s, target[b], camera, rotation[b])
-    middle = wp.dot(center_from_source[b], direction)
-    t0, t1 = box_crossing(s, d, length, wp.vec3(float(nx) - 1.0, float(ny) - 1.0, float(nz) - 1.0))
+    s = rays.source[b]
+    d, direction, length, middle = pixel_ray(rays, b, i, j)
+    t0, t1 = box_crossing(
+        s, d, length, wp.vec3(float(voxels.size[0]) - 1.0, float(voxels.size[1]) - 1.0, float(voxels.size[2]) - 1.0)
+    )
     # A thousandth of a step's margin keeps every sample inside the box in float32; what it drops is border, which is zero there.
     first = int(wp.ceil((t0 - middle) / step - 0.499))
     last = int(wp.floor((t1 - middle) / step - 0.501))
     if with_jacobian == 0:
-        image[ray] = scale * walk_value(codes, nx, ny, nz, occupied, mx, my, mz, brick, s, d, middle, first, last, step)
+        image[ray] = scale * walk_value(voxels, s, d, middle, first, last, step)
         return
-    sums = walk_all(codes, nx, ny, nz, occupied, mx, my, mz, brick, s, d, middle, first, last, step)
+    sums = walk_all(voxels, s, d, middle, first, last, step)
     image[ray] = scale * sums[0]
     # Gradients by grid indices -> by RAS mm.
     to_ras = wp.transpose(ras_to_grid)
     g0 = to_ras * (wp.vec3(sums[1], sums[2], sums[3]) * scale)
     g1 = to_ras * (wp.vec3(sums[4], sums[5], sums[6]) * scale)
     along = wp.dot(direction, g0) * direction
-    center_from_pivot = source_from_pivot[b] + center_from_source[b]
+    center_from_pivot = source_from_pivot[b] + rays.center_from_source[b]
     by_rotation = wp.cross(source_from_pivot[b], g0) + wp.cross(direction, g1) - wp.cross(center_from_pivot, along)
     g0 -= along
     write_derivatives(jacobian, b * 6 * pixels + pixel, pixels, g0, by_rotation)
+
+
+def _voxels(grid: DensityGrid) -> Any:
+    """A grid as the walk takes it."""
+    codes, _ = grid.codes
+    voxels = Voxels()
+    voxels.codes = wp.from_torch(codes.view(torch.int16).reshape(-1))
+    voxels.size = wp.vec3i(*codes.shape[::-1])
+    voxels.occupied = wp.from_torch(grid.occupied.reshape(-1))
+    voxels.bricks = wp.vec3i(*grid.occupied.shape[::-1])
+    voxels.brick = wp.vec3i(*(side.bit_length() - 1 for side in grid.brick))
+    return voxels
 
 
 def march(
@@ -114,12 +122,8 @@ def march(
 
     from_pivot = rays.source_ras - (0.0 if pivot is None else pivot)
     inputs = [
-        wp.from_torch(codes.view(torch.int16).reshape(-1)),
-        *codes.shape[::-1],
-        wp.from_torch(grid.occupied.reshape(-1)),
-        *grid.occupied.shape[::-1],
-        wp.vec3i(*(side.bit_length() - 1 for side in grid.brick)),
-        *ray_inputs(grid, rays),
+        _voxels(grid),
+        ray_batch(grid, rays),
         width,
         height,
         pixels,

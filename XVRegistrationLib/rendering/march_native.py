@@ -17,16 +17,19 @@ SAMPLES = 16
 _WALK = r"""
 #if defined(__CUDA_ARCH__)
     constexpr int LANES = 1;
-    const unsigned short* voxels = (const unsigned short*)codes.data;
-    #define NEIGHBOURS(low, high, at) const float low = (float)voxels[at], high = (float)voxels[(at) + 1];
+    const unsigned short* codes = (const unsigned short*)voxels.codes.data;
+    #define NEIGHBOURS(low, high, at) const float low = (float)codes[at], high = (float)codes[(at) + 1];
 #else
     constexpr int LANES = SAMPLES;
-    const char* voxels = (const char*)codes.data;
+    const char* codes = (const char*)voxels.codes.data;
     #define NEIGHBOURS(low, high, at) \
         unsigned int word_##low; \
-        __builtin_memcpy(&word_##low, voxels + 2 * (at), 4); \
+        __builtin_memcpy(&word_##low, codes + 2 * (at), 4); \
         const float low = (float)(int)(word_##low & 0xffffu), high = (float)(int)(word_##low >> 16);
 #endif
+    const int nx = voxels.size[0], ny = voxels.size[1], nz = voxels.size[2];
+    const int mx = voxels.bricks[0], my = voxels.bricks[1], mz = voxels.bricks[2];
+    const wp::vec3i brick = voxels.brick;
     const size_t row = nx, plane = (size_t)nx * ny;
     float sum[LANES], gx[LANES], gy[LANES], gz[LANES], tx[LANES], ty[LANES], tz[LANES];
     for (int l = 0; l < LANES; ++l)
@@ -47,7 +50,7 @@ _WALK = r"""
                 bx = bx < 0 ? 0 : (bx < mx ? bx : mx - 1);
                 by = by < 0 ? 0 : (by < my ? by : my - 1);
                 bz = bz < 0 ? 0 : (bz < mz ? bz : mz - 1);
-                empty = empty && !occupied.data[(bz * my + by) * mx + bx];
+                empty = empty && !voxels.occupied.data[(bz * my + by) * mx + bx];
             }
             if (empty)
                 continue;
@@ -115,6 +118,20 @@ _ALL = """
 vec7 = wp.types.vector(length=7, dtype=wp.float32)
 
 
+@wp.struct
+class Voxels:
+    """What a ray walks through: a `DensityGrid`'s codes, and the bricks that hold anything."""
+
+    codes: wp.array(dtype=wp.int16)
+    size: wp.vec3i
+    """Voxels along i, j and k."""
+    occupied: wp.array(dtype=wp.uint8)
+    bricks: wp.vec3i
+    """Their number along i, j and k."""
+    brick: wp.vec3i
+    """Binary logarithms of the voxels along a brick's sides."""
+
+
 def _source(jacobian: bool) -> str:
     text = _WALK.replace("WITH_JACOBIAN", "true" if jacobian else "false").replace(
         "RETURN", _ALL if jacobian else _VALUE
@@ -124,15 +141,7 @@ def _source(jacobian: bool) -> str:
 
 @wp.func_native(_source(jacobian=False))
 def walk_value(
-    codes: wp.array(dtype=wp.int16),
-    nx: int,
-    ny: int,
-    nz: int,
-    occupied: wp.array(dtype=wp.uint8),
-    mx: int,
-    my: int,
-    mz: int,
-    brick: wp.vec3i,
+    voxels: Voxels,
     s: wp.vec3,
     d: wp.vec3,
     middle: float,
@@ -145,15 +154,7 @@ def walk_value(
 
 @wp.func_native(_source(jacobian=True))
 def walk_all(
-    codes: wp.array(dtype=wp.int16),
-    nx: int,
-    ny: int,
-    nz: int,
-    occupied: wp.array(dtype=wp.uint8),
-    mx: int,
-    my: int,
-    mz: int,
-    brick: wp.vec3i,
+    voxels: Voxels,
     s: wp.vec3,
     d: wp.vec3,
     middle: float,

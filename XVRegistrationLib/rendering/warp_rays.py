@@ -17,15 +17,28 @@ if TYPE_CHECKING:
 wp.set_module_options({"enable_backward": False})
 
 
+@wp.struct
+class RayBatch:
+    """`rays.Rays` in single precision, on the device of a kernel."""
+
+    source: wp.array(dtype=wp.vec3)
+    target: wp.array(dtype=wp.mat33)
+    camera: wp.mat33
+    rotation: wp.array(dtype=wp.mat33)
+    center_from_source: wp.array(dtype=wp.vec3)
+    """(B) centre of the grid from the source, RAS mm."""
+
+
 @wp.func
-def pixel_ray(  # type: ignore[no-untyped-def]
-    i: int, j: int, source: wp.vec3, target: wp.mat33, camera: wp.mat33, rotation: wp.mat33
-):
-    """Of stored pixel (i, j): direction in grid indices per mm, unit vector in RAS, and length to the detector, mm."""
+def pixel_ray(rays: RayBatch, b: int, i: int, j: int):  # type: ignore[no-untyped-def]
+    """Of stored pixel (i, j) of pose b: direction in grid indices per mm, unit vector in RAS, length to the detector and distance to
+    the point nearest to the grid's centre, mm."""
     ij1 = wp.vec3(float(i), float(j), 1.0)
-    to_detector = camera * ij1
+    to_detector = rays.camera * ij1
     length = wp.length(to_detector)
-    return (target * ij1 - source) / length, rotation * to_detector / length, length
+    direction = rays.rotation[b] * to_detector / length
+    middle = wp.dot(rays.center_from_source[b], direction)
+    return (rays.target[b] * ij1 - rays.source[b]) / length, direction, length, middle
 
 
 @wp.func
@@ -62,13 +75,13 @@ def warp_array(values: NDArray[np.float64], dtype: type, device: torch.device) -
     return wp.array(values.astype("float32"), dtype=dtype, device=wp.device_from_torch(device))
 
 
-def ray_inputs(grid: VoxelGrid, rays: Rays) -> list[Any]:
-    """A kernel's inputs `source`, `target`, `camera`, `rotation` and `center_from_source` (RAS, mm)."""
+def ray_batch(grid: VoxelGrid, rays: Rays) -> Any:
+    """The rays through a grid as a kernel takes them: a `RayBatch`."""
     device = grid.data.device
-    return [
-        warp_array(rays.source, wp.vec3, device),
-        warp_array(rays.target, wp.mat33, device),
-        wp.mat33(*rays.camera.ravel().tolist()),
-        warp_array(rays.rotation, wp.mat33, device),
-        warp_array(grid.center - rays.source_ras, wp.vec3, device),
-    ]
+    batch = RayBatch()
+    batch.source = warp_array(rays.source, wp.vec3, device)
+    batch.target = warp_array(rays.target, wp.mat33, device)
+    batch.camera = wp.mat33(*rays.camera.ravel().tolist())
+    batch.rotation = warp_array(rays.rotation, wp.mat33, device)
+    batch.center_from_source = warp_array(grid.center - rays.source_ras, wp.vec3, device)
+    return batch
