@@ -13,7 +13,7 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import pose_from_angles
-from XVRegistrationLib.geometry.rigid import invert, rigid, rotation_from_euler_zxy
+from XVRegistrationLib.geometry.rigid import check_rigid, invert, rigid, rotation_from_euler_zxy, transform_points
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -60,12 +60,15 @@ class NominalView:
     """RAS, mm."""
     sod: float
     """Distance from the source to the isocentre, mm."""
+    lying: tuple[tuple[float, float, float], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    """Rotation (3, 3) in RAS by which the view turns with a patient who does not lie straight in the scanner."""
 
     def __post_init__(self) -> None:
         if self.name not in _VIEWS:
             raise InputError(f"Unknown view {self.name!r}: choose one of {', '.join(VIEWS)}.")
         if not self.sod > 0:
             raise InputError(f"The distance from source to isocentre must be positive, not {self.sod} mm.")
+        check_rigid(rigid(self.lying, np.zeros(3)), "rotation of a view")
 
     @property
     def mirrored(self) -> bool:
@@ -75,7 +78,7 @@ class NominalView:
     @property
     def axes(self) -> NDArray[np.float64]:
         """Camera axes as columns (3, 3) in RAS."""
-        return np.array(_VIEWS[self.name][0]).T
+        return np.array(self.lying) @ np.array(_VIEWS[self.name][0]).T
 
     @property
     def pose(self) -> NDArray[np.float64]:
@@ -86,6 +89,13 @@ class NominalView:
         """Poses (..., 4, 4), camera -> RAS, of relative motions D (..., 4, 4)."""
         frame = rigid(self.axes, self.isocenter)
         return frame @ np.asarray(relative, dtype=np.float64) @ invert(frame) @ self.pose
+
+    def moved(self, motion: ArrayLike) -> NominalView:
+        """The view of a patient whom a rigid motion (4, 4), RAS, has moved: it sees the same of the same place."""
+        m = check_rigid(motion, "motion of a patient")
+        x, y, z = transform_points(m, self.isocenter).tolist()
+        a, b, c = (tuple(row) for row in (m[:3, :3] @ np.array(self.lying)).tolist())
+        return NominalView(self.name, (x, y, z), self.sod, (a, b, c))
 
     def relative(self, pose: ArrayLike) -> NDArray[np.float64]:
         """Relative motions D (..., 4, 4) of poses (..., 4, 4); inverse of `absolute`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,9 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def view_of(card: dict[str, Any]) -> NominalView:
     """The nominal view that the model was made about."""
     view = card["view"]
-    return NominalView(view["name"], tuple(view["isocenter"]), view["sod"])
+    straight = NominalView(view["name"], tuple(view["isocenter"]), view["sod"])
+    lying = view.get("lying")
+    return straight if lying is None else dataclasses.replace(straight, lying=tuple(tuple(row) for row in lying))
 
 
 def pose_range_of(card: dict[str, Any]) -> PoseRange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from XVRegistrationLib.rendering.grid import matched_to
 from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.training.losses import geodesic_distance
 from XVRegistrationLib.training.randomize import randomized
+from XVRegistrationLib.training.team import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,6 +90,18 @@ class Task:
     view: NominalView
     pose_range: PoseRange
     intrinsics: Intrinsics
+    patients: Patients | None = None
+    """Where the X-rays' patients are taken from, all lying as the one of `grid` does; that one alone without it."""
+
+
+class Patients(Protocol):
+    """Many patients, of whom some are drawn for each batch."""
+
+    def draw(self, footprint: float) -> Sequence[DensityGrid]:
+        """Grids with voxels of no more than a pixel's `footprint` at the patient, mm."""
+
+    def validation(self, footprint: float) -> Sequence[DensityGrid]:
+        """Those that the network is validated on, always the same."""
 
 
 def new_state(network: PoseNetwork, settings: TrainingSettings) -> TrainingState:
@@ -103,26 +116,28 @@ def train(
     settings: TrainingSettings,
     on_progress: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[TrainingState], None] | None = None,
+    team: Team | None = None,
 ) -> TrainingState:
     """Train until the time budget is used, and return the state; deterministic but for how many steps fit the time.
 
     `on_checkpoint` is called with a consistent state after each validation. Raising from `on_progress` (as Ctrl-C does)
-    ends the training; the last checkpoint stays valid.
+    ends the training; the last checkpoint stays valid. The processes of a `team` train one network together.
     """
-    network = state.network
+    network, team = state.network, team or Team()
     device = next(network.parameters()).device
     camera = network_camera(task.intrinsics, network.settings.pixels)
     footprint = camera.footprint(task.view.sod)
     grid = matched_to(task.grid, footprint * _COARSENESS).to(device)
     step_length = sample_distance(grid, footprint * _COARSENESS)
     # A resumed training goes on with new poses, not with those that it has seen.
-    rng = np.random.default_rng([settings.seed, state.images])
-    generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + state.images)
+    rng = np.random.default_rng([settings.seed, state.images, team.rank])
+    generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + state.images + 7_919 * team.rank)
     validation = _validation_set(task, camera, device)
     points = dense_points(task.grid)
     offsets = points - np.array(task.view.isocenter)
     radius = float(np.sqrt((offsets**2).sum(axis=1).mean()))
 
+    team.share(network)
     network.train()
     # Depthwise convolutions run a third faster on the CPU with channels last.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,9 +146,10 @@ def train(
     interval = min(settings.validate_every, settings.seconds / 8)
     next_validation = before + interval
     while True:
-        state.elapsed = before + time.monotonic() - began
+        state.elapsed = team.agreed(before + time.monotonic() - began)
         done = state.elapsed >= settings.seconds
         if (done or state.elapsed >= next_validation) and state.steps > 0:
+            team.share(network)
             error = _validation_error(network, task, validation, points)
             state.history.append(
                 {"seconds": state.elapsed, "images": state.images, "loss": mean_loss, "validation": error}
@@ -155,16 +171,18 @@ def train(
 
         poses = draw_poses(task.view, task.pose_range, settings.batch, rng)
         motion = torch.from_numpy(task.view.relative(poses)).float().to(device)
-        images = cover_as(render(grid, poses, camera, step_length), camera, task.intrinsics)
+        grids = [grid] if task.patients is None else task.patients.draw(footprint * _COARSENESS)
+        images = cover_as(_seen(grids, poses, camera, step_length), camera, task.intrinsics)
         images = randomized(images, generator)
         rotation, translation = network(images)
         loss = geodesic_distance(rotation, translation, motion[:, :3, :3], motion[:, :3, 3], radius).mean()
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        team.average(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 50.0)
         state.optimizer.step()
         state.steps += 1
-        state.images += settings.batch
+        state.images += settings.batch * team.size
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
@@ -187,9 +205,19 @@ def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tup
     """X-rays from a finer grid than the training's, with detectors of a fixed seed, and their poses."""
     poses = draw_poses(task.view, task.pose_range, _VALIDATION_SIZE, np.random.default_rng(1_234_567))
     footprint = camera.footprint(task.view.sod)
-    images = render(matched_to(task.grid, footprint / 2), poses, camera, footprint / 2)
+    if task.patients is None:
+        grids: Sequence[DensityGrid] = [matched_to(task.grid, footprint / 2)]
+    else:
+        grids = task.patients.validation(footprint / 2)
+    images = _seen(grids, poses, camera, footprint / 2)
     images = cover_as(images, camera, task.intrinsics)
     return randomized(images, torch.Generator().manual_seed(7)).to(device), poses
+
+
+def _seen(grids: Sequence[DensityGrid], poses: NDArray[np.float64], camera: Intrinsics, step: float) -> torch.Tensor:
+    """Line integrals (B, H, W): of each grid from its share of the poses."""
+    parts = zip(grids, np.array_split(poses, len(grids)), strict=True)
+    return torch.cat([render(grid, seen_from, camera, step) for grid, seen_from in parts if len(seen_from)])
 
 
 def _validation_error(
