@@ -9,11 +9,12 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
 from XVRegistrationLib.cli.register_options import add_register
+from XVRegistrationLib.cli.view_options import add_view
 from XVRegistrationLib.cli.volume_options import add_reading
 from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=XVRegistrationLib.__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
+    add_pretrain(commands)
+    add_finetune(commands)
+    add_models(commands)
     add_register(commands)
     _add_export(commands)
     _add_inspect(commands)
@@ -72,34 +76,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument(
         "--minutes", type=float, default=None, help="time budget; 0 for a bank without a network (default: 5)"
     )
-    p.add_argument("--view", choices=VIEWS, default="AP", help="nominal view")
-    p.add_argument(
-        "--rotation", type=float, nargs=3, default=(20.0, 20.0, 20.0), metavar=("X", "Y", "Z"), help="range, +- degrees"
-    )
-    p.add_argument(
-        "--translation", type=float, nargs=3, default=(30.0, 30.0, 30.0), metavar=("X", "Y", "Z"), help="range, +- mm"
-    )
-    p.add_argument(
-        "--geometry", metavar="XRAY", help="take SID, size, spacing, principal point and mirroring from this X-ray"
-    )
-    p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm (default: 1020)")
-    p.add_argument("--sod", type=float, default=700.0, help="distance source-isocentre, mm")
-    p.add_argument("--size", type=int, nargs=2, default=None, metavar=("W", "H"), help="pixels (default: 512 512)")
-    p.add_argument(
-        "--spacing",
-        type=float,
-        nargs=2,
-        default=None,
-        metavar=("DX", "DY"),
-        help="on the detector, mm (default: 0.76 0.76)",
-    )
-    p.add_argument(
-        "--mirrored",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else not",
-    )
-    add_camera(p)
+    add_view(p)
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")

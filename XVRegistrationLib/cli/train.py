@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting, say_notes, training
+from XVRegistrationLib.cli.view_options import intrinsics_from
 from XVRegistrationLib.cli.volume_options import reading_from
-from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
-from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     import argparse
 
     from XVRegistrationLib.registration.model import PatientModel
-
-_DEFAULT_SID, _DEFAULT_SIZE, _DEFAULT_SPACING = 1020.0, (512, 512), (0.76, 0.76)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,7 +78,7 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
     check_minutes(_minutes(options))
     check_device(options.device)
     check_new_folder(options.output)
-    intrinsics = _intrinsics(options)
+    intrinsics = intrinsics_from(options)
     pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
     volume = read_volume(options.volume, reading_from(options))
     say_notes(volume)
@@ -96,26 +92,6 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
             pose_range=pose_range,
             progress=count,
         )
-
-
-def _intrinsics(options: argparse.Namespace) -> Intrinsics:
-    """From the X-ray that shows the geometry, or from the options."""
-    if options.geometry is not None:
-        parts = read_parts(options.geometry, options, frame=0)  # any frame of a run shows its geometry
-        xray = whole(parts, options.geometry)
-        if parts.mirrored and parts.origins["mirrored"] == "assumed":
-            console.print(
-                f"{parts.name}: taken as stored mirrored, as C-arms usually show what they see from behind; "
-                "if it is not, say --no-mirrored.",
-                markup=False,
-            )
-        return xray.intrinsics
-    if options.calibration or options.c_arm:
-        raise InputError("--calibration and --c-arm complete what an X-ray states: give one with --geometry.")
-    size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
-    sid = _DEFAULT_SID if options.sid is None else options.sid
-    spacing = _DEFAULT_SPACING if options.spacing is None else (options.spacing[0], options.spacing[1])
-    return Intrinsics.centered(sid, spacing, size, bool(options.mirrored))
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

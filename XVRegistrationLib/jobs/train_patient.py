@@ -19,7 +19,8 @@ from XVRegistrationLib.registration.model import (
     prepare_model,
     save_model,
 )
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, TrainingState, new_state, train
+from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
+from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from XVRegistrationLib.geometry.views import PoseRange
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.registration.model import PatientModel
-    from XVRegistrationLib.training.trainer import Progress
+    from XVRegistrationLib.training.trainer import Progress, TrainingState
+
+FINETUNING_RATE = 1e-3
+"""Learning rate of a network that other patients have taught."""
 
 
 def start_patient(
@@ -61,7 +65,9 @@ def train_patient(
     device: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
-    """The model of `folder` with a network trained from scratch for `minutes`; with 0 minutes the model as it is.
+    """The model of `folder` with a network trained for `minutes`; with 0 minutes the model as it is.
+
+    The network is trained from scratch, or goes on from what it has learnt elsewhere where the model has one.
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -70,7 +76,7 @@ def train_patient(
     where = check_device(device)
     if minutes == 0:
         return model
-    return _train_from_scratch(Path(folder), model, 60 * minutes, seed, where, progress)
+    return _train_anew(Path(folder), model, 60 * minutes, seed, where, progress)
 
 
 def resume_training(
@@ -94,13 +100,10 @@ def resume_training(
     model = load_model(folder, volume)
     training = card["training"]
     if not training:
-        return _train_from_scratch(Path(folder), model, seconds, seed, where, progress)
+        return _train_anew(Path(folder), model, seconds, seed, where, progress)
     assert model.network is not None
-    settings = TrainingSettings(seconds=seconds, seed=training["seed"])
-    state = new_state(model.network.to(where), settings)
-    _restore_optimizer(state.optimizer, load_optimizer(folder))
-    state.elapsed, state.steps, state.images = training["seconds"], training["steps"], training["images"]
-    state.history = list(training["history"])
+    settings = _settings(model, seconds, training["seed"])
+    state = restored_state(model.network.to(where), settings, training, load_optimizer(folder))
     return _run(Path(folder), model, state, settings, progress)
 
 
@@ -116,7 +119,7 @@ def check_device(name: str | None) -> torch.device:
     return device
 
 
-def _train_from_scratch(
+def _train_anew(
     folder: Path,
     model: PatientModel,
     seconds: float,
@@ -124,10 +127,20 @@ def _train_from_scratch(
     device: torch.device,
     progress: Callable[[Progress], None] | None,
 ) -> PatientModel:
+    """Train the network that the model has from elsewhere, or one from scratch."""
     torch.manual_seed(seed)
-    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
-    settings = TrainingSettings(seconds=seconds, seed=seed)
+    network = model.network
+    if network is None:
+        network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    settings = _settings(model, seconds, seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
+
+
+def _settings(model: PatientModel, seconds: float, seed: int) -> TrainingSettings:
+    """How the model's network is trained: with smaller steps where it has learnt other patients before."""
+    if model.origin:
+        return TrainingSettings(seconds=seconds, seed=seed, learning_rate=FINETUNING_RATE)
+    return TrainingSettings(seconds=seconds, seed=seed)
 
 
 def _run(
@@ -138,31 +151,10 @@ def _run(
     progress: Callable[[Progress], None] | None,
 ) -> PatientModel:
     def checkpoint(current: TrainingState) -> None:
-        training = {
-            "seconds": current.elapsed,
-            "budget": settings.seconds,
-            "steps": current.steps,
-            "images": current.images,
-            "seed": settings.seed,
-            "history": current.history,
-        }
-        snapshot = dataclasses.replace(model, network=current.network, training=training)
-        save_model(folder, snapshot, _optimizer_tensors(current.optimizer))
+        snapshot = dataclasses.replace(model, network=current.network, training=training_of(current, settings))
+        save_model(folder, snapshot, optimizer_tensors(current.optimizer))
 
     task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
     train(state, task, settings, progress, checkpoint)
     card = read_card(folder)
     return dataclasses.replace(model, network=load_network(folder, card), training=card["training"])
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": torch.as_tensor(value) for index, row in state.items() for key, value in row.items()}
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    rows: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition(".")
-        rows.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": rows, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -17,13 +17,36 @@ if TYPE_CHECKING:
 
 FORMAT = "xvregistration model"
 FORMAT_VERSION = 1
+PRETRAINED = "xvregistration pretrained model"
+PRETRAINED_VERSION = 1
 CARD = "model.json"
 DEFAULT_SOD = 700.0
 """Distance from the source to the isocentre where nothing else is known, mm; typical of C-arms."""
 
 
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The card of a model folder; InputError where there is none or it is not one of ours."""
+    """The card of a patient's model folder; InputError where there is none or it is not one of ours."""
+    card = read_any_card(folder)
+    if card["format"] == PRETRAINED:
+        raise InputError(
+            f"{folder} is pretrained over many patients and registers none; make a model for this one with "
+            "`xvregistration finetune`."
+        )
+    return card
+
+
+def read_pretrained_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a pretrained model's folder; InputError where there is none or it is not one of ours."""
+    card = read_any_card(folder)
+    if card["format"] != PRETRAINED:
+        raise InputError(
+            f"{folder} is the model of one patient; give one that was made with `xvregistration pretrain`."
+        )
+    return card
+
+
+def read_any_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a model folder of either kind; InputError where there is none or it is not one of ours."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise InputError(f"{folder} holds no model: {CARD} is missing. Make one with `xvregistration train`.")
@@ -31,12 +54,12 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as e:
         raise InputError(f"{path} is damaged (not JSON: {e}); train the model again.") from e
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    known = {FORMAT: FORMAT_VERSION, PRETRAINED: PRETRAINED_VERSION}
+    if not isinstance(card, dict) or card.get("format") not in known:
         raise InputError(f"{path} is not the card of an XVRegistration model.")
-    if card.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {card.get('format_version')}; this program reads {FORMAT_VERSION}."
-        )
+    version = known[card["format"]]
+    if card.get("format_version") != version:
+        raise InputError(f"{path} has format version {card.get('format_version')}; this program reads {version}.")
     return card
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.files import replacing, write_json
+from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
@@ -35,15 +31,18 @@ from XVRegistrationLib.registration.card import (
     FORMAT_VERSION,
     intrinsics_of,
     pose_range_of,
+    read_any_card,
     read_card,
     reading_of,
     view_of,
 )
+from XVRegistrationLib.registration.tensors import load_tensors, save_tensors
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
 _SAME_PLACE = 1e-3  # mm, and mm a voxel: what programs that rewrite a header differ by
@@ -63,23 +62,28 @@ class PatientModel:
     network: PoseNetwork | None = None
     training: dict[str, Any] = field(default_factory=dict)
     """How the network was trained: seconds, budget, steps, images, and history (the validation curve)."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Of a network that was not trained from scratch: what it was before, and how the patient lies in its template."""
 
 
 def prepare_model(
     volume: Volume,
     intrinsics: Intrinsics,
-    view: str = "AP",
+    view: str | NominalView = "AP",
     sod: float = DEFAULT_SOD,
     pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
     pyramid: Pyramid | None = None,
     bank_size: int = BANK_SIZE,
 ) -> PatientModel:
-    """A model that registers by its bank alone, ready in seconds; the isocentre is the volume's centre.
+    """A model that registers by its bank alone, ready in seconds; the isocentre is the volume's centre, or that of the `view`.
 
     `progress` is called with renders done and renders in all. `pyramid` is the volume's where there is one already.
     """
-    nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
+    if isinstance(view, NominalView):
+        nominal = view
+    else:
+        nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
     pyramid = pyramid or Pyramid(density_grid(volume))
     poses = pose_range or PoseRange()
     bank = build_bank(pyramid.finest, nominal, poses, intrinsics, bank_size, progress)
@@ -100,13 +104,13 @@ def save_model(
     content = hashlib.sha256(b"".join(t.numpy().tobytes() for t in bank.values())).hexdigest()[:12]
     files = {"bank": f"bank-{content}.safetensors"}
     if not (root / files["bank"]).exists():
-        _save_tensors(root / files["bank"], bank)
+        save_tensors(root / files["bank"], bank)
     if model.network is not None:
         files["network"] = f"network-{tag}.safetensors"
-        _save_tensors(root / files["network"], dict(model.network.state_dict()))
+        save_tensors(root / files["network"], dict(model.network.state_dict()))
     if optimizer:
         files["optimizer"] = f"optimizer-{tag}.safetensors"
-        _save_tensors(root / files["optimizer"], optimizer)
+        save_tensors(root / files["optimizer"], optimizer)
     card = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -126,6 +130,7 @@ def save_model(
         "bank_intrinsics": model.bank.intrinsics.to_dict(),
         "network": model.network.settings.to_dict() if model.network is not None else None,
         "training": model.training,
+        "origin": model.origin,
         "versions": versions(),
     }
     write_json(root / CARD, card)
@@ -138,11 +143,16 @@ def save_model(
 
 
 def load_model(
-    folder: str | os.PathLike[str], volume: Volume | None = None, pyramid: Pyramid | None = None
+    folder: str | os.PathLike[str],
+    volume: Volume | None = None,
+    pyramid: Pyramid | None = None,
+    *,
+    other_volume: bool = False,
 ) -> PatientModel:
     """Read a model, and its volume from where the card says unless one is given, perhaps with the pyramid made of it.
 
-    Raises InputError for a folder without a model, a volume that cannot be found, or one the model was not made for.
+    Raises InputError for a folder without a model, a volume that cannot be found, or one the model was not made for; with
+    `other_volume` such a one is taken: a later CT of the same patient that lies as the first one did.
     """
     root, card = Path(folder), read_card(folder)
     described = card["volume"]
@@ -152,16 +162,8 @@ def load_model(
         if not Path(described["path"]).exists():
             raise InputError(f"The volume of the model {root} is no longer at {described['path']}; give its new place.")
         volume = read_volume(described["path"], reading_of(card))
-    if volume.fingerprint != described["fingerprint"]:
-        raise InputError(
-            f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "
-            f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one."
-        )
-    if not np.allclose(volume.ijk_to_ras, described["ijk_to_ras"], atol=_SAME_PLACE):
-        raise InputError(
-            f"The model {root} was made for {volume.name} at another place: the voxels are the same, but not where they lie "
-            "in RAS. Undo the transform or the change of its header, or train a model for this one."
-        )
+    if not other_volume:
+        _check_same(root, volume, described)
     try:
         bank, network = _load_parts(root, card)
     except InputError:
@@ -180,15 +182,16 @@ def load_model(
         bank,
         network,
         card["training"],
+        card.get("origin") or {},
     )
 
 
 def load_optimizer(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """The optimiser's tensors of a model folder; InputError where its training cannot go on."""
-    card = read_card(folder)
+    """The optimiser's tensors of a model folder of either kind; InputError where its training cannot go on."""
+    card = read_any_card(folder)
     if "optimizer" not in card["files"]:
         raise InputError(f"The training of {folder} cannot go on: it holds no optimiser state. Train it again.")
-    return _load_tensors(Path(folder) / card["files"]["optimizer"])
+    return load_tensors(Path(folder) / card["files"]["optimizer"])
 
 
 def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
@@ -197,7 +200,7 @@ def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
         return None
     network = PoseNetwork(NetworkSettings(**card["network"]))
     try:
-        network.load_state_dict(_load_tensors(root / card["files"]["network"]))
+        network.load_state_dict(load_tensors(root / card["files"]["network"]))
     except RuntimeError as e:
         raise InputError(
             f"The weights of {root} do not fit the network that its card describes; train it again."
@@ -206,32 +209,24 @@ def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
     return network
 
 
+def _check_same(root: Path, volume: Volume, described: dict[str, Any]) -> None:
+    """Raise InputError unless a volume is the one that the card describes, where it was."""
+    if volume.fingerprint != described["fingerprint"]:
+        raise InputError(
+            f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "
+            f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one."
+        )
+    if not np.allclose(volume.ijk_to_ras, described["ijk_to_ras"], atol=_SAME_PLACE):
+        raise InputError(
+            f"The model {root} was made for {volume.name} at another place: the voxels are the same, but not where they lie "
+            "in RAS. Undo the transform or the change of its header, or train a model for this one."
+        )
+
+
 def _load_parts(root: Path, card: dict[str, Any]) -> tuple[Bank, PoseNetwork | None]:
-    tensors = _load_tensors(root / card["files"]["bank"])
+    tensors = load_tensors(root / card["files"]["bank"])
     bank = Bank(tensors["poses"].numpy(), tensors["features"].float(), Intrinsics.from_dict(card["bank_intrinsics"]))
     return bank, load_network(root, card)
-
-
-def _save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    with replacing(path) as temporary:
-        try:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
-        except SafetensorError as e:
-            code = re.search(r"os error (\d+)", str(e))
-            if code is None:
-                raise
-            # safetensors hides that the disk is full in its text: callers look at OSError.errno.
-            raise OSError(int(code.group(1)), os.strerror(int(code.group(1))), str(path)) from e
-
-
-def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing; the model is incomplete. Train it again.")
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except Exception as e:  # safetensors raises its own SafetensorError, without a public base
-        raise InputError(f"{path} is damaged ({e}); train the model again.") from e
-    return tensors
 
 
 def _times(size: Any) -> str:

@@ -146,7 +146,7 @@ def overlays(volume: Volume, template: Volume, placement: Placement) -> list[tup
     fixed = coarse_body(template)
     moving = coarse_body(volume, fixed.spacing)
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    found = []
+    found: list[tuple[str, NDArray[np.float32]]] = []
     for when, to_template in (("before", np.eye(4)), ("after", placement.to_template)):
         to_moving = sitk.AffineTransform(3)
         motion = flip @ invert(to_template) @ flip
@@ -161,12 +161,10 @@ def overlays(volume: Volume, template: Volume, placement: Placement) -> list[tup
     return found
 
 
-def checked_place(volume: Volume, template: Volume) -> Placement:
-    """As `place`; InputError with a sentence where the volume does not register to the template."""
-    found = place(volume, template)
-    if not found.ok:
-        raise InputError(f"{volume.name}: {found.sentence}")
-    return found
+def checked_place(volume: Volume, placement: Placement) -> None:
+    """Raise InputError with a sentence where a volume does not register to the template."""
+    if not placement.ok:
+        raise InputError(f"{volume.name}: {placement.sentence}")
 
 
 def _bounds(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -210,7 +208,7 @@ def _shifts(fixed: CoarseBody, moving: CoarseBody) -> list[NDArray[np.float64]]:
     scores = sitk.MaskedFFTNormalizedCorrelation(*inputs, 0, _LEAST_COMMON)
     values = sitk.GetArrayFromImage(scores)  # (K, J, I) of the translations
     apart = np.array(moving.image.GetOrigin()) - np.array(fixed.image.GetOrigin())
-    found = []
+    found: list[NDArray[np.float64]] = []
     while len(found) < _STARTS and values.max() > 0:
         peak = np.array(np.unravel_index(int(values.argmax()), values.shape))
         # Of the moving image's first voxel in the fixed image, voxels.

@@ -1,0 +1,120 @@
+"""`xvregistration pretrain`."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.cli.placement_picture import draw_placement
+from XVRegistrationLib.cli.progress import console, counting, training
+from XVRegistrationLib.cli.view_options import intrinsics_from
+from XVRegistrationLib.cli.volume_options import reading_from
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.jobs.pretrain import pretrain, resume_pretraining
+from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, stem_of
+from XVRegistrationLib.networks.pose_network import NetworkSettings
+from XVRegistrationLib.registration.card import read_pretrained_card
+from XVRegistrationLib.training.team import Team, team
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.jobs.prepare_patients import Preparation
+    from XVRegistrationLib.registration.pretrained import PretrainedModel
+    from XVRegistrationLib.training.preregistration import Placement
+    from XVRegistrationLib.training.trainer import Progress
+
+_DEFAULT_MINUTES = 60.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Pretrain, or go on with it; under `torchrun` as one of several processes, of which the first one talks."""
+    with team() as crew:
+        console.quiet = not crew.first
+        try:
+            model = _pretrained(options, crew)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_go_on(options)) from None
+    error = model.training["history"][-1]["validation"]
+    console.print(
+        f"{options.output}: a network for {model.anatomy or 'this part of the body'}, trained on "
+        f"{model.training['images']:,} X-rays of {model.patients} patients, validation error {error:.1f} mm."
+    )
+    return 0
+
+
+def _pretrained(options: argparse.Namespace, crew: Team) -> PretrainedModel:
+    root = Path(options.output)
+    with ExitStack() as stack:
+        how: dict[str, Any] = {
+            "device": options.device,
+            "team": crew,
+            "preparing": stack.enter_context(counting("CTs")),
+            "on_prepared": _say,
+        }
+        if options.pictures:
+            how["on_placed"] = lambda path, *placed: _draw(stem_of(root, path), *placed)
+        progress = _Later(stack)
+        if options.resume:
+            return resume_pretraining(root, minutes=options.minutes, progress=progress, **how)
+        return pretrain(root, _plan(options), progress=progress, **how)
+
+
+class _Later:
+    """The training's bar, drawn from its first report on: until then the bar of the preparation is."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._update: Callable[[Progress], None] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._update is None:
+            self._stack.pop_all().close()
+            self._update = self._stack.enter_context(training())
+        self._update(progress)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    volumes = find_volumes(options.folder)
+    network = NetworkSettings()
+    for name in ("backbone", "pixels"):
+        if getattr(options, name) is not None:
+            network = dataclasses.replace(network, **{name: getattr(options, name)})
+    minutes = _DEFAULT_MINUTES if options.minutes is None else options.minutes
+    return Plan(
+        volumes,
+        volumes[0] if options.template is None else str(Path(options.template).absolute()),
+        intrinsics_from(options),
+        options.view,
+        options.sod,
+        PoseRange(tuple(options.rotation), tuple(options.translation)),
+        options.anatomy,
+        reading_from(options),
+        network,
+        60 * minutes,
+        options.seed,
+    )
+
+
+def _say(prepared: Preparation) -> None:
+    console.print(f"{len(prepared.patients)} CTs to learn from.")
+    for path, why in prepared.left_out:
+        console.print(f"Left out: {Path(path).name}: {why}", markup=False)
+
+
+def _draw(stem: Path, volume: Volume, template: Volume, placement: Placement) -> None:
+    draw_placement(stem.with_name(f"{stem.name}.png"), volume, template, placement)
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    try:
+        minutes = read_pretrained_card(options.output)["training"]["seconds"] / 60
+        kept = f"{options.output} holds the checkpoint of {minutes:.1f} minutes"
+    except InputError:
+        kept = f"{options.output} holds the CTs that were ready"
+    return f"stopped. {kept}; go on with the same command and --resume."
