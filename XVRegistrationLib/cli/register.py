@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     check_options(options)
     given = read_input(options)
     volume = None if options.volume is None else read_volume(options.volume, reading_of(read_card(options.model)))
-    model = load_model(options.model, volume)
+    model = load_model(options.model, volume, other_volume=options.other_volume)
     structures = structures_of(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():

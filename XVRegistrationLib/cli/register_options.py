@@ -28,6 +28,11 @@ def add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     p.add_argument("--volume", metavar="CT", help="the CT, if it is no longer where the model was trained")
     p.add_argument(
+        "--other-volume",
+        action="store_true",
+        help="take --volume even if it is another one than the model was made for: a later CT that lies as that did",
+    )
+    p.add_argument(
         "--labels",
         metavar="LABELS",
         help="structures to draw on the X-rays: label map, .seg.nrrd or DICOM segmentation",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from XVRegistrationLib.geometry.rigid import invert
 from XVRegistrationLib.jobs.checks import check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, train_patient
+from XVRegistrationLib.registration.bank import BANK_SIZE
 from XVRegistrationLib.registration.model import prepare_model, save_model
 from XVRegistrationLib.registration.pretrained import load_pretrained
 from XVRegistrationLib.training.preregistration import checked_place, place
@@ -51,6 +52,7 @@ def start_finetuning(
     volume: Volume,
     *,
     forced: bool = False,
+    bank_size: int = BANK_SIZE,
     progress: Callable[[int, int], None] | None = None,
     on_placed: Callable[[Volume, Placement], None] | None = None,
 ) -> PatientModel:
@@ -68,7 +70,9 @@ def start_finetuning(
     if not forced:
         checked_place(volume, placement)
     view = pretrained.view.moved(invert(placement.to_template))
-    prepared = prepare_model(volume, pretrained.intrinsics, view, pose_range=pretrained.pose_range, progress=progress)
+    prepared = prepare_model(
+        volume, pretrained.intrinsics, view, pose_range=pretrained.pose_range, progress=progress, bank_size=bank_size
+    )
     origin = {
         "pretrained": pretrained.identity,
         "anatomy": pretrained.anatomy,

@@ -85,9 +85,9 @@ def _template(folder: Path, plan: Plan, team: Team) -> Volume:
             check_suitable(volume)
             coarse = coarse_template(volume)
             if not place(volume, coarse).ok:
-                raise InputError("it does not even register to itself")
+                raise InputError(f"{plan.template} does not even register to itself.")
         except InputError as e:
-            raise InputError(f"{plan.template} cannot be the template ({e}); choose another CT with --template.") from e
+            raise InputError(f"The template is no good: {e} Choose another CT for it.") from e
         matrix = torch.from_numpy(np.ascontiguousarray(coarse.ijk_to_ras))
         save_tensors(path, {"hu": torch.from_numpy(coarse.array), "ijk_to_ras": matrix})
     team.wait()
@@ -133,6 +133,6 @@ def _checked(found: Preparation, plan: Plan) -> Preparation:
         first = f" The first: {Path(found.left_out[0][0]).name}: {found.left_out[0][1]}" if found.left_out else ""
         raise InputError(
             f"Only {len(found.patients)} of {len(plan.volumes)} CTs can be learnt from; {len(unlike)} do not register to the "
-            f"template {Path(plan.template).name}. Choose another CT with --template, or CTs of one part of the body.{first}"
+            f"template {Path(plan.template).name}. Choose another CT for it, or CTs of one part of the body.{first}"
         )
     return found

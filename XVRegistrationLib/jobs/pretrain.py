@@ -55,7 +55,7 @@ def pretrain(
         if root.exists() and not root.is_dir():
             raise InputError(f"{root} is a file; give a folder for the model.")
         if (root / CARD).exists() or (root / PLAN).exists():
-            raise InputError(f"{root} already holds a model; go on with --resume, or choose another folder.")
+            raise InputError(f"{root} already holds a model; go on with what it holds, or choose another folder.")
         check_minutes(plan.seconds / 60)
         write_plan(root, plan)
     team.wait()

@@ -214,7 +214,7 @@ def _check_same(root: Path, volume: Volume, described: dict[str, Any]) -> None:
     if volume.fingerprint != described["fingerprint"]:
         raise InputError(
             f"The model {root} was made for another volume ({described['name']}, {_times(described['size'])} voxels) than "
-            f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one."
+            f"{volume.name} ({_times(volume.array.shape[::-1])} voxels); train a model for this one, or take it as another volume of the same patient."
         )
     if not np.allclose(volume.ijk_to_ras, described["ijk_to_ras"], atol=_SAME_PLACE):
         raise InputError(

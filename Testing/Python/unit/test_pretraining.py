@@ -1,0 +1,174 @@
+"""Learning from many patients: what is left out and why, several processes, and going on after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Testing.Python.unit import team_worker
+from Testing.Python.unit.conftest import phantom_hu
+from Testing.Python.unit.many_patients import CAMERA, leg, write_patients
+from XVRegistrationLib.cli.main import main
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.volume import Volume, write_volume
+from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
+from XVRegistrationLib.jobs.pretrain import pretrain, resume_pretraining
+from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, read_plan, stem_of, write_plan
+from XVRegistrationLib.registration.card import read_card, read_pretrained_card
+from XVRegistrationLib.registration.pretrained import load_pretrained
+from XVRegistrationLib.training.team import Team
+
+SMALL = (24, 36, 40)
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def cts(tmp_path_factory) -> Path:
+    """Three patients, the copy of one, a leg, a label map, and what is no volume."""
+    folder = tmp_path_factory.mktemp("cts")
+    first, *_ = write_patients(folder, phantom_hu(SMALL), 3)
+    write_volume(folder / "p9 copy.nrrd", first)
+    write_volume(folder / "q leg.nrrd", Volume(leg(SMALL), first.ijk_to_ras, "leg"))
+    write_volume(folder / "r labels.nrrd", Volume((first.array > 300).astype(np.uint8), first.ijk_to_ras, "labels"))
+    (folder / "s damaged.nrrd").write_bytes((folder / "p1.nrrd").read_bytes()[:3000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(cts, tmp_path_factory) -> Path:
+    """A folder in which all CTs have been prepared."""
+    folder = tmp_path_factory.mktemp("prepared")
+    plan = _plan(cts)
+    write_plan(folder, plan)
+    prepare_patients(folder, plan, Team())
+    return folder
+
+
+def _plan(cts: Path, **changes: object) -> Plan:
+    volumes = find_volumes(cts)
+    return dataclasses.replace(Plan(volumes, volumes[0], CAMERA, seconds=2.0), **changes)
+
+
+def test_cts_that_cannot_be_learnt_from_are_left_out_each_with_its_reason(prepared):
+    plan = read_plan(prepared)
+    before = {path: path.stat().st_mtime_ns for path in (prepared / "prepared").iterdir()}
+    placed = []
+    template, found = prepare_patients(prepared, plan, Team(), on_placed=lambda *args: placed.append(args))
+    assert placed == []
+    assert before == {path: path.stat().st_mtime_ns for path in (prepared / "prepared").iterdir()}, "all was ready"
+    assert len(found.patients) == 3
+    reasons = {Path(path).stem: why for path, why in found.left_out}
+    assert "same voxels" in reasons["p9 copy"]
+    assert "does not register to the template" in reasons["q leg"]
+    assert "no Hounsfield units" in reasons["r labels"]
+    assert "s damaged" in reasons
+    assert template.name == "template"
+    assert not [path for path in before if "leg" in path.name or "p1" in path.name]
+
+
+def test_a_template_that_is_none_or_to_which_others_do_not_register_ends_it(cts, prepared, tmp_path):
+    plan = _plan(cts, template=str(cts / "r labels.nrrd"))
+    with pytest.raises(
+        InputError, match=r"The template is no good: .*r labels\.nrrd has values from 0 to 1.*Choose another"
+    ):
+        pretrain(tmp_path / "labels", plan)
+    odd = _plan(cts, volumes=tuple(str(cts / f"p{n}.nrrd") for n in (0, 1)), template=str(cts / "q leg.nrrd"))
+    with pytest.raises(InputError, match=r"do not register to the template q leg\.nrrd"):
+        pretrain(tmp_path / "leg", odd)
+    for folder in ("labels", "leg"):
+        assert not (tmp_path / folder / "model.json").exists()
+    content = (prepared / "pretraining.json").read_bytes()
+    with pytest.raises(InputError, match="already holds a model"):
+        pretrain(prepared, _plan(cts))
+    assert (prepared / "pretraining.json").read_bytes() == content
+    with pytest.raises(InputError, match="holds no CTs"):
+        find_volumes(tmp_path / "leg" / "prepared")
+
+
+def test_a_plan_is_read_as_it_was_written_and_a_damaged_one_is_refused(cts, tmp_path):
+    plan = _plan(cts, anatomy="thorax", seed=4)
+    write_plan(tmp_path, plan)
+    assert read_plan(tmp_path) == plan
+    (tmp_path / "pretraining.json").write_text(
+        json.dumps({"format": "xvregistration pretraining", "format_version": 1})
+    )
+    with pytest.raises(InputError, match="is damaged"):
+        read_plan(tmp_path)
+    with pytest.raises(InputError, match="holds no pretraining"):
+        read_plan(cts)
+
+
+def test_a_tenth_is_held_out_where_there_are_five_or_more(prepared):
+    _, found = prepare_patients(prepared, read_plan(prepared), Team())
+    few = found.patients
+    assert held_out(few) == held_out(few[::-1])
+    assert len(held_out(few)[0]) == len(held_out(few)[1]) == 3
+    many = [dataclasses.replace(few[0], fingerprint=f"{n:02d}") for n in range(20)]
+    training, validation = held_out(many)
+    assert (len(training), len(validation)) == (18, 2)
+    assert not {p.fingerprint for p in training} & {p.fingerprint for p in validation}
+
+
+def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*command, "-m", "Testing.Python.unit.team_worker", str(tmp_path)],
+        cwd=REPOSITORY,
+        env={**child_environment(), "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    first, second = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
+    images, targets = team_worker.batch()
+    together = team_worker.gradients(images, targets, Team()).numpy()
+    for one in (first, second):
+        np.testing.assert_allclose(one["gradients"], together, atol=1e-5 * np.abs(together).max())
+    alone = team_worker.gradients(images[::2], targets[::2], Team()).numpy()
+    assert np.abs(alone - together).max() > 0.1 * np.abs(together).max(), "half a batch has another gradient"
+    np.testing.assert_array_equal(first["weights"], second["weights"])
+    steps, count = first["counts"]
+    assert count == 2 * 4 * steps > 0
+
+
+def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, capsys):
+    folder = prepared
+    command = [sys.executable, "-m", "XVRegistrationLib.cli.main", "pretrain", str(cts), "-o", str(folder), "--resume"]
+    child = subprocess.Popen([*command, "--minutes", "0.2"], env=child_environment(), stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "model.json").exists():
+            assert child.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    killed = read_pretrained_card(folder)["training"]
+    (folder / "prepared" / ".part-x.npy").write_bytes(b"half")
+    stem = stem_of(folder, str(cts / "p1.nrrd"))
+    stem.with_name(f"{stem.name}.npy").write_bytes(b"cut short")
+
+    model = resume_pretraining(folder, minutes=killed["seconds"] / 60 + 0.03)
+    assert model.training["images"] > killed["images"] > 0
+    assert model.training["history"][: len(killed["history"])] == killed["history"]
+    assert model.patients == 3
+    assert load_pretrained(folder).identity == model.identity
+    assert not any("part" in path.name for path in folder.iterdir())
+    with pytest.raises(InputError, match="already; ask for more"):
+        resume_pretraining(folder, minutes=0.001)
+    with pytest.raises(InputError, match="is pretrained over many patients"):
+        read_card(folder)
+    assert main(["pretrain", str(cts), "-o", str(folder)]) == 2
+    assert "already holds a model" in capsys.readouterr().err
+    card = (folder / "model.json").read_text("utf-8")
+    assert str(cts) not in card, "a card that may be handed on does not tell whose CTs it has learnt"
