@@ -13,8 +13,9 @@ from XVRegistrationLib.cli.view_options import intrinsics_from
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import PoseRange
-from XVRegistrationLib.jobs.pretrain import pretrain, resume_pretraining
+from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, resume_pretraining, start_pretraining
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, stem_of
+from XVRegistrationLib.jobs.train_patient import check_device
 from XVRegistrationLib.networks.pose_network import NetworkSettings
 from XVRegistrationLib.registration.card import read_pretrained_card
 from XVRegistrationLib.training.team import Team, team
@@ -34,6 +35,13 @@ _DEFAULT_MINUTES = 60.0
 
 def run(options: argparse.Namespace) -> int:
     """Pretrain, or go on with it; under `torchrun` as one of several processes, of which the first one talks."""
+    if options.background:
+        check_device(options.device)
+        if not options.resume:
+            start_pretraining(options.output, _plan(options))
+        job = pretrain_in_background(options.output, minutes=options.minutes, device=options.device)
+        console.print(f"{job.id} pretrains in the background: see `xvregistration jobs`.")
+        return 0
     with team() as crew:
         console.quiet = not crew.first
         try:

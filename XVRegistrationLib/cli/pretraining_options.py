@@ -31,6 +31,9 @@ def add_pretrain(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the pretraining in MODEL")
+    p.add_argument(
+        "--background", action="store_true", help="in a process of its own, without a team; see `xvregistration jobs`"
+    )
     p.add_argument("--pictures", action="store_true", help="draw each CT on the template, in MODEL/prepared")
     add_reading(p)
 

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.registration.card import CARD, read_card
+from XVRegistrationLib.registration.card import CARD, read_any_card, read_card
 
 HOME = "XVREGISTRATION_HOME"
 """Environment variable that names another data folder than the user's."""
+
+PLAN = "pretraining.json"
+"""What a pretraining is to do, in the folder of the model that it makes."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +111,7 @@ def new_model_folder(root: Path | None, fingerprint: str, view: str) -> Path:
 def saved_training(model: Path) -> dict[str, Any]:
     """What the card of a model says of its network's training; empty where there is none."""
     try:
-        training: dict[str, Any] = read_card(model)["training"]
+        training: dict[str, Any] = read_any_card(model)["training"]
     except (InputError, KeyError):
         return {}
     return training
@@ -116,6 +119,8 @@ def saved_training(model: Path) -> dict[str, Any]:
 
 def what_is_kept(model: Path) -> str:
     """The end of a sentence: what a model folder holds after its training has stopped."""
+    if not (model / CARD).exists() and (model / PLAN).exists():
+        return "the CTs that were ready are kept."
     if not (model / CARD).exists():
         return f"there is no model in {model} any more."
     training = saved_training(model)

@@ -10,10 +10,12 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.jobs.checks import check_minutes
+from XVRegistrationLib.jobs.checks import check_device_name, check_minutes
+from XVRegistrationLib.jobs.home import PLAN
 from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
-from XVRegistrationLib.jobs.pretraining_plan import PLAN, Plan, read_plan, write_plan
+from XVRegistrationLib.jobs.pretraining_plan import Plan, read_plan, write_plan
 from XVRegistrationLib.jobs.train_patient import check_device
+from XVRegistrationLib.jobs.training_job import check_not_trained_now, new_job
 from XVRegistrationLib.networks.pose_network import PoseNetwork
 from XVRegistrationLib.registration.card import CARD
 from XVRegistrationLib.registration.model import load_optimizer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.jobs.prepare_patients import OnPlaced, Preparation
+    from XVRegistrationLib.jobs.training_job import Job
     from XVRegistrationLib.training.trainer import Progress, TrainingState
 
 
@@ -52,12 +55,7 @@ def pretrain(
     """
     root, team = Path(folder), team or Team()
     if team.first:
-        if root.exists() and not root.is_dir():
-            raise InputError(f"{root} is a file; give a folder for the model.")
-        if (root / CARD).exists() or (root / PLAN).exists():
-            raise InputError(f"{root} already holds a model; go on with what it holds, or choose another folder.")
-        check_minutes(plan.seconds / 60)
-        write_plan(root, plan)
+        start_pretraining(root, plan)
     team.wait()
     return resume_pretraining(
         root,
@@ -68,6 +66,33 @@ def pretrain(
         on_placed=on_placed,
         on_prepared=on_prepared,
     )
+
+
+def start_pretraining(folder: str | os.PathLike[str], plan: Plan) -> None:
+    """Write a plan into a new `folder`: `resume_pretraining` does all the rest. InputError for a folder that holds a model."""
+    root = Path(folder)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file; give a folder for the model.")
+    if (root / CARD).exists() or (root / PLAN).exists():
+        raise InputError(f"{root} already holds a model; go on with what it holds, or choose another folder.")
+    check_minutes(plan.seconds / 60)
+    write_plan(root, plan)
+
+
+def pretrain_in_background(
+    folder: str | os.PathLike[str], *, minutes: float | None = None, device: str | None = None, root: Path | None = None
+) -> Job:
+    """Do what the plan of a folder says, from where it is, in a child process, and return at once.
+
+    Raises InputError where it could not begin.
+    """
+    model = Path(folder).absolute()
+    plan = read_plan(model)
+    if minutes is not None:
+        check_minutes(minutes)
+    check_device_name(device)
+    check_not_trained_now(model, root)
+    return new_job(model, plan.seconds if minutes is None else 60 * minutes, None, device, plan.seed, root)
 
 
 def resume_pretraining(
@@ -84,6 +109,9 @@ def resume_pretraining(
     """Go on with a pretraining where it ended, in its preparation or its training, up to `minutes` in all."""
     root, team = Path(folder), team or Team()
     plan = read_plan(root)
+    if team.first:
+        for half in root.rglob(".part-*"):  # what a killed process had begun to write
+            half.unlink(missing_ok=True)
     where = check_device(device or own_device())
     settings = TrainingSettings(seconds=plan.seconds if minutes is None else 60 * minutes, seed=plan.seed)
     before = load_pretrained(root) if (root / CARD).exists() else None

@@ -14,6 +14,7 @@ from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volumes.reading import Reading
+from XVRegistrationLib.jobs.home import PLAN
 from XVRegistrationLib.networks.pose_network import NetworkSettings
 from XVRegistrationLib.registration.card import DEFAULT_SOD
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import os
 
 FORMAT, FORMAT_VERSION = "xvregistration pretraining", 1
-PLAN, PREPARED = "pretraining.json", "prepared"
+PREPARED = "prepared"
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 

@@ -18,7 +18,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.jobs.checks import is_kept_volume
 from XVRegistrationLib.jobs.folder import CANCEL, CANCELLED, DONE, FAILED, RUNNING, ProgressWriter, read_job, update_job
-from XVRegistrationLib.jobs.home import what_is_kept
+from XVRegistrationLib.jobs.home import PLAN, what_is_kept
 from XVRegistrationLib.jobs.process import identity, lower_priority
 from XVRegistrationLib.registration.card import read_card, reading_of
 
@@ -98,14 +98,8 @@ def _take_over(folder: Path) -> dict[str, Any]:
 def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
     """Train, and return the last sentence."""
     model = Path(job["model"])
-    # Before the seconds that torch takes to load: whoever wrote the voxels for this job may soon remove them.
-    volume = read_job_volume(job, read_card(model))
-    if job["volume"] and is_kept_volume(job["volume"], model):
-        with suppress(OSError):
-            Path(job["volume"]).unlink()
-    stop.check()
-    from XVRegistrationLib.jobs.train_patient import resume_training
-
+    pretraining = (model / PLAN).exists()
+    volume = None if pretraining else _volume(model, job)
     stop.check()
     lines = ProgressWriter(folder, 60 * job["minutes"])
     running = False
@@ -118,14 +112,34 @@ def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
         lines.write(progress)
         stop.check()
 
-    trained = resume_training(
-        model, volume=volume, minutes=job["minutes"], device=job["device"], seed=job["seed"], progress=on_progress
-    )
-    error = trained.training["history"][-1]["validation"]
+    def on_prepared(done: int, count: int) -> None:
+        update_job(folder, state=RUNNING, message=f"Preparing the CTs: {done} of {count}.")
+        stop.check()
+
+    how: dict[str, Any] = {"minutes": job["minutes"], "device": job["device"], "progress": on_progress}
+    if pretraining:
+        from XVRegistrationLib.jobs.pretrain import resume_pretraining
+
+        done = resume_pretraining(model, preparing=on_prepared, **how).training
+    else:
+        from XVRegistrationLib.jobs.train_patient import resume_training
+
+        stop.check()
+        done = resume_training(model, volume=volume, seed=job["seed"], **how).training
+    error = done["history"][-1]["validation"]
     return (
-        f"Trained for {trained.training['seconds'] / 60:.1f} minutes on {trained.training['images']:,} X-rays; "
-        f"validation error {error:.1f} mm."
+        f"Trained for {done['seconds'] / 60:.1f} minutes on {done['images']:,} X-rays; validation error {error:.1f} mm."
     )
+
+
+def _volume(model: Path, job: dict[str, Any]) -> Volume:
+    """The patient's volume; a copy that was made for this job is removed."""
+    # Before the seconds that torch takes to load: whoever wrote the voxels for this job may soon remove them.
+    volume = read_job_volume(job, read_card(model))
+    if job["volume"] and is_kept_volume(job["volume"], model):
+        with suppress(OSError):
+            Path(job["volume"]).unlink()
+    return volume
 
 
 def read_job_volume(job: dict[str, Any], card: dict[str, Any]) -> Volume:

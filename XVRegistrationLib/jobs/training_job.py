@@ -36,7 +36,7 @@ from XVRegistrationLib.jobs.folder import (
     read_job,
     update_job,
 )
-from XVRegistrationLib.jobs.home import jobs_folder, saved_training, what_is_kept
+from XVRegistrationLib.jobs.home import PLAN, jobs_folder, saved_training, what_is_kept
 from XVRegistrationLib.jobs.process import is_alive, kill_tree, launch, process_of
 from XVRegistrationLib.registration.card import read_card
 
@@ -111,7 +111,14 @@ def start_training(
     seconds = training_seconds(model, card, minutes)
     check_device_name(device)
     place = check_volume(model, card, volume)
-    _check_not_trained_now(model, root)
+    check_not_trained_now(model, root)
+    return new_job(model, seconds, place, device, seed, root)
+
+
+def new_job(
+    model: Path, seconds: float, volume: str | None, device: str | None = None, seed: int = 0, root: Path | None = None
+) -> Job:
+    """A job that has just been started for a model's folder, for `seconds` of training in all."""
     created = datetime.now(UTC)
     folder = jobs_folder(root).absolute() / f"{created:%y%m%d}-{secrets.token_hex(3)}"
     content = {
@@ -119,7 +126,7 @@ def start_training(
         "version": FORMAT_VERSION,
         "id": folder.name,
         "model": str(model),
-        "volume": place,
+        "volume": volume,
         "minutes": seconds / 60,
         "device": device or None,
         "seed": seed,
@@ -226,10 +233,16 @@ def resume(job: Job, *, minutes: float | None = None, volume: Path | None = None
         raise InputError(f"The job {job.id} is still running.")
     content = read_job(job.folder)
     model = Path(content["model"])
+    if (model / PLAN).exists():
+        check_not_trained_now(model, job.folder.parent.parent)
+        (job.folder / CANCEL).unlink(missing_ok=True)
+        budget = float(content["minutes"]) if minutes is None else minutes
+        update_job(job.folder, minutes=budget, state=STARTING, message="Starting.")
+        return _launched(job)
     card = read_card(model)
     seconds = training_seconds(model, card, float(content["minutes"]) if minutes is None else minutes)
     place = _place_again(model, card, content["volume"]) if volume is None else check_volume(model, card, volume)
-    _check_not_trained_now(model, job.folder.parent.parent)
+    check_not_trained_now(model, job.folder.parent.parent)
     (job.folder / CANCEL).unlink(missing_ok=True)
     update_job(job.folder, minutes=seconds / 60, volume=place, state=STARTING, message="Starting.")
     return _launched(job)
@@ -305,7 +318,8 @@ def _last_words(job: Job, content: dict[str, Any]) -> tuple[str, str]:
     return INTERRUPTED, f"{words}; {what_is_kept(model)}"
 
 
-def _check_not_trained_now(model: Path, root: Path | None) -> None:
+def check_not_trained_now(model: Path, root: Path | None) -> None:
+    """Raise InputError where a job trains this model's folder now."""
     job = find_training(model, root)
     if job is not None and status(job).active:
         raise InputError(f"{model} is being trained already, by the job {job.id}; cancel that first.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import pytest
 
 from Testing.Python.unit import team_worker
@@ -19,13 +20,18 @@ from Testing.Python.unit.many_patients import CAMERA, leg, write_patients
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume, write_volume
+from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
 from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
-from XVRegistrationLib.jobs.pretrain import pretrain, resume_pretraining
+from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, resume_pretraining
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, read_plan, stem_of, write_plan
-from XVRegistrationLib.registration.card import read_card, read_pretrained_card
+from XVRegistrationLib.jobs.training_job import Job, JobStatus, status
+from XVRegistrationLib.registration.card import read_pretrained_card
 from XVRegistrationLib.registration.pretrained import load_pretrained
 from XVRegistrationLib.training.team import Team
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALL = (24, 36, 40)
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -140,35 +146,38 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path)
     assert count == 2 * 4 * steps > 0
 
 
-def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, capsys):
+def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, tmp_path, capsys):
     folder = prepared
-    command = [sys.executable, "-m", "XVRegistrationLib.cli.main", "pretrain", str(cts), "-o", str(folder), "--resume"]
-    child = subprocess.Popen([*command, "--minutes", "0.2"], env=child_environment(), stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not (folder / "model.json").exists():
-            assert child.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    job = pretrain_in_background(folder, minutes=0.2, root=tmp_path)
+    _wait(job, lambda now: now.validation is not None)
+    psutil.Process(read_job(job.folder)["pid"]).kill()
+    deadline = time.monotonic() + 30
+    while status(job).active and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status(job).state == "interrupted"
+    assert "the model has the checkpoint of" in status(job).message
     killed = read_pretrained_card(folder)["training"]
-    (folder / "prepared" / ".part-x.npy").write_bytes(b"half")
     stem = stem_of(folder, str(cts / "p1.nrrd"))
     stem.with_name(f"{stem.name}.npy").write_bytes(b"cut short")
 
     model = resume_pretraining(folder, minutes=killed["seconds"] / 60 + 0.03)
     assert model.training["images"] > killed["images"] > 0
+    assert load_pretrained(folder).identity == model.identity
     assert model.training["history"][: len(killed["history"])] == killed["history"]
     assert model.patients == 3
-    assert load_pretrained(folder).identity == model.identity
-    assert not any("part" in path.name for path in folder.iterdir())
+    assert not list(folder.rglob(".part-*"))
     with pytest.raises(InputError, match="already; ask for more"):
         resume_pretraining(folder, minutes=0.001)
-    with pytest.raises(InputError, match="is pretrained over many patients"):
-        read_card(folder)
     assert main(["pretrain", str(cts), "-o", str(folder)]) == 2
     assert "already holds a model" in capsys.readouterr().err
     card = (folder / "model.json").read_text("utf-8")
     assert str(cts) not in card, "a card that may be handed on does not tell whose CTs it has learnt"
+
+
+def _wait(job: Job, until: Callable[[JobStatus], bool]) -> JobStatus:
+    deadline = time.monotonic() + 180
+    while not until(now := status(job)):
+        assert now.active, f"{now.state}: {now.message}"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return now
