@@ -23,7 +23,8 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.rendering import oracle
-from XVRegistrationLib.rendering.grid import DensityGrid, body_of, grid_from_density
+from XVRegistrationLib.rendering.body import body_of, highest_by_slices
+from XVRegistrationLib.rendering.grid import AIR, DensityGrid, grid_from_density
 from XVRegistrationLib.rendering.labels import label_grid, label_thickness
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.rays import rays_of
@@ -63,9 +64,11 @@ def run(data: Path, output: Path) -> None:
 
 def _emptied(density: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without the air around the body: a scanner's noise, which nobody renders."""
-    body = body_of(density)
+    body = body_of(highest_by_slices(density.__getitem__, len(density)), density.shape, AIR, "volume")
     emptied = np.zeros_like(density)
-    emptied[body.box] = body.cut(density)[1:-1, 1:-1, 1:-1]
+    for slices, part in body.cut(density.__getitem__):
+        first = body.box[0].start - 1
+        emptied[first + slices.start : first + slices.stop, *body.box[1:]] = part
     return emptied
 
 

@@ -175,12 +175,14 @@ def train(
 
 def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[np.float64]:
     """Centres (count, 3) of dense voxels drawn at random, RAS mm; of any voxels that are not air where none is dense."""
-    data = grid.data.cpu().numpy()
-    kji = np.argwhere(data > _DENSE)
-    if len(kji) < count:
-        kji = np.argwhere(data > _DENSE / 5)
-    chosen = np.random.default_rng(seed).choice(len(kji), min(count, len(kji)), replace=False)
-    return transform_points(grid.grid_to_ras, kji[chosen][:, ::-1])
+    codes, unit = grid.codes
+    flat = codes.cpu().numpy().ravel()
+    dense = np.flatnonzero(flat > _DENSE / unit)
+    if len(dense) < count:
+        dense = np.flatnonzero(flat > _DENSE / 5 / unit)
+    chosen = np.random.default_rng(seed).choice(len(dense), min(count, len(dense)), replace=False)
+    kji = np.stack(np.unravel_index(dense[chosen], codes.shape), axis=-1)
+    return transform_points(grid.grid_to_ras, kji[:, ::-1])
 
 
 def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tuple[torch.Tensor, NDArray[np.float64]]:

@@ -147,7 +147,7 @@ def smooth_grids(phantom) -> MaterialGrids:
     grids = material_grids(phantom)
     parts = []
     for grid in grids.grids:
-        data = gaussian_filter(grid.data.numpy().astype(np.float64), 1.5).astype(np.float32)
+        data = gaussian_filter(grid.densities().numpy().astype(np.float64), 1.5).astype(np.float32)
         data[[0, -1]] = data[:, [0, -1]] = data[:, :, [0, -1]] = 0
         parts.append(DensityGrid(torch.from_numpy(data), grid.grid_to_ras))
     return MaterialGrids(grids.materials, tuple(parts))
