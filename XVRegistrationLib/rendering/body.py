@@ -59,8 +59,10 @@ def body_of(highest: NDArray[np.float32], shape: tuple[int, ...], air: float, na
     connected to the border.
 
     A scanner's noise is all that is in these, and summed up along a ray it would look like something. Raises InputError
-    where there is nothing but air.
+    where there is nothing but air, and where a value is no number.
     """
+    if not np.isfinite(highest).all():
+        raise InputError(f"{name} holds values that are no numbers; replace them, by zero where there is nothing.")
     if not (highest > air).any():
         raise InputError(
             f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."

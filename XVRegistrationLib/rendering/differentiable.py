@@ -94,7 +94,7 @@ class _Render(torch.autograd.Function):
         ctx.camera = dataclasses.replace(intrinsics, sdd=sdd, principal_point=(cx, cy))
         # Densities that are learnt change in place, and with them their codes.
         ctx.grid = DensityGrid(data.detach(), grid.grid_to_ras) if grid.data.requires_grad else grid
-        ctx.step, ctx.pivot = step or fine_step(grid), np.asarray(pivot, dtype=np.float64)
+        ctx.step, ctx.pivot = fine_step(grid) if step is None else step, np.asarray(pivot, dtype=np.float64)
         matrices = poses.detach().cpu().numpy()
         if any(ctx.needs_input_grad[:2]):
             images, jacobian = render_with_jacobian(ctx.grid, matrices, ctx.camera, ctx.pivot, ctx.step)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as functional
 from scipy import ndimage
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import DEFAULT_ENERGY_KEV, linear_attenuation
 from XVRegistrationLib.rendering.body import body_of, highest_by_slices, highest_in
@@ -55,11 +56,16 @@ class DensityGrid(VoxelGrid):
 
     @cached_property
     def codes(self) -> tuple[torch.Tensor, float]:
-        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm."""
+        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm; InputError for what is no density."""
         if self.coded:
             return self.data, self.unit
         data = self.data.detach()
-        unit = float(data.max()) / _MOST or 1.0
+        lowest, highest = (float(v) for v in data.aminmax())
+        if not (lowest >= 0 and np.isfinite(highest)):
+            raise InputError(
+                "A grid's densities must be numbers that are not negative; make the grid with density_grid."
+            )
+        unit = highest / _MOST or 1.0
         codes = np.empty(data.shape, dtype=np.uint16)
         for k in range(0, len(data), _SLICES):
             codes[k : k + _SLICES] = _encoded(data[k : k + _SLICES].cpu().numpy(), unit)

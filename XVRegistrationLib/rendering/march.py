@@ -77,8 +77,9 @@ def _march(  # type: ignore[no-untyped-def]
         s, d, length, wp.vec3(float(voxels.size[0]) - 1.0, float(voxels.size[1]) - 1.0, float(voxels.size[2]) - 1.0)
     )
     # A thousandth of a step's margin keeps every sample inside the box in float32; what it drops is border, which is zero there.
-    first = int(wp.ceil((t0 - middle) / step - 0.499))
-    last = int(wp.floor((t1 - middle) / step - 0.501))
+    # How far off a ray misses may be more than an integer holds.
+    first = wp.where(t0 < t1, int(wp.ceil((t0 - middle) / step - 0.499)), 1)
+    last = wp.where(t0 < t1, int(wp.floor((t1 - middle) / step - 0.501)), 0)
     if with_jacobian == 0:
         image[ray] = scale * walk_value(voxels, s, d, middle, first, last, step)
         return

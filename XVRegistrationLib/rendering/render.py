@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.rendering.rays import rays_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         [DensityGrid, Rays, float, NDArray[np.float64] | None], tuple[torch.Tensor, torch.Tensor | None]
     ]
 
-_FINE = 0.7  # of the finest voxel spacing
+_FINE, _LEAST = 0.7, 0.01  # of the finest voxel spacing
 
 Method = Literal["march", "joseph", "siddon"]
 
@@ -40,7 +41,7 @@ def render(
     that a ray crosses, and Siddon's, exact through voxels of one density each, which is slow. Mirrored cameras give mirrored
     images.
     """
-    return _projector(method)(grid, rays_of(grid, poses, intrinsics), step or fine_step(grid), None)[0]
+    return _projector(method)(grid, rays_of(grid, poses, intrinsics), _checked(grid, step), None)[0]
 
 
 def render_with_jacobian(
@@ -59,10 +60,22 @@ def render_with_jacobian(
     """
     rays = rays_of(grid, poses, intrinsics)
     center = np.asarray(pivot, dtype=np.float64)
-    image, jacobian = _projector(method)(grid, rays, step or fine_step(grid), center)
+    image, jacobian = _projector(method)(grid, rays, _checked(grid, step), center)
     if jacobian is None:
         raise ValueError(f"The method {method} has no derivatives by the pose.")
     return image, jacobian
+
+
+def _checked(grid: VoxelGrid, step: float | None) -> float:
+    """The step, or the fine one without any; InputError for one that no march can go in."""
+    if step is None:
+        return fine_step(grid)
+    least = _LEAST * float(grid.spacing.min())
+    if not least <= step < np.inf:
+        raise InputError(
+            f"The step must be at least {least:g} mm, a hundredth of a voxel, and finite; not {step:g} mm."
+        )
+    return float(step)
 
 
 def fine_step(grid: VoxelGrid) -> float:
