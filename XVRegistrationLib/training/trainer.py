@@ -156,7 +156,7 @@ def train(
         poses = draw_poses(task.view, task.pose_range, settings.batch, rng)
         motion = torch.from_numpy(task.view.relative(poses)).float().to(device)
         images = cover_as(render(grid, poses, camera, step_length), camera, task.intrinsics)
-        images = randomized(images, generator)
+        images = randomized(images, camera.spacing, generator)
         rotation, translation = network(images)
         loss = geodesic_distance(rotation, translation, motion[:, :3, :3], motion[:, :3, 3], radius).mean()
         state.optimizer.zero_grad(set_to_none=True)
@@ -191,7 +191,7 @@ def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tup
     footprint = camera.footprint(task.view.sod)
     images = render(matched_to(task.grid, footprint / 2), poses, camera, footprint / 2)
     images = cover_as(images, camera, task.intrinsics)
-    return randomized(images, torch.Generator().manual_seed(7)).to(device), poses
+    return randomized(images, camera.spacing, torch.Generator().manual_seed(7)).to(device), poses
 
 
 def _validation_error(
