@@ -84,8 +84,13 @@ def _draw(times: dict[str, float], path: Path) -> None:
         ):
             (drawn,) = axes.loglog(xs, ys, "o-", label=kind)
             axes.loglog(xs, [ys[-1] * x / xs[-1] for x in xs], ":", color=drawn.get_color(), alpha=0.7)
-    sides.set(xlabel="pixels of one image", ylabel="ms", title="pixels")
-    batches.set(xlabel=f"images of {_BATCH_SIDE} x {_BATCH_SIDE} pixels", title="batch")
+    for axes in (sides, batches):
+        axes.yaxis.set_major_formatter("{x:g}")  # plain numbers: powers need fonts that not every computer has
+        axes.minorticks_off()
+    sides.set_xticks([s * s for s in _SIDES], labels=[f"{s}²" for s in _SIDES])
+    batches.set_xticks(_BATCHES, labels=[str(b) for b in _BATCHES])
+    sides.set(xlabel="pixels", ylabel="ms", title="one image")
+    batches.set(xlabel="batch", title=f"images of {_BATCH_SIDE} x {_BATCH_SIDE} pixels")
     sides.legend(title="dotted: in proportion", fontsize=8, title_fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=90, format="png")

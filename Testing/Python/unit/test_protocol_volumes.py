@@ -22,6 +22,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, write_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.imaging.volumes.vessels import IODINE
+from XVRegistrationLib.rendering.spectrum import Tube
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +104,20 @@ def test_structures_that_are_not_there_are_answered_with_those_that_are(phantom:
     with pytest.raises(InputError, match=r"no structure like tibia.*; it has femur_left, femur_right"):
         structure_points(phantom, labels, Points(labels=("tibia*",)))
     assert len(structure_points(phantom, labels, Points(labels=("femur*",)))) == 2
+
+
+def test_a_protocol_may_name_the_tube_of_its_x_rays(phantom: Volume, angiogram: Path, tmp_path: Path) -> None:
+    text = find_protocol("strong-scatter").read_text().replace("count = 200", "count = 1")
+    text = text.replace("size = [256, 256]", "size = [64, 64]").replace("[1.6875, 1.6875]", "[6.75, 6.75]")
+    found = []
+    for name, line in (("plain", ""), ("tube", "spectrum = { kvp = 60, copper_mm = 0.1 }\n")):
+        (tmp_path / f"{name}.toml").write_text(line + text)
+        protocol = read_protocol(tmp_path / f"{name}.toml")
+        found.append(protocol_xrays(protocol, phantom, tmp_path)[0])
+    assert protocol.spectrum == Tube(60, copper_mm=0.1)
+    assert np.array_equal(found[0].true_pose, found[1].true_pose)
+    assert not np.array_equal(found[0].xray.pixels, found[1].xray.pixels)
+    vessels = with_volume(protocol, angiogram, Reading(vessels=WINDOW))
+    patient = load_patient(vessels, tmp_path)
+    with pytest.raises(InputError, match="is no CT in Hounsfield units, and X-rays of a tube voltage need one"):
+        protocol_xrays(vessels, patient.volume, tmp_path)

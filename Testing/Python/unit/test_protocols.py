@@ -176,18 +176,6 @@ def test_the_i_th_xray_is_the_same_whatever_the_count_and_is_kept(
     assert not np.array_equal(many[0].true_pose, many[1].true_pose)
 
 
-def test_a_protocol_may_name_the_tube_of_its_x_rays(
-    protocol: Protocol, phantom: Volume, folder: Path, tmp_path: Path
-) -> None:
-    (folder / "tube.toml").write_text("spectrum = { kvp = 60, copper_mm = 0.1 }\n" + SMALL)
-    tube = read_protocol(folder / "tube.toml")
-    assert tube.spectrum == Tube(60, copper_mm=0.1)
-    one = changed(protocol, count=1)
-    plain, seen = (protocol_xrays(p, phantom, tmp_path)[0] for p in (one, changed(tube, count=1)))
-    assert np.array_equal(plain.true_pose, seen.true_pose)
-    assert not np.array_equal(plain.xray.pixels, seen.xray.pixels)
-
-
 def test_a_changed_protocol_or_volume_never_meets_the_xrays_of_another(protocol: Protocol, phantom: Volume) -> None:
     mark = xrays_fingerprint(protocol, phantom)
     assert xrays_fingerprint(changed(protocol, count=50), phantom) == mark
