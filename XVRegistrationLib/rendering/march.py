@@ -157,6 +157,18 @@ def _march(  # type: ignore[no-untyped-def]
             )
 
 
+def check_size(values: int, voxels: int) -> None:
+    """Raise ValueError where a call makes or goes through more numbers than the kernels can count."""
+    if max(values, voxels) >= 2**31:
+        raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
+
+
+def tiles_of(width: int, height: int, device: torch.device) -> tuple[int, int]:
+    """Pixels along a side of the tiles that an image is gone through by on a device, and their number."""
+    side = TILE if device.type == "cpu" else 1
+    return side, -(-width // side) * -(-height // side)
+
+
 def march(
     grid: DensityGrid, rays: Rays, step: float, pivot: NDArray[np.float64] | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -164,15 +176,13 @@ def march(
     width, height = rays.size
     pixels, batch = width * height, len(rays.source)
     codes, unit = grid.codes
-    if batch * pixels * 6 >= 2**31 or codes.numel() >= 2**31:
-        raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
+    check_size(batch * pixels * 6, codes.numel())
     device = codes.device
     image = torch.empty(batch * pixels, dtype=torch.float32, device=device)
     jacobian = torch.empty(batch * 6 * pixels if pivot is not None else 1, dtype=torch.float32, device=device)
 
     from_pivot = rays.source_ras - (0.0 if pivot is None else pivot)
-    side = TILE if device.type == "cpu" else 1
-    tiles = -(-width // side) * -(-height // side)
+    side, tiles = tiles_of(width, height, device)
     inputs = [
         voxels_of(grid),
         ray_batch(grid, rays),
