@@ -11,7 +11,7 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
-from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame
+from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
@@ -50,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("The scene shows the X-rays: give them with --xrays.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
-    if options.subtract and not files:
-        raise InputError("--subtract is about what the X-rays show: give them with --xrays.")
+    if subtraction_of(options) is not False and not files:
+        option = "--subtract" if options.subtract else "--mask-frames"
+        raise InputError(f"{option} is about what the X-rays show: give them with --xrays.")
     frame = one_frame(options)
     structures = structures_of(options)
     items = [
@@ -128,7 +129,7 @@ def _exported(
             mirrored=camera.mirrored,
             scale=scale,
             frame=frame,
-            subtract=options.subtract,
+            subtract=subtraction_of(options),
         )
         if parts.size != camera.size:
             raise InputError(

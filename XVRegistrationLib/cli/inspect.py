@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.inspect_pictures import draw_structures, draw_volume, draw_xray
 from XVRegistrationLib.cli.volume_options import reading_from
-from XVRegistrationLib.cli.xray_options import one_frame, read_parts
+from XVRegistrationLib.cli.xray_options import one_frame, read_parts, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import understanding
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _OF_XRAYS = (
     "frame",
     "subtract",
+    "mask_frames",
     "sid",
     "spacing",
     "calibration",
@@ -121,7 +122,7 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
     _refuse(options, (*_OF_VOLUMES, "label_names"), path, "is no volume", "volumes")
     frame = 0 if options.frame is None else one_frame(options)  # the first of a run stands for all
-    parts = read_parts(str(path), options, frame, options.subtract)
+    parts = read_parts(str(path), options, frame, subtraction_of(options))
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)
     found = inspect_xray(parts, words, counts)
     if picture is not None:

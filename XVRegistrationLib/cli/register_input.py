@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
 from XVRegistrationLib.cli.starts import BY_CALIBRATION
-from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of
+from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import distances_to_crossing, relations_of
 from XVRegistrationLib.imaging.completed import with_calibration
@@ -133,7 +133,7 @@ def _views(options: argparse.Namespace) -> tuple[list[_View], list[Unusable]]:
 def _views_of(options: argparse.Namespace, file: int, like_model: bool) -> list[_View]:
     """The X-rays of one file: with --series or --frame all, each of its frames."""
     path = options.xrays[file]
-    given: dict[str, Any] = {**said_of(options), "subtract": options.subtract}
+    given: dict[str, Any] = {**said_of(options), "subtract": subtraction_of(options)}
     if options.series or options.frame == EACH:
         parts = read_run(path, options.frame if options.series else None, **given)
     else:

@@ -16,7 +16,7 @@ from XVRegistrationLib.scene.results import read_registration, read_trust
 from XVRegistrationLib.scene.runs import frame_of, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.views import XrayRow
@@ -31,7 +31,7 @@ def register_folder(
     sdd: float | None = None,
     spacing: tuple[float, float] | None = None,
     frame: Frame | None = None,
-    subtract: bool | None = None,
+    subtract: bool | Sequence[int] | None = None,
     model_folder: str | Path = "",
     segmentation_node: Any = None,
     volume_values: str = "ct",
@@ -48,8 +48,9 @@ def register_folder(
     Voxels with the value `not_scanned` are air.
 
     Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
-    from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name; frames
-    without a mask are left out then. Without it that is done for vessels, where a file names masks.
+    from 0, or "min", "max" or "mean" over the run. `subtract` subtracts the mask frames that DICOM runs name, or those
+    (from 0) that it lists itself; frames without a mask are left out then. Without it that is done for vessels, where a file
+    names masks.
 
     A JSON file holds "verdict", "reason" and "weakest"; "ok" is false where the verdict is "failed". An X-ray that has no
     pose has one too, with the reason, a file that cannot be read as FILE.EXTENSION.json. A try that failed does not
@@ -115,7 +116,7 @@ class _Batch:
         self._used: set[str] = set()
         """Names of results of this batch, which do not overwrite each other."""
 
-    def register(self, file: Path, frame: Frame | None, subtract: bool | None) -> dict[str, str]:
+    def register(self, file: Path, frame: Frame | None, subtract: bool | Sequence[int] | None) -> dict[str, str]:
         """The outcomes of one file in words, by what tells its frames apart: nothing for a single image."""
         session = self._session
         before = {row.node for row in session.rows()}

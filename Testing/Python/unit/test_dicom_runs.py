@@ -207,7 +207,7 @@ def test_the_mask_is_shifted_and_contrast_frames_are_averaged_as_the_file_says(t
 def test_a_file_without_masks_or_whose_operation_is_none_says_so(tmp_path: Path) -> None:
     for masks in ([], [item(MaskOperation="NONE", MaskFrameNumbers=0)]):
         path = angiogram(tmp_path / "a.dcm", masks, (0, 1))
-        with pytest.raises(InputError, match="use it as it is, not subtracted"):
+        with pytest.raises(InputError, match="name the mask frames yourself, or use it as it is"):
             read_run(path, subtract=True)
 
 

@@ -15,6 +15,7 @@ from XVRegistrationLib.imaging.partial import PartialXray
 if TYPE_CHECKING:
     import os
 
+    from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.xray import Xray
 
 _GIVE = {
@@ -63,14 +64,14 @@ def read_dicom_parts(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
     frame: int | str | None = None,
-    subtract: bool = False,
+    subtract: Subtract = False,
 ) -> PartialXray:
     """What a DX, CR, XA, RF or Enhanced file states of an X-ray, in mm and degrees; what it lacks is left open.
 
     With `mirrored` None an image of a C-arm that states its angle is taken as mirrored (see geometry.angles). `frame` is
     needed of a run: an index from 0, or "min", "max" or "mean" over the run of the radiation that was measured, "min"
-    showing all that was dense at any time. With `subtract` the mask frames that the file names are subtracted, which
-    leaves the contrast medium. Raises InputError for a file that holds no X-ray.
+    showing all that was dense at any time. With `subtract` the mask frames that the file names, or those (from 0)
+    that it lists itself, are subtracted, which leaves the contrast medium. Raises InputError for a file that holds no X-ray.
     """
     run = Run.open(Path(path))
     which = checked_frame(frame, run.count, run.path)
@@ -87,17 +88,17 @@ def read_dicom_run(
     sid: float | None = None,
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
-    subtract: bool = False,
+    subtract: Subtract = False,
 ) -> list[PartialXray]:
     """One X-ray for each frame of a file, in order, or of those in a slice of their indices from 0; decoded once.
 
-    Each has what the file states of that frame: where the C-arm moved, its own angles. With `subtract` frames for which
-    the file names no mask are left out. Otherwise as `read_dicom_parts`.
+    Each has what the file states of that frame: where the C-arm moved, its own angles. With `subtract` frames
+    that have no mask, or are one, are left out. Otherwise as `read_dicom_parts`.
     """
     run = Run.open(Path(path))
     indices = range(run.count)[frames or slice(None)]
-    if subtract:
-        known = set(run.subtractable())
+    if subtract is not False:
+        known = set(run.subtractable(subtract))
         chosen = [i for i in indices if i in known]
     else:
         chosen = list(indices)
