@@ -148,9 +148,7 @@ class ImageForm:
             widget.setVisible(source is not None and (source.frames > 1 or source.subtractable))
         with quietly(field):
             field.setText("" if source is None else text_of_frames(source.mask_frames))
-        field.setPlaceholderText(
-            _("masks: as the file says") if source is not None and source.subtractable else _("masks: 0 or 0-3")
-        )
+        field.setPlaceholderText(_("as the file") if source is not None and source.subtractable else _("0 or 0-3"))
         purpose = _(
             "Frames without contrast medium, from 0, whose mean is subtracted from the others: 0, or 0-3, or 0, 2."
         )
