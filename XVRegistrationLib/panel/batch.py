@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
+from XVRegistrationLib.imaging.volumes.densities import read_densities, text_of_densities
 from XVRegistrationLib.imaging.xray_folder import xray_files as files_of
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
-from XVRegistrationLib.panel.volume_values import VESSELS
+from XVRegistrationLib.panel.volume_values import STRUCTURES, VESSELS
 from XVRegistrationLib.registration.result_files import stem_of_result, unused, write_no_result
 from XVRegistrationLib.scene.results import read_registration, read_trust
 from XVRegistrationLib.scene.runs import frame_of, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.views import XrayRow
@@ -37,6 +38,7 @@ def register_folder(
     volume_values: str = "ct",
     vessels: tuple[float, float] | None = None,
     not_scanned: float | None = None,
+    densities: str | Path | Mapping[str, float] | None = None,
     root: Path | None = None,
     timeout: float | None = None,
 ) -> dict[str, str]:
@@ -44,7 +46,8 @@ def register_folder(
 
     `volume_values` says what the volume's values are, of `volume_values.KINDS`: "vessels" of an angiogram, with the values
     `vessels` of what is no vessel and of one full of contrast agent, or a usual window without it; "structures" for the
-    densities of `segmentation_node`, as for MR. "ct" is what was said of the volume in the scene before, else a CT.
+    densities of `segmentation_node`, as for MR, by a table of one's own (`densities`: HU by name, or its JSON file) or the
+    one that comes along. "ct" is what was said of the volume in the scene before, else a CT.
     Voxels with the value `not_scanned` are air.
 
     Of a file with several frames all are registered in turn, NAME-0000.json being the first; `frame` chooses one, counted
@@ -72,6 +75,11 @@ def register_folder(
         if volume_values != VESSELS:
             raise InputError(f'A window of vessels is for volume_values="vessels", not "{volume_values}".')
         parameters.vesselsLow, parameters.vesselsHigh = vessels
+    if densities is not None:
+        if volume_values != STRUCTURES:
+            raise InputError(f'Densities of structures are for volume_values="structures", not "{volume_values}".')
+        table = read_densities(densities) if isinstance(densities, (str, Path)) else densities
+        parameters.densities = text_of_densities(table)
     if not_scanned is not None:
         parameters.useNotScanned, parameters.notScanned = True, not_scanned
     session = Session(volume_node.GetScene(), parameters, root=root)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import qt
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text, text_of_frames
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly
@@ -71,10 +72,13 @@ class ImageForm:
         text = str(self.ui.maskFramesLineEdit.property("text")).strip()
         if source is None or text == text_of_frames(source.mask_frames):
             return  # the field was only left
-        with answering(self._session.say, _("The mask frames could not be subtracted.")):
-            self._read_again(subtract=frames_of_text(text) if text else ())
+        try:
+            named = frames_of_text(text) if text else ()
+        except InputError as e:
+            self._session.say(str(e))
+            self.show(self._row)
             return
-        self.show(self._row)
+        self._read_again(subtract=named)
 
     def on_register_run(self, checked: bool = False) -> None:
         row = self._row
