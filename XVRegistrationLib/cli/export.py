@@ -143,13 +143,13 @@ def _exported(
 
 
 def frame_of(name: str, file: str) -> int | str | None:
-    """The frame of a run by what the result of its registration is called: RUN-0003 and RUN-min are of RUN.dcm.
+    """The frame of a run by what the result of its registration is called: RUN-0003, RUN-min and RUN.dcm-0003 are of RUN.dcm.
 
     A single image that is itself called so, IMG-0003.dcm, has no such frame.
     """
     before, _, after = name.rpartition("-")
     path = Path(file)
-    if not before or before not in (path.stem, path.name.removesuffix(".nii.gz")):
+    if not before or before not in (path.stem, path.name, path.name.removesuffix(".nii.gz")):
         return None
     return int(after) if re.fullmatch(r"[0-9]{4,9}", after) else after if after in ("min", "max", "mean") else None
 

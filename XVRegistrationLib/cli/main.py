@@ -19,6 +19,7 @@ from XVRegistrationLib.cli.xray_options import (
     add_lengths,
     add_subtraction,
     frame_of_text,
+    in_words,
 )
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import VIEWS
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return done
     except InputError as e:
-        print(f"xvregistration: {e}", file=sys.stderr)
+        print(f"xvregistration: {in_words(e)}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has; what is still in the buffer must not be tried again at the exit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
-from XVRegistrationLib.registration.result_files import unused
+from XVRegistrationLib.registration.result_files import named_by_file, unused
 from XVRegistrationLib.registration.several import checked_relations
 
 if TYPE_CHECKING:
@@ -94,13 +95,8 @@ def read_input(options: argparse.Namespace) -> Input:
     said = {note: view.part.name for view in reversed(views) for note in view.part.notes}  # of a run once
     for note, name in reversed(said.items()):
         console.print(f"{name}: {note}", markup=False, highlight=False)
+    views = _told_apart(views, {one.name for one in unusable})
     xrays = [view.xray for view in views]
-    names = [xray.name for xray in xrays]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(
-            f"Several X-rays are called {', '.join(sorted(twice))}; their results would overwrite each other."
-        )
     return Input(
         [view.part for view in views],
         xrays,
@@ -110,6 +106,22 @@ def read_input(options: argparse.Namespace) -> Input:
         None if options.start is None else read_start(options.start),
         unusable,
     )
+
+
+def _told_apart(views: Sequence[_View], others: set[str]) -> list[_View]:
+    """The X-rays with names that differ, also from `others`: those called alike are a.dcm and a.png, or numbered."""
+    names = [view.xray.name for view in views]
+    alike = {name for name in names if names.count(name) > 1}
+    taken = {*names, *others} - alike
+    found = []
+    for view in views:
+        name = view.xray.name
+        if name in alike:
+            name = unused(named_by_file(name, view.part.path), taken)
+            taken.add(name)
+        part, xray = dataclasses.replace(view.part, name=name), dataclasses.replace(view.xray, name=name)
+        found.append(dataclasses.replace(view, part=part, xray=xray))
+    return found
 
 
 def _views(options: argparse.Namespace) -> tuple[list[_View], list[Unusable]]:

@@ -24,6 +24,36 @@ EACH = "all"
 """The frame that stands for each of a file's."""
 
 
+OPTIONS = {
+    "sid": "--sid MM",
+    "spacing": "--spacing DX DY",
+    "frame": "--frame N, --frame all, or --series for a run",
+    "undistorted": "--undistorted",
+    "mirrored": "--mirrored, --no-mirrored",
+    "series": "--ct-series SERIES",
+    "believed": "--as hu",
+    "attenuation": "--as attenuation",
+    "vessels": "--as vessels LOW HIGH",
+    "background": "--not-scanned VALUE",
+    "segmentation": "--segmentation FILE",
+    "label_names": "--label-names TABLE",
+    "densities": "--densities TABLE.json",
+    "resume": "--resume",
+    "volume": "--volume FILE",
+}
+"""Arguments of the library that an InputError asks for -> how the command line takes them."""
+
+
+def in_words(error: InputError) -> str:
+    """What an error says, with the options that it is about, also where another error was made of it."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while isinstance(cause, InputError):
+        found += [OPTIONS[name] for name in cause.give]
+        cause = cause.__cause__
+    return f"{error} (Options: {', '.join(dict.fromkeys(found))}.)" if found else str(error)
+
+
 class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that say something, once."""
 

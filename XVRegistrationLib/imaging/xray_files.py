@@ -14,7 +14,7 @@ from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, grey_of_colours, reduced
 from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, subtraction_by
 from XVRegistrationLib.imaging.dicom.xray import Given, is_subtractable, read_dicom_parts, read_dicom_run, whole
-from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
+from XVRegistrationLib.imaging.partial import PartialXray, arguments_for, mirrored_origin, user_distance, user_spacing
 from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def read_xray(
     if _is_taken_for_dicom(Path(path)):
         return whole(parts, path)
     if parts.missing:
-        options = ["--sid"] * ("sdd" in parts.missing) + ["--spacing"] * ("spacing" in parts.missing)
         raise InputError(
-            f"{path} does not state {' and '.join(parts.absent.values())}; give it in mm with {' and '.join(options)}, or use the DICOM file."
+            f"{path} does not state {' and '.join(parts.absent.values())}; give it in mm, or use the DICOM file.",
+            give=arguments_for(parts.missing),
         )
     return parts.complete()
 

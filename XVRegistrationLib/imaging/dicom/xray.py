@@ -10,7 +10,7 @@ from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.frames import checked_frame
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.run import Frame, Run, over_time
-from XVRegistrationLib.imaging.partial import PartialXray
+from XVRegistrationLib.imaging.partial import PartialXray, arguments_for
 
 if TYPE_CHECKING:
     import os
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.xray import Xray
 
-_GIVE = {
-    "sdd": "the distance source-detector in mm with --sid",
-    "spacing": "the pixel spacing on the detector in mm with --spacing",
-}
+_GIVE = {"sdd": "the distance source-detector in mm", "spacing": "the pixel spacing on the detector in mm"}
 
 
 class Given(NamedTuple):
@@ -53,7 +50,10 @@ def whole(parts: PartialXray, path: str | os.PathLike[str]) -> Xray:
     """The X-ray of a DICOM file's parts; raises InputError, which names the field that is missing."""
     if parts.missing:
         advice = [_GIVE[name] for name in parts.missing]
-        raise InputError(f"{path} does not state {' and '.join(parts.absent.values())}; give {' and '.join(advice)}.")
+        raise InputError(
+            f"{path} does not state {' and '.join(parts.absent.values())}; give {' and '.join(advice)}.",
+            give=arguments_for(parts.missing),
+        )
     return parts.complete()
 
 

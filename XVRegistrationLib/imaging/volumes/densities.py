@@ -90,8 +90,9 @@ def _density(name: str, table: Sequence[tuple[str, float]]) -> float:
     rows = {hu: pattern for pattern, hu in reversed(table)}
     known = dict.fromkeys(pattern.strip("*? ") for pattern in reversed(rows.values()))
     raise InputError(
-        f"There is no density for the structure {name}: call it by a name of the table ({', '.join(known)}, ...), in its file "
-        "or by --label-names, or give a table of densities (--densities TABLE.json)."
+        f"There is no density for the structure {name}: call it by a name of the table ({', '.join(known)}, ...), or give a "
+        "table of densities of your own.",
+        give=("label_names", "densities"),
     )
 
 
