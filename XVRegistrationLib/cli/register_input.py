@@ -74,14 +74,18 @@ class _View:
 def with_files(options: argparse.Namespace) -> argparse.Namespace:
     """The options with the files of folders in their place.
 
-    Raises InputError for a folder without files, and for one into which the results would be written: the next time they
-    would be read as X-rays.
+    Raises InputError for a folder without files, for a file that is given twice, and for a folder into which the results
+    would be written: the next time they would be read as X-rays.
     """
     files: list[str] = []
     for path in options.xrays:
         if Path(path).is_dir() and Path(path).resolve() == Path(options.output).resolve():
             raise InputError(f"{path} is the folder of the X-rays; choose another -o for what comes of them.")
         files += map(str, xray_files(path))
+    once = {Path(file).resolve(): file for file in reversed(files)}
+    twice = next((file for file in files if once[Path(file).resolve()] is not file), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice; give each X-ray once.")
     return argparse.Namespace(**{**vars(options), "xrays": files})
 
 

@@ -12,7 +12,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, grey_of_colours, reduced
-from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, subtraction_by
+from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, note_of, subtraction_by
 from XVRegistrationLib.imaging.dicom.xray import Given, is_subtractable, read_dicom_parts, read_dicom_run, whole
 from XVRegistrationLib.imaging.partial import PartialXray, arguments_for, mirrored_origin, user_distance, user_spacing
 from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
@@ -157,7 +157,9 @@ def _of_stack(
     frames = (line_integrals(images[n], plain.scale) - background for n in numbers)
     difference = next(frames) if isinstance(which, int) else reduced(frames, dense_first[which])
     pixels, counts, notes = _finite(difference)
-    return dataclasses.replace(plain, pixels=pixels, scale="attenuation", mask=counts, notes=notes)
+    return dataclasses.replace(
+        plain, pixels=pixels, scale="attenuation", mask=counts, notes=(*notes, *note_of(subtract))
+    )
 
 
 def _scaled(parts: PartialXray, scale: Scale | None) -> PartialXray:

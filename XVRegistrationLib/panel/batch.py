@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ def register_folder(
     preset: str = "thorax-ap",
     sdd: float | None = None,
     spacing: tuple[float, float] | None = None,
+    c_arm: str = "",
+    calibration: str | Path | None = None,
     frame: Frame | None = None,
     subtract: bool | Sequence[int] | None = None,
     model_folder: str | Path = "",
@@ -60,7 +63,8 @@ def register_folder(
     replace a better result of an earlier one: it is in NAME.failed.json then.
 
     Returns file name (the whole path where two are called the same), with the frame of a run, -> outcome in words; one that
-    fails does not stop the others. `sdd` and `spacing`, mm, are for files that do not state them. Raises InputError for a
+    fails does not stop the others. `sdd` and `spacing`, mm, are for files that do not state them, and so is `c_arm`, the name of
+    one that `Session.c_arms` lists; `calibration` is a MayaCam or OpenCV file of the camera that took all of them. Raises InputError for a
     volume that cannot be used or a folder without files, TimeoutError after `timeout` seconds without an answer.
     """
     files = files_of(xray_files) if isinstance(xray_files, (str, Path)) else [Path(file) for file in xray_files]
@@ -89,7 +93,7 @@ def register_folder(
         session.wait(timeout)
         if session.patient_view().problem:
             raise InputError(session.patient_view().problem)
-        batch = _Batch(session, Path(output), sdd, spacing, timeout)
+        batch = _Batch(session, Path(output), _Said(sdd, spacing, c_arm, calibration), timeout)
         for file in files:
             called = file.name if names.count(file.name) == 1 else str(file)
             outcomes |= {f"{called}{which}": said for which, said in batch.register(file, frame, subtract).items()}
@@ -106,6 +110,16 @@ def record(found: dict[str, Any], file_name: str, outcome: str, frame: int | Non
     return {**found, **said, **about, "ok": said.get("verdict") != "failed"}
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What the caller says of how the X-rays were taken."""
+
+    sdd: float | None
+    spacing: tuple[float, float] | None
+    c_arm: str
+    calibration: str | Path | None
+
+
 class _Batch:
     """Registers files one after the other."""
 
@@ -113,13 +127,12 @@ class _Batch:
         self,
         session: Session,
         output: Path,
-        sdd: float | None,
-        spacing: tuple[float, float] | None,
+        said: _Said,
         timeout: float | None,
     ) -> None:
         self._session = session
         self._output = output
-        self._sdd, self._spacing = sdd, spacing
+        self._said = said
         self._timeout = timeout
         self._used: set[str] = set()
         """Names of results of this batch, which do not overwrite each other."""
@@ -134,12 +147,7 @@ class _Batch:
         if not added:
             return {"": self._without(file.name, file, None, session.status)}
         row = added[0]
-        session.complete_geometry(
-            row.node,
-            sdd=self._sdd if "sdd" in row.missing else None,
-            spacing=self._spacing if "spacing" in row.missing else None,
-        )
-        reason = self._try(row.node)
+        reason = self._complete(row.node) or self._try(row.node)
         run = run_of(row.node)
         if run is None:
             return {"": self._keep(row.node, file, row.name, reason)}
@@ -150,6 +158,23 @@ class _Batch:
             number = item if number is None else number
             outcomes[f", frame {number}"] = self._keep(row.node, file, f"{row.name}-{number:04d}", reason)
         return outcomes
+
+    def _complete(self, node: Any) -> str:
+        """Say what is known of how an X-ray was taken; why that cannot be, else nothing."""
+        said, missing = self._said, self._row(node).missing
+        try:
+            self._session.complete_geometry(
+                node,
+                sdd=said.sdd if "sdd" in missing else None,
+                spacing=said.spacing if "spacing" in missing else None,
+            )
+            if said.c_arm:
+                self._session.complete_by_c_arm(node, said.c_arm)
+            if said.calibration is not None:
+                self._session.complete_by_calibration(node, said.calibration)
+        except InputError as e:
+            return str(e)
+        return ""
 
     def _try(self, node: Any) -> str:
         """Register an X-ray with all its frames; why that cannot even begin, else nothing."""

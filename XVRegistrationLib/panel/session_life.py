@@ -13,6 +13,7 @@ from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.viewing import Viewing
 from XVRegistrationLib.panel.xray_adding import XrayAdding
+from XVRegistrationLib.panel.xray_geometry import XrayGeometry
 from XVRegistrationLib.panel.xray_images import XrayImages
 from XVRegistrationLib.panel.xrays import Xrays
 
@@ -32,6 +33,7 @@ class SessionLife:
         self._model = Model(self._context, self._patient)
         self._xrays = Xrays(self._context, self._patient)
         self._adding = XrayAdding(self._context, self._patient, self._xrays)
+        self._geometry = XrayGeometry(self._context, self._xrays)
         self._model.camera = self._xrays.camera
         self._viewing = Viewing(self._context, self._patient, self._xrays)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)

@@ -117,7 +117,24 @@ class XraySession(SessionLife):
 
         Also corrects an X-ray that is complete. As soon as nothing is missing the X-ray is placed in the scene.
         """
-        self._xrays.complete_geometry(node, sdd, spacing, mirrored, dense_is_bright)
+        self._geometry.complete(node, sdd, spacing, mirrored, dense_is_bright)
+
+    def c_arms(self) -> list[tuple[str, str]]:
+        """Name and title of each C-arm that `complete_by_c_arm` knows."""
+        return self._geometry.c_arms()
+
+    def complete_by_c_arm(self, node: Any, name: str) -> None:
+        """Take what an X-ray's file lacks from what is published of a C-arm: distances, and the spacing of a whole image."""
+        self._geometry.by_c_arm(node, name)
+
+    def complete_by_calibration(
+        self, node: Any, file: str | Path, *, undistorted: bool = False, unit: float = 1.0
+    ) -> None:
+        """Take the camera of a MayaCam 1, MayaCam 2 or OpenCV file, whose unit has so many mm.
+
+        A file with lens distortion is refused unless the images are said to be `undistorted` already.
+        """
+        self._geometry.by_calibration(node, Path(file), undistorted, unit)
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
 

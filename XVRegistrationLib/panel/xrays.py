@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
-from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.xray_files import XrayFiles
@@ -16,15 +15,12 @@ from XVRegistrationLib.scene.attributes import (
     read_intrinsics,
     read_known,
     read_missing,
-    read_origins,
-    read_scale,
-    write_known,
 )
-from XVRegistrationLib.scene.ignored import rectangles_of, rois_of, set_rectangles
+from XVRegistrationLib.scene.ignored import rois_of
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place, place_again
 from XVRegistrationLib.scene.removal import remove_leftovers
 from XVRegistrationLib.scene.results import forget_registration
-from XVRegistrationLib.scene.runs import frame_nodes, item_of, share, show_item
+from XVRegistrationLib.scene.runs import item_of, share, show_item
 from XVRegistrationLib.scene.xrays import (
     all_xrays_in,
     name_of,
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.imaging.xray import Scale
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
     from XVRegistrationLib.scene.xrays import XrayNodes
@@ -109,48 +104,7 @@ class Xrays:
         show_item(node, item)
         self._context.changed.emit("xrays")
 
-    # Geometry and place
-
-    def complete_geometry(
-        self,
-        node: Any,
-        sdd: float | None,
-        spacing: tuple[float, float] | None,
-        mirrored: bool | None,
-        dense_is_bright: bool | None,
-    ) -> None:
-        if not alive(self._context.scene, node) or not name_of(node):
-            raise InputError(_("Choose an X-ray of the table."))
-        for given, least, most, what in (
-            (sdd, 100.0, 5000.0, _("The distance source-detector")),
-            (None if spacing is None else spacing[0], 0.01, 10.0, _("The distance between columns")),
-            (None if spacing is None else spacing[1], 0.01, 10.0, _("The distance between rows")),
-        ):
-            if given is not None and not least <= given <= most:
-                raise InputError(
-                    _("{what} must lie between {least} and {most} mm.").format(what=what, least=least, most=most)
-                )
-        values = {"sdd": sdd, "spacing": spacing, "mirrored": mirrored}
-        changed = {field: value for field, value in values.items() if value is not None}
-        scale: Scale | None = None
-        if dense_is_bright is not None:
-            scale = "attenuation" if dense_is_bright else "intensity"
-        entered = dict.fromkeys([*changed, *(["scale"] if scale else [])], "user")
-        missing: list[str] = []
-        rectangles = rectangles_of(node)
-        for frame in frame_nodes(node):
-            known = read_known(frame)
-            known = {**(known if mirrored is None else seen_as(known, mirrored)), **changed}
-            missing = missing_of(known)
-            write_known(frame, known, {**read_origins(frame), **entered}, missing, read_scale(frame))
-        if not missing:
-            place(self._context.scene, node, self.first_pose, scale)
-            if rectangles:  # of pixels, wherever these now are
-                set_rectangles(node, rectangles)
-        elif scale is not None:
-            for frame in frame_nodes(node):
-                write_known(frame, {}, {}, missing, scale)
-        self._context.changed.emit("xrays")
+    # Place
 
     def place(self, node: Any) -> XrayNodes | None:
         """The nodes of an X-ray, which gets a pose if it is complete and has none; None if it is incomplete."""

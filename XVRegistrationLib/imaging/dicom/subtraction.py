@@ -95,6 +95,14 @@ def text_of_frames(frames: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
+def note_of(subtract: Subtract) -> tuple[str, ...]:
+    """A sentence on what was subtracted, if anything was."""
+    if subtract is False:
+        return ()
+    what = "The mask frames that the file names" if subtract is True else f"Frames {text_of_frames(subtract or ())}"
+    return (f"{what} were subtracted: what is left is the line integral of contrast medium.",)
+
+
 def line_integrals(values: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
     """(H, W) values that differences can be taken of: -ln I of intensities, the values themselves of an attenuation."""
     p = np.asarray(values, dtype=np.float32)

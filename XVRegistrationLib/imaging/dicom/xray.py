@@ -10,6 +10,7 @@ from XVRegistrationLib.imaging.dicom.dataset import understanding
 from XVRegistrationLib.imaging.dicom.frames import checked_frame
 from XVRegistrationLib.imaging.dicom.geometry import read_geometry
 from XVRegistrationLib.imaging.dicom.run import Frame, Run, over_time
+from XVRegistrationLib.imaging.dicom.subtraction import note_of
 from XVRegistrationLib.imaging.partial import PartialXray, arguments_for
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def read_dicom_parts(
     which = checked_frame(frame, run.count, run.path)
     given = Given(sid, spacing, mirrored)
     if isinstance(which, str):
-        return _parts(run, over_time(run, which, subtract), f"-{which}", None, given)
-    return _parts(run, next(run.frames([which], subtract)), f"-{which:04d}", which, given)
+        return _parts(run, over_time(run, which, subtract), f"-{which}", None, given, subtract)
+    return _parts(run, next(run.frames([which], subtract)), f"-{which:04d}", which, given, subtract)
 
 
 def read_dicom_run(
@@ -106,7 +107,7 @@ def read_dicom_run(
         raise InputError(f"None of the {run.count} frames of {run.path} is among those asked for.")
     given = Given(sid, spacing, mirrored)
     found = zip(chosen, run.frames(chosen, subtract), strict=True)
-    return [_parts(run, frame, f"-{index:04d}", index, given) for index, frame in found]
+    return [_parts(run, frame, f"-{index:04d}", index, given, subtract) for index, frame in found]
 
 
 def is_subtractable(path: Path, frame: int | None = None) -> bool:
@@ -119,7 +120,7 @@ def is_subtractable(path: Path, frame: int | None = None) -> bool:
     return frame is None or frame in found
 
 
-def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given) -> PartialXray:
+def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given, subtract: Subtract) -> PartialXray:
     """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
     with understanding(run.path):
         geometry = read_geometry(frame.dataset, sid=given.sid, spacing=given.spacing, mirrored=given.mirrored)
@@ -135,5 +136,5 @@ def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given)
         frames=run.count,
         origins={**geometry.origins, "size": "tag", "scale": "tag" if frame.stated else "assumed"},
         absent=geometry.absent,
-        notes=geometry.notes,
+        notes=(*geometry.notes, *note_of(subtract)),
     )
