@@ -107,7 +107,7 @@ class Run:
         return subtraction_by(subtract or (), index, self.count, self.path)
 
     def _subtracted(self, indices: Sequence[int], subtract: Subtract) -> Iterator[Frame]:
-        if isinstance(subtract, tuple):
+        if not isinstance(subtract, bool):
             self._check_still([n for n in {*subtract, *indices} if 0 <= n < self.count])
         known: tuple[tuple[int, ...], NDArray[np.float32]] | None = None
         for index in indices:
