@@ -10,7 +10,8 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_new_folder, training_seconds
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card
 from XVRegistrationLib.registration.model import (
     load_model,
@@ -125,7 +126,7 @@ def _train_from_scratch(
     progress: Callable[[Progress], None] | None,
 ) -> PatientModel:
     torch.manual_seed(seed)
-    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    network = create_network(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
     settings = TrainingSettings(seconds=seconds, seed=seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 
