@@ -76,7 +76,7 @@ def _write_model(checkpoint: XvrCheckpoint, volume: Volume, options: argparse.Na
 
     frame = None
     if options.warp == CENTER:
-        frame = centered_frame(volume)
+        frame = centered_frame(volume.center)
     elif options.warp is not None:
         frame = read_warp(options.warp, options.invert)
     elif options.invert:

@@ -9,15 +9,13 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.conventions import diffdrr_pose
-from XVRegistrationLib.geometry.rigid import rotation_angle, rotation_from_euler_zxy
+from XVRegistrationLib.geometry.rigid import rotation_angle, rotation_from_euler_zxy, translation
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
-
-    from XVRegistrationLib.imaging.volume import Volume
 
 # What DiffDRR turns its camera by before its pose; that of PA is a reflection.
 _REORIENTED = {
@@ -60,21 +58,19 @@ def intrinsics_of_xvr(
     return Intrinsics(sdd, spacing, principal_point, size, is_mirrored(orientation, reverse_x_axis))
 
 
-def centered_frame(volume: Volume) -> NDArray[np.float64]:
-    """Matrix (4, 4), mm: xvr's frame of a single volume, RAS about the volume's centre, into RAS."""
-    frame = np.eye(4)
-    frame[:3, 3] = volume.center
-    return frame
+def centered_frame(center: ArrayLike) -> NDArray[np.float64]:
+    """Matrix (4, 4), mm: xvr's frame of a single volume, RAS about the volume's `center` (3,), RAS mm, into RAS."""
+    return translation(center)
 
 
-def without_half_voxel(pose: ArrayLike, volume: Volume, voxel_shift: float) -> NDArray[np.float64]:
-    """A pose (4, 4), camera -> RAS, that xvr has refined with `voxel_shift`, where the volume truly lies.
+def without_half_voxel(pose: ArrayLike, ijk_to_ras: ArrayLike, voxel_shift: float) -> NDArray[np.float64]:
+    """A pose (4, 4), camera -> RAS, that xvr has refined with `voxel_shift`, where the volume of this matrix (4, 4) truly lies.
 
     DiffDRR renders voxel i about the place i + 0.5 - voxel_shift. With 0, xvr's default, the volume it registers to lies half
     a voxel along each of its axes from where its matrix says.
     """
     moved = np.array(pose, dtype=np.float64)
-    moved[..., :3, 3] -= volume.ijk_to_ras[:3, :3] @ np.full(3, _TRUE_SHIFT - voxel_shift)
+    moved[..., :3, 3] -= np.asarray(ijk_to_ras)[:3, :3] @ np.full(3, _TRUE_SHIFT - voxel_shift)
     return moved
 
 
@@ -109,5 +105,5 @@ def view_and_range(poses: NDArray[np.float64], isocenter: ArrayLike) -> tuple[No
     about_y, about_z = np.arctan2(-r[:, 2, 0], r[:, 2, 2]), np.arctan2(-r[:, 0, 1], r[:, 1, 1])
     angles = np.degrees(np.abs(np.stack([about_x, about_y, about_z])).max(axis=1))
     shifts = np.abs(motion[:, :3, 3]).max(axis=0)
-    rotation, translation = np.minimum(np.ceil(angles), 180), np.ceil(shifts)
-    return view, PoseRange(tuple(rotation.tolist()), tuple(translation.tolist()))
+    turn, move = np.minimum(np.ceil(angles), 180), np.ceil(shifts)
+    return view, PoseRange(tuple(turn.tolist()), tuple(move.tolist()))

@@ -50,8 +50,10 @@ def import_xvr_network(
                 "This network predicts poses in the frame of a template: give the transform between the template and the "
                 "volume (xvr's --warp)."
             )
-        frame = centered_frame(volume)
-    poses = frame @ extrinsics_of_range(checkpoint.angles, checkpoint.shifts) @ checkpoint.axes
+        frame = centered_frame(volume.center)
+    # xvr draws poses about each volume's centre, along the axes of what it trains on.
+    about = rigid(np.eye(3) if checkpoint.finetuned else frame[:3, :3], volume.center)
+    poses = about @ extrinsics_of_range(checkpoint.angles, checkpoint.shifts) @ checkpoint.axes
     view, pose_range = view_and_range(poses, volume.center)
     prepared = prepare_model(
         volume, checkpoint.intrinsics, view.name, view.sod, pose_range, progress, bank_size=bank_size
@@ -75,8 +77,8 @@ def start_of_xvr(registration: XvrRegistration, volume: Volume) -> dict[str, Any
 
     It is moved by the half voxel by which xvr's registrations are beside the volume.
     """
-    pose = centered_frame(volume) @ registration.extrinsic @ registration.axes
-    pose = without_half_voxel(pose, volume, registration.voxel_shift)
+    pose = centered_frame(volume.center) @ registration.extrinsic @ registration.axes
+    pose = without_half_voxel(pose, volume.ijk_to_ras, registration.voxel_shift)
     # xvr's are of single precision.
     pose[:3, :3] = _nearest_rotation(check_rigid(pose, "pose in the file of xvr", 1e-3)[:3, :3])
     return {"pose": pose.tolist(), "intrinsics": registration.intrinsics.to_dict(), "origin": "xvr"}

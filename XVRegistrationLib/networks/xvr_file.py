@@ -44,6 +44,8 @@ class XvrCheckpoint:
     """Ranges along x, y and z, mm."""
     in_template: bool
     """Whether it predicts in the frame of a template, and not in that of the one volume it was trained for."""
+    finetuned: bool
+    """Whether it was trained on, for one volume, through a transform to the template: its ranges are about that volume's axes."""
     steps: int
 
 
@@ -150,7 +152,14 @@ def _checkpoint(content: dict[str, Any]) -> XvrCheckpoint:
     if not all(torch.isfinite(p).all() for p in network.state_dict().values() if p.is_floating_point()):
         raise InputError("its weights are not all finite: the training has diverged.")
     return XvrCheckpoint(
-        network.eval(), intrinsics, axes, angles, shifts, _in_template(config), int(content.get("itr", 0))
+        network.eval(),
+        intrinsics,
+        axes,
+        angles,
+        shifts,
+        _in_template(config),
+        config.get("warp") is not None,
+        int(content.get("itr", 0)),
     )
 
 

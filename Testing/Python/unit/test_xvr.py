@@ -128,7 +128,7 @@ def by_diffdrr(volume, extrinsic, drr_arguments, orientation):
     """DiffDRR's own render (H, W), of voxels of one density each, of the volume moved to its centre."""
     drr, pose = (module_of_wheel(f"diffdrr.{name}", *DIFFDRR) for name in ("drr", "pose"))
     density = torch.from_numpy(volume.array.astype(np.float64)).permute(2, 1, 0)[None] / 1000
-    image = torchio.ScalarImage(tensor=density, affine=invert(centered_frame(volume)) @ volume.ijk_to_ras)
+    image = torchio.ScalarImage(tensor=density, affine=invert(centered_frame(volume.center)) @ volume.ijk_to_ras)
     reorient = torch.tensor(REORIENT[orientation], dtype=torch.float64)
     subject = torchio.Subject(volume=image, density=image, mask=None, reorient=reorient)
     renderer = drr.DRR(subject, renderer="siddon", **drr_arguments).double()
@@ -209,6 +209,9 @@ def test_a_network_in_a_templates_frame_is_turned_into_the_patients(tmp_path, sm
     images = torch.rand(1, PIXELS, PIXELS)
     with torch.no_grad():
         predicted = checkpoint.network.transforms(images)[0].double().numpy()
+    # Where the template lies in its own RAS says nothing of where poses were drawn.
+    assert model.view.sod == pytest.approx(700.0)
+    assert max(model.pose_range.translation) < 300
     expected = template_to_patient @ predicted @ camera_axes("AP")
     np.testing.assert_allclose(predict(model.network, model.view, images)[0], expected, atol=2e-3)
 
@@ -226,7 +229,7 @@ def test_what_is_no_rigid_transform_is_refused(tmp_path, written):
 
 def test_the_range_of_the_model_holds_the_range_of_xvr(small):
     angles, shifts = ((135.0, 225.0), (-45.0, 45.0), (-15.0, 15.0)), ((-50.0, 50.0), (450.0, 900.0), (-70.0, 70.0))
-    drawn = centered_frame(small) @ extrinsics_of_range(angles, shifts, seed=7) @ camera_axes("AP")
+    drawn = centered_frame(small.center) @ extrinsics_of_range(angles, shifts, seed=7) @ camera_axes("AP")
     view, pose_range = view_and_range(drawn, small.center)
     assert view.name == "PA"  # turned by 180 degrees about the patient's long axis
     assert view.sod == pytest.approx(675.0)
@@ -282,7 +285,7 @@ def test_a_result_of_xvr_is_moved_by_the_half_voxel_that_it_is_off(tmp_path, sma
     # What their registration compared with the X-ray is what our camera sees from the corrected pose.
     theirs = by_diffdrr(small, extrinsic[None], {**camera, "reverse_x_axis": True, "voxel_shift": 0.0}, "AP")
     assert unlike(by_us(small, np.array(start["pose"]), found.intrinsics), theirs) < 1e-3
-    plain = centered_frame(small) @ extrinsic @ camera_axes("AP")
+    plain = centered_frame(small.center) @ extrinsic @ camera_axes("AP")
     assert unlike(by_us(small, plain, found.intrinsics), theirs) > 0.1
     assert "somebody" not in json.dumps(start)
     # What their network predicted was never refined in the moved volume.
@@ -298,7 +301,7 @@ def test_off_centre_detectors_of_xvr_are_ours(small, orientation, reverse):
     arguments = {"sdd": 1100.0, "height": 30, "width": 37, "delx": 10.0, "dely": 12.0, "x0": 41.0, "y0": -23.0}
     theirs = by_diffdrr(small, extrinsic[None], {**arguments, "reverse_x_axis": reverse}, orientation)
     camera = intrinsics_of_xvr(1100.0, (10.0, 12.0), (37, 30), (41.0, -23.0), orientation, reverse)
-    pose = centered_frame(small) @ extrinsic @ camera_axes(orientation)
+    pose = centered_frame(small.center) @ extrinsic @ camera_axes(orientation)
     assert np.linalg.det(pose) == pytest.approx(1)
     assert unlike(by_us(small, pose, camera), theirs) < 1e-3
 
