@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.volume_options import add_reading
 from XVRegistrationLib.cli.xray_options import (
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
+    add_import_xvr(commands)
     _add_demo(commands)
     return top
 

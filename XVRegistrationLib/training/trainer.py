@@ -47,6 +47,8 @@ class TrainingSettings:
     weight_decay: float = 1e-3
     warm_up: int = 50
     """Steps over which the learning rate rises."""
+    regulariser_weight: float = 5.0
+    """mm that a network's regulariser of 1 adds to its loss, where it has one."""
     validate_every: float = 20.0
     """Seconds between validations, at most; each is followed by a checkpoint. Short trainings have at least eight."""
     seed: int = 0
@@ -157,10 +159,10 @@ def train(
         motion = torch.from_numpy(task.view.relative(poses)).float().to(device)
         images = cover_as(render(grid, poses, camera, step_length), camera, task.intrinsics)
         images = randomized(images, generator)
-        rotation, translation = network(images)
+        rotation, translation, regulariser = network.learning(images)
         loss = geodesic_distance(rotation, translation, motion[:, :3, :3], motion[:, :3, 3], radius).mean()
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        _regularised(loss, regulariser, settings).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 50.0)
         state.optimizer.step()
         state.steps += 1
@@ -171,6 +173,10 @@ def train(
         mean_loss = value if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * value
         if on_progress is not None:
             on_progress(Progress(state.elapsed, settings.seconds, state.steps, state.images, mean_loss, None))
+
+
+def _regularised(loss: torch.Tensor, regulariser: torch.Tensor | None, settings: TrainingSettings) -> torch.Tensor:
+    return loss if regulariser is None else loss + settings.regulariser_weight * regulariser.mean()
 
 
 def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[np.float64]:
