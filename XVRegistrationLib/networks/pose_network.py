@@ -16,9 +16,9 @@ from XVRegistrationLib.networks.backbones import create_backbone
 class NetworkSettings:
     """What a network is made of; its checkpoint's card keeps it."""
 
-    backbone: str = "mobilenetv4_conv_small"
+    backbone: str = "test_byobnet"
     """A timm model."""
-    pixels: int = 96
+    pixels: int = 64
     """Side of the square input, px."""
     head_channels: int = 128
     """Channels that each place of the feature map keeps before the head looks at all places together."""
