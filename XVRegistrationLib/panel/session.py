@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from XVRegistrationLib.geometry.anatomies import load_presets
 from XVRegistrationLib.panel.context import Context
 from XVRegistrationLib.panel.exporting import export_registered
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
-from XVRegistrationLib.panel.presets import load_presets
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.viewing import Viewing
 from XVRegistrationLib.panel.xray_images import XrayImages
@@ -25,8 +25,8 @@ from XVRegistrationLib.panel.xrays import Xrays
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from XVRegistrationLib.geometry.anatomies import Preset
     from XVRegistrationLib.panel.dicom_source import Frame
-    from XVRegistrationLib.panel.presets import Preset
     from XVRegistrationLib.panel.signal import Signal
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, StepsView, XrayRow
     from XVRegistrationLib.scene.ignored import Rectangle
