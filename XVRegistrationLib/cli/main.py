@@ -13,8 +13,8 @@ from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.volume_options import add_reading
 from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.anatomies import load_presets
 from XVRegistrationLib.geometry.views import VIEWS
+from XVRegistrationLib.imaging.anatomies import load_presets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

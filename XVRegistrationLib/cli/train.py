@@ -10,9 +10,9 @@ from XVRegistrationLib.cli.progress import console, counting, say_notes, trainin
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.anatomies import preset_named
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.anatomies import preset_named
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
@@ -24,7 +24,7 @@ from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card, reading_
 if TYPE_CHECKING:
     import argparse
 
-    from XVRegistrationLib.geometry.anatomies import Preset
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.registration.model import PatientModel
 
 _DEFAULT_SID, _DEFAULT_SIZE, _DEFAULT_SPACING = 1020.0, (512, 512), (0.76, 0.76)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.anatomies import load_presets, preset_named
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.geometry.views import NominalView
+from XVRegistrationLib.imaging.anatomies import load_presets, preset_named
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.context import alive, grey
 from XVRegistrationLib.panel.dicom_source import public_name
@@ -27,7 +27,7 @@ from XVRegistrationLib.scene.transforms import ijk_to_world
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.geometry.anatomies import Preset
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
 

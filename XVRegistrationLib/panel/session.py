@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from XVRegistrationLib.geometry.anatomies import load_presets
+from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel.context import Context
 from XVRegistrationLib.panel.exporting import export_registered
 from XVRegistrationLib.panel.model import Model
@@ -25,7 +25,7 @@ from XVRegistrationLib.panel.xrays import Xrays
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from XVRegistrationLib.geometry.anatomies import Preset
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.panel.dicom_source import Frame
     from XVRegistrationLib.panel.signal import Signal
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, StepsView, XrayRow

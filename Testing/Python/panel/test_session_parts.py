@@ -15,8 +15,8 @@ import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of, write_xray
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.anatomies import load_presets, preset_named
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.imaging.anatomies import load_presets, preset_named
 from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.files import session_folder

@@ -294,7 +294,7 @@ def test_only_the_line_about_a_missing_driver_is_kept_back():
 def test_an_anatomy_gives_a_training_what_is_not_given():
     from XVRegistrationLib.cli.main import parser
     from XVRegistrationLib.cli.train import _intrinsics, _pose_range
-    from XVRegistrationLib.geometry.anatomies import preset_named
+    from XVRegistrationLib.imaging.anatomies import preset_named
 
     usual = preset_named("vessels-pa")
     options = parser().parse_args(
