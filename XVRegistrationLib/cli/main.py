@@ -24,6 +24,7 @@ from XVRegistrationLib.cli.xray_options import (
 )
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import VIEWS
+from XVRegistrationLib.imaging.anatomies import load_presets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,18 +84,33 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument(
         "--minutes", type=float, default=None, help="time budget; 0 for a bank without a network (default: 5)"
     )
-    p.add_argument("--view", choices=VIEWS, default="AP", help="nominal view")
     p.add_argument(
-        "--rotation", type=float, nargs=3, default=(20.0, 20.0, 20.0), metavar=("X", "Y", "Z"), help="range, +- degrees"
+        "--anatomy",
+        metavar="NAME",
+        help=f"view, ranges, SOD and SID that are usual, where they are not given: {', '.join(load_presets())}",
+    )
+    p.add_argument("--view", choices=VIEWS, default=None, help="nominal view (default: AP)")
+    p.add_argument(
+        "--rotation",
+        type=float,
+        nargs=3,
+        default=None,
+        metavar=("X", "Y", "Z"),
+        help="range, +- degrees (default: 20 20 20)",
     )
     p.add_argument(
-        "--translation", type=float, nargs=3, default=(30.0, 30.0, 30.0), metavar=("X", "Y", "Z"), help="range, +- mm"
+        "--translation",
+        type=float,
+        nargs=3,
+        default=None,
+        metavar=("X", "Y", "Z"),
+        help="range, +- mm (default: 30 30 30)",
     )
     p.add_argument(
         "--geometry", metavar="XRAY", help="take SID, size, spacing, principal point and mirroring from this X-ray"
     )
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm (default: 1020)")
-    p.add_argument("--sod", type=float, default=700.0, help="distance source-isocentre, mm")
+    p.add_argument("--sod", type=float, default=None, help="distance source-isocentre, mm (default: 700)")
     p.add_argument("--size", type=int, nargs=2, default=None, metavar=("W", "H"), help="pixels (default: 512 512)")
     p.add_argument(
         "--spacing",
@@ -108,7 +124,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--mirrored",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else not",
+        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else as is usual for --anatomy, else not",
     )
     add_camera(p)
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")

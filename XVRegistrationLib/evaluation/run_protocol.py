@@ -23,7 +23,8 @@ from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.training.task import Task
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

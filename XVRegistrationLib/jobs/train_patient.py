@@ -20,7 +20,8 @@ from XVRegistrationLib.registration.model import (
     prepare_model,
     save_model,
 )
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, TrainingState, new_state, train
+from XVRegistrationLib.training.task import Task
+from XVRegistrationLib.training.trainer import TrainingSettings, TrainingState, new_state, train
 
 if TYPE_CHECKING:
     import os

@@ -17,9 +17,9 @@ NORMALIZATIONS = (BATCH, GROUP)
 class NetworkSettings:
     """What a network of our own is made of."""
 
-    backbone: str = "mobilenetv4_conv_small"
+    backbone: str = "test_byobnet"
     """A timm model."""
-    pixels: int = 96
+    pixels: int = 64
     """Side of the square input, px."""
     head_channels: int = 128
     """Channels that each place of the feature map keeps before the head looks at all places together."""

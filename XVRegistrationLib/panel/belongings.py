@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from XVRegistrationLib.panel.presets import load_presets
+from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.scene.patients import recall, remember
 
 if TYPE_CHECKING:

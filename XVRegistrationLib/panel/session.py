@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel.exporting import export_registered
-from XVRegistrationLib.panel.presets import load_presets
 from XVRegistrationLib.panel.session_xrays import XraySession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from XVRegistrationLib.panel.presets import Preset
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView
 
 

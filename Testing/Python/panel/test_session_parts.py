@@ -17,10 +17,10 @@ from Testing.Python.panel.patients import CAMERA, patient, pose_of, write_xray
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.imaging.anatomies import load_presets, preset_named
 from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.files import session_folder
-from XVRegistrationLib.panel.presets import load_presets, preset_named
 from XVRegistrationLib.panel.signal import Signal
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_volume

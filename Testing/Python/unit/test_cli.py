@@ -110,6 +110,7 @@ def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xra
         (["train", "{ct}", "-o", "{new}", "--sod", "0"], "must be positive"),
         (["train", "{ct}", "-o", "{new}", "--geometry", "{folder}/names.csv"], "names.csv"),
         (["train", "{ct}", "-o", "{new}", "--device", "gpu"], "no device"),
+        (["train", "{ct}", "-o", "{new}", "--anatomy", "knee"], "no anatomy preset"),
         (["train", "{ct}", "-o", "{new}", "--background", "--minutes", "0"], "more than 0 minutes"),
         (["train", "{ct}", "-o", "{new}", "--resume"], "holds no model"),
         (["train", "{ct}", "-o", "{model}", "--resume", "--minutes", "nan"], "time budget"),
