@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
-from rendering import interleaved
+from rendering_table import interleaved
 from rich.console import Console
 from rich.table import Table
 

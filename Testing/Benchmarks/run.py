@@ -40,7 +40,7 @@ def main() -> None:
     if "imaging" in which:
         imaging.run(options.output)
     if "rendering" in which:
-        rendering.run(options.data, options.output)
+        rendering.run(options.data, options.output, options.device)
     if "polyenergetic" in which:
         polyenergetic.run(options.data, options.output)
     if "training" in which:
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("which", nargs="*", metavar="WHICH", help=f"of {', '.join(NAMES)}; all without it")
     parser.add_argument("--data", type=Path, default=Path(".demo-data"), help="folder that keeps the downloaded CT")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench-output"), help="folder for the results")
+    parser.add_argument("--device", default="cpu", help="of the benchmark of rendering: cuda:0 for a GPU")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--xrays", type=_positive, default=200, help="X-rays of each protocol")
     group.add_argument(

@@ -273,6 +273,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p.add_argument("--minutes", type=float, default=5.0, help="training time; 0 registers by the bank alone")
     p.add_argument("--xrays", type=int, default=8, help="how many X-rays to simulate and register")
     p.add_argument("--seed", type=int, default=2026, help="of the X-rays' poses and detectors")
+    p.add_argument("--kvp", type=float, help="X-rays of this tube voltage, 50 to 125 kV, instead of one energy")
     p.add_argument("-o", "--output", default="demo-output", help="folder for scene, pictures and report")
     p.add_argument("--data", default=".demo-data", help="folder that keeps the downloaded CT")
 

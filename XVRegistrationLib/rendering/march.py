@@ -75,8 +75,9 @@ def ray_tile(  # type: ignore[no-untyped-def]
         tile.dz[lane] = d[2]
         tile.middle[lane] = middle
         # A thousandth of a step's margin keeps every sample inside the box in float32; what it drops is border, which is zero there.
-        tile.first[lane] = int(wp.ceil((t0 - middle) / step - 0.499))
-        tile.last[lane] = int(wp.floor((t1 - middle) / step - 0.501))
+        # How far off a ray misses may be more than an integer holds.
+        tile.first[lane] = wp.where(t0 < t1, int(wp.ceil((t0 - middle) / step - 0.499)), 1)
+        tile.last[lane] = wp.where(t0 < t1, int(wp.floor((t1 - middle) / step - 0.501)), 0)
     return tile
 
 

@@ -16,7 +16,7 @@ from XVRegistrationLib.imaging.attenuation import (
     mass_attenuation,
     material_density,
 )
-from XVRegistrationLib.rendering.grid import AIR, DensityGrid, grid_from_density
+from XVRegistrationLib.rendering.grid import AIR, DensityGrid, grid_from_slices
 from XVRegistrationLib.rendering.spectrum import TISSUES
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class TissueGrid:
     @cached_property
     def grids(self) -> tuple[DensityGrid, ...]:
         """One of each material by itself, in g/cm2 per mm: made when asked for, and then kept."""
-        mu, of = self.attenuation.data, self.split
+        mu, of = self.attenuation.densities(), self.split
         bone = of.steep * torch.minimum(mu - of.knee, of.flat * mu).clamp_min(0)
         soft = ((mu - of.bone_mass * bone) / of.soft_mass).clamp_min(0)
         return tuple(DensityGrid(data, self.attenuation.grid_to_ras) for data in (soft, bone))
@@ -81,5 +81,9 @@ def tissue_grid(hu: ArrayLike, ijk_to_ras: NDArray[np.float64], name: str, ct_en
     """
     masses = (float(mass_attenuation(SOFT_TISSUE, e)) for e in (ct_energy_kev, DEFAULT_ENERGY_KEV))
     air = AIR * next(masses) / next(masses)
-    attenuation = linear_attenuation(np.asarray(hu), ct_energy_kev, ct_energy_kev)
-    return TissueGrid(grid_from_density(attenuation, ijk_to_ras, name, air), TissueSplit.at(ct_energy_kev))
+    values = np.asarray(hu)
+
+    def attenuation(slices: slice) -> NDArray[np.float32]:
+        return linear_attenuation(values[slices], ct_energy_kev, ct_energy_kev)
+
+    return TissueGrid(grid_from_slices(attenuation, values.shape, ijk_to_ras, name, air), TissueSplit.at(ct_energy_kev))

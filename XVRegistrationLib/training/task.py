@@ -33,11 +33,11 @@ class Task:
 
 def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[np.float64]:
     """Centres (count, 3) of dense voxels drawn at random, RAS mm; of any voxels that are not air where none is dense."""
-    data = grid.data.cpu().numpy()
-    # Flat indices take a third of the memory of index triples, which of a large CT are more than the CT.
-    dense = np.flatnonzero(data > _DENSE)
+    codes, unit = grid.codes
+    flat = codes.cpu().numpy().ravel()
+    dense = np.flatnonzero(flat > _DENSE / unit)
     if len(dense) < count:
-        dense = np.flatnonzero(data > _DENSE / 5)
+        dense = np.flatnonzero(flat > _DENSE / 5 / unit)
     chosen = np.random.default_rng(seed).choice(len(dense), min(count, len(dense)), replace=False)
-    kji = np.stack(np.unravel_index(dense[chosen], data.shape), axis=-1)
+    kji = np.stack(np.unravel_index(dense[chosen], codes.shape), axis=-1)
     return transform_points(grid.grid_to_ras, kji[:, ::-1])

@@ -36,7 +36,7 @@ class Validation:
         images = render(matched_to(task.grid, footprint / 2), self._poses, camera, footprint / 2)
         images = cover_as(images, camera, task.intrinsics)
         generator = torch.Generator(images.device).manual_seed(7)
-        self._images = randomized(images, generator).to(device)
+        self._images = randomized(images, camera.spacing, generator).to(device)
 
     def error(self, network: PoseNetwork) -> float:
         """Median error of a network's predictions, mm; it is left in training mode."""

@@ -89,7 +89,7 @@ class Stream:
         integrals = clean + self._objects.objects(len(clean), difficulty)
         shares = self._randomization.shown
         shares = ShownShares(shares.local_contrast * difficulty, shares.inverted * difficulty)
-        images = presented(randomized(integrals, self._generator), shares, self._generator)
+        images = presented(randomized(integrals, self._camera.spacing, self._generator), shares, self._generator)
         return Batch(images, clean, motions)
 
 

@@ -123,6 +123,7 @@ def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xra
         (["register", "{model}", "{folder}/geometry.dcm", "-o", "{ct}"], "is a file"),
         (["demo", "--minutes", "nan", "-o", "{new}"], "time budget"),
         (["demo", "--xrays", "0", "-o", "{new}"], "At least one X-ray"),
+        (["demo", "--kvp", "300", "-o", "{new}"], "tube voltage must lie between 50 and 125 kVp"),
         (["demo", "-o", "{folder}"], "not an earlier demo"),
     ],
 )  # fmt: skip

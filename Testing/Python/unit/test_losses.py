@@ -142,7 +142,7 @@ def test_image_losses_are_zero_for_equal_images_and_agree_with_numpy():
 def patient(phantom) -> tuple[Task, Intrinsics]:
     """The phantom, a bone of it as a structure, and a small camera."""
     grid = density_grid(phantom)
-    bone = type(grid)((grid.data * (grid.data > 0.03)).contiguous(), grid.grid_to_ras)
+    bone = type(grid)((grid.densities() * (grid.densities() > 0.03)).contiguous(), grid.grid_to_ras)
     camera = Intrinsics.centered(1020.0, (8.0, 8.0), (48, 44))
     view = NominalView("AP", tuple(map(float, phantom.center)), 700.0)
     return Task(grid, view, PoseRange(), camera, (bone,)), camera

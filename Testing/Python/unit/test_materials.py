@@ -238,7 +238,7 @@ def test_vessels_are_iodine_and_nothing_is_refused():
     mu[2, 3, 3] = 0.09
     grids = material_grids(Volume(mu, np.eye(4), name="vessels", units="1/mm"))
     assert grids.materials == ("iodine",)
-    assert float(grids.grids[0].data.max()) * 10 == pytest.approx(0.119, rel=0.01)  # 120 mg/ml
+    assert float(grids.grids[0].densities().max()) * 10 == pytest.approx(0.119, rel=0.01)  # 120 mg/ml
     with pytest.raises(InputError, match="vessels is attenuation already"):
         material_grids(Volume(mu, np.eye(4), name="vessels", units="1/mm"), metal=Metal())
     with pytest.raises(InputError, match="nothing holds nothing denser than air"):

@@ -140,6 +140,11 @@ def test_the_image_alone_is_the_one_with_derivatives(phantom, camera, poses):
     seen = beam(materials=grids.materials)
     image, jacobian = render_polyenergetic_with_jacobian(grids, poses, small, seen, phantom.center)
     torch.testing.assert_close(render_polyenergetic(grids, poses, small, seen), image)
+    torch.testing.assert_close(render(grids, poses, small, beam=seen), image)
+    for one, other in zip(
+        render_with_jacobian(grids, poses, small, phantom.center, beam=seen), (image, jacobian), strict=True
+    ):
+        torch.testing.assert_close(one, other)
     assert image.shape == (2, 18, 20)
     assert jacobian.shape == (2, 6, 18, 20)
 
@@ -149,7 +154,7 @@ def smooth_grids(phantom) -> MaterialGrids:
     grids = material_grids(phantom)
     parts = []
     for grid in grids.grids:
-        data = gaussian_filter(grid.data.numpy().astype(np.float64), 1.5).astype(np.float32)
+        data = gaussian_filter(grid.densities().numpy().astype(np.float64), 1.5).astype(np.float32)
         data[[0, -1]] = data[:, [0, -1]] = data[:, :, [0, -1]] = 0
         parts.append(DensityGrid(torch.from_numpy(data), grid.grid_to_ras))
     return MaterialGrids(grids.materials, tuple(parts))
@@ -244,6 +249,12 @@ def test_bone_stands_out_from_soft_tissue_more_at_low_voltage():
 def test_a_beam_for_other_materials_is_refused(phantom, camera, poses):
     with pytest.raises(InputError, match=r"beam is for water; the volume holds soft_tissue, cortical_bone"):
         render_polyenergetic(material_grids(phantom), poses, camera, beam(materials=("water",)))
+    with pytest.raises(InputError, match="Materials are seen in a beam"):
+        render(material_grids(phantom), poses, camera)
+    with pytest.raises(InputError, match="not by the method siddon"):
+        render(material_grids(phantom), poses, camera, method="siddon", beam=beam())
+    with pytest.raises(InputError, match="A beam needs densities of materials"):
+        render(density_grid(phantom), poses, camera, beam=beam())
     with pytest.raises(InputError, match=r"\(B, 2, H, W\).* not \(1, 3, 4, 4\)"):
         attenuated(torch.zeros(1, 3, 4, 4), beam())
     with pytest.raises(InputError, match="slab holds nothing denser"):

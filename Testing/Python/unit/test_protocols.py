@@ -37,6 +37,7 @@ from XVRegistrationLib.imaging.volume import LabelMap, read_volume, write_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.spectrum import Tube
 from XVRegistrationLib.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ def test_the_shipped_protocols_are_the_published_ones() -> None:
         ("size = [96, 90]", "size = [96.5, 90]", "detector.size must be two whole numbers"),
         ("rotation = [8, 8, 8]", "rotation = [8, 8, 190]", "poses.rotation must be at most 180"),
         ("rotation = [8, 8, 8]", "rotation = [8, -8, 8]", "poses.rotation must be at least 0"),
+        ("[exposure]", "[spectrum]\nkvp = 300\n[exposure]", "spectrum: The tube voltage must lie between"),
+        ("[exposure]", "[spectrum]\naluminium_mm = 3\n[exposure]", "spectrum.kvp is missing"),
+        ("[exposure]", "[spectrum]\nkvp = 80\nkvm = 3\n[exposure]", "spectrum.kvm is not a field"),
+        ('"phantom.nii.gz"', '"vessels"\n[spectrum]\nkvp = 80', "spectrum.kvp needs a CT in Hounsfield units"),
         ("count = 2", "count = 0", "poses.count must be a whole number of at least 1"),
         ("count = 2", "min_body = 1.5", "poses.min_body must be between 0 and 1"),
         ('["bank"]', '["guess"]', "registration.sources must name network and bank"),
@@ -171,6 +176,18 @@ def test_the_i_th_xray_is_the_same_whatever_the_count_and_is_kept(
     assert not np.array_equal(many[0].true_pose, many[1].true_pose)
 
 
+def test_a_protocol_may_name_the_tube_of_its_x_rays(
+    protocol: Protocol, phantom: Volume, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "tube.toml").write_text("spectrum = { kvp = 60, copper_mm = 0.1 }\n" + SMALL)
+    tube = read_protocol(folder / "tube.toml")
+    assert tube.spectrum == Tube(60, copper_mm=0.1)
+    one = changed(protocol, count=1)
+    plain, seen = (protocol_xrays(p, phantom, tmp_path)[0] for p in (one, changed(tube, count=1)))
+    assert np.array_equal(plain.true_pose, seen.true_pose)
+    assert not np.array_equal(plain.xray.pixels, seen.xray.pixels)
+
+
 def test_a_changed_protocol_or_volume_never_meets_the_xrays_of_another(protocol: Protocol, phantom: Volume) -> None:
     mark = xrays_fingerprint(protocol, phantom)
     assert xrays_fingerprint(changed(protocol, count=50), phantom) == mark
@@ -182,10 +199,12 @@ def test_a_changed_protocol_or_volume_never_meets_the_xrays_of_another(protocol:
         xrays_fingerprint(changed(protocol, min_body=0.1), phantom),
         xrays_fingerprint(scatter, phantom),
         xrays_fingerprint(dataclasses.replace(protocol, sod=701.0), phantom),
+        xrays_fingerprint(dataclasses.replace(protocol, spectrum=Tube(80)), phantom),
+        xrays_fingerprint(dataclasses.replace(protocol, spectrum=Tube(80, copper_mm=0.1)), phantom),
         xrays_fingerprint(protocol, moved),
         xrays_fingerprint(protocol, denser),
     ]
-    assert len({mark, *others}) == 7
+    assert len({mark, *others}) == 9
 
 
 def test_xrays_are_made_anew_by_changed_code_that_makes_them(

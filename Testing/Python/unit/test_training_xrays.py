@@ -146,7 +146,7 @@ def test_dense_points_are_dense_voxels_in_space(phantom):
     grid = density_grid(phantom)
     points = dense_points(grid, 50)
     ijk = (np.linalg.inv(grid.grid_to_ras) @ np.c_[points, np.ones(50)].T)[:3].round().astype(int)
-    values = grid.data.numpy()[ijk[2], ijk[1], ijk[0]]
+    values = grid.densities().numpy()[ijk[2], ijk[1], ijk[0]]
     assert values.min() > 0.03
     assert len(np.unique(points, axis=0)) == 50
 
