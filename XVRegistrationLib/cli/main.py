@@ -9,11 +9,22 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.volume_options import add_reading
-from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
+from XVRegistrationLib.cli.xray_options import (
+    Help,
+    add_bright,
+    add_camera,
+    add_ignore,
+    add_lengths,
+    add_subtraction,
+    frame_of_text,
+    in_words,
+)
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import VIEWS
+from XVRegistrationLib.imaging.anatomies import load_presets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return done
     except InputError as e:
-        print(f"xvregistration: {e}", file=sys.stderr)
+        print(f"xvregistration: {in_words(e)}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has; what is still in the buffer must not be tried again at the exit.
@@ -59,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
+    add_import_xvr(commands)
     _add_demo(commands)
     return top
 
@@ -72,18 +84,33 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument(
         "--minutes", type=float, default=None, help="time budget; 0 for a bank without a network (default: 5)"
     )
-    p.add_argument("--view", choices=VIEWS, default="AP", help="nominal view")
     p.add_argument(
-        "--rotation", type=float, nargs=3, default=(20.0, 20.0, 20.0), metavar=("X", "Y", "Z"), help="range, +- degrees"
+        "--anatomy",
+        metavar="NAME",
+        help=f"view, ranges, SOD and SID that are usual, where they are not given: {', '.join(load_presets())}",
+    )
+    p.add_argument("--view", choices=VIEWS, default=None, help="nominal view (default: AP)")
+    p.add_argument(
+        "--rotation",
+        type=float,
+        nargs=3,
+        default=None,
+        metavar=("X", "Y", "Z"),
+        help="range, +- degrees (default: 20 20 20)",
     )
     p.add_argument(
-        "--translation", type=float, nargs=3, default=(30.0, 30.0, 30.0), metavar=("X", "Y", "Z"), help="range, +- mm"
+        "--translation",
+        type=float,
+        nargs=3,
+        default=None,
+        metavar=("X", "Y", "Z"),
+        help="range, +- mm (default: 30 30 30)",
     )
     p.add_argument(
         "--geometry", metavar="XRAY", help="take SID, size, spacing, principal point and mirroring from this X-ray"
     )
     p.add_argument("--sid", type=float, default=None, help="distance source-detector, mm (default: 1020)")
-    p.add_argument("--sod", type=float, default=700.0, help="distance source-isocentre, mm")
+    p.add_argument("--sod", type=float, default=None, help="distance source-isocentre, mm (default: 700)")
     p.add_argument("--size", type=int, nargs=2, default=None, metavar=("W", "H"), help="pixels (default: 512 512)")
     p.add_argument(
         "--spacing",
@@ -97,7 +124,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--mirrored",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else not",
+        help="X-rays are stored flipped left-right, as C-arms usually show PA views; by default as --geometry has it, else as is usual for --anatomy, else not",
     )
     add_camera(p)
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
@@ -132,9 +159,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
     )
-    p.add_argument(
-        "--subtract", action="store_true", help="the X-rays were registered so: show them without their mask frames"
-    )
+    add_subtraction(p)
     add_bright(p)
     p.add_argument("--volume", metavar="CT", help="the volume, as its file has it, for a Slicer scene (scene.mrb)")
     p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
@@ -169,7 +194,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="of a run: a number from 0 (default), or min, max, mean over time",
     )
-    p.add_argument("--subtract", action="store_true", help="subtract the mask frames that a DICOM run names")
+    add_subtraction(p)
     add_lengths(p)
     add_camera(p)
     add_bright(p)

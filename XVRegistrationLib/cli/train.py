@@ -12,17 +12,19 @@ from XVRegistrationLib.cli.xray_options import read_parts
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.anatomies import preset_named
 from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
 from XVRegistrationLib.jobs.training_job import start_training
-from XVRegistrationLib.registration.card import read_card, reading_of
+from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card, reading_of
 
 if TYPE_CHECKING:
     import argparse
 
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.registration.model import PatientModel
 
 _DEFAULT_SID, _DEFAULT_SIZE, _DEFAULT_SPACING = 1020.0, (512, 512), (0.76, 0.76)
@@ -82,8 +84,8 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
     check_minutes(_minutes(options))
     check_device(options.device)
     check_new_folder(options.output)
-    intrinsics = _intrinsics(options)
-    pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
+    usual = None if options.anatomy is None else preset_named(options.anatomy)
+    intrinsics = _intrinsics(options, usual)
     volume = read_volume(options.volume, reading_from(options))
     say_notes(volume)
     with counting("Bank") as count:
@@ -91,15 +93,22 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
             options.output,
             volume,
             intrinsics,
-            view=options.view,
-            sod=options.sod,
-            pose_range=pose_range,
+            view=options.view or (usual.view if usual else "AP"),
+            sod=options.sod if options.sod is not None else usual.sod if usual else DEFAULT_SOD,
+            pose_range=_pose_range(options, usual),
             progress=count,
         )
 
 
-def _intrinsics(options: argparse.Namespace) -> Intrinsics:
-    """From the X-ray that shows the geometry, or from the options."""
+def _pose_range(options: argparse.Namespace, usual: Preset | None) -> PoseRange:
+    """As the options say, or the anatomy, or as it is by default."""
+    whole = PoseRange() if usual is None else PoseRange(usual.rotation, usual.translation)
+    rotation, translation = options.rotation or whole.rotation, options.translation or whole.translation
+    return PoseRange(tuple(rotation), tuple(translation))
+
+
+def _intrinsics(options: argparse.Namespace, usual: Preset | None = None) -> Intrinsics:
+    """From the X-ray that shows the geometry, or from the options, or what is usual for the anatomy."""
     if options.geometry is not None:
         parts = read_parts(options.geometry, options, frame=0)  # any frame of a run shows its geometry
         xray = whole(parts, options.geometry)
@@ -113,9 +122,10 @@ def _intrinsics(options: argparse.Namespace) -> Intrinsics:
     if options.calibration or options.c_arm:
         raise InputError("--calibration and --c-arm complete what an X-ray states: give one with --geometry.")
     size = _DEFAULT_SIZE if options.size is None else (options.size[0], options.size[1])
-    sid = _DEFAULT_SID if options.sid is None else options.sid
+    sid = (usual.sid if usual else _DEFAULT_SID) if options.sid is None else options.sid
     spacing = _DEFAULT_SPACING if options.spacing is None else (options.spacing[0], options.spacing[1])
-    return Intrinsics.centered(sid, spacing, size, bool(options.mirrored))
+    mirrored = (usual.intrinsics.mirrored if usual else False) if options.mirrored is None else options.mirrored
+    return Intrinsics.centered(sid, spacing, size, mirrored)
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

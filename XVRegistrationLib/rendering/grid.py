@@ -101,7 +101,7 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
     Raises InputError when the volume holds nothing denser than air.
     """
     air = None if volume.units == "1/mm" else AIR
-    return _grid_of(
+    return grid_from_slices(
         lambda slices: attenuation_of(volume, energy_kev, (slices,)),
         volume.array.shape,
         volume.ijk_to_ras,
@@ -130,13 +130,13 @@ def grid_from_density(
 
     Raises InputError where nothing is above `air`.
     """
-    return _grid_of(density.__getitem__, density.shape, ijk_to_ras, name, air)
+    return grid_from_slices(density.__getitem__, density.shape, ijk_to_ras, name, air)
 
 
-def _grid_of(
+def grid_from_slices(
     values: Slices, shape: tuple[int, ...], ijk_to_ras: NDArray[np.float64], name: str, air: float | None
 ) -> DensityGrid:
-    """Density grid of attenuations in 1/mm; without `air`, a small share of the highest value is that."""
+    """The same of attenuations in 1/mm that are made in slices; without `air`, a small share of the highest value is that."""
     highest = highest_by_slices(values, shape[0])
     body = body_of(highest, shape, NOTHING * float(highest.max()) if air is None else air, name)
     return coded_grids(body, lambda slices: values(slices)[None], [float(highest[body.bricks].max())], ijk_to_ras)[0]

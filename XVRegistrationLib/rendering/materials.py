@@ -27,6 +27,7 @@ from XVRegistrationLib.imaging.attenuation import (
 )
 from XVRegistrationLib.rendering.body import BRICK, body_of, highest_in
 from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, attenuation_of, coded_grids
+from XVRegistrationLib.rendering.tissue_grid import TissueGrid, tissue_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,10 +126,10 @@ def material_grids(
     ct_energy_kev: float = CT_ENERGY_KEV,
     metal: Metal | None = None,
     contrast: Contrast | None = None,
-) -> MaterialGrids:
+) -> MaterialGrids | TissueGrid:
     """Grids of a CT's materials; of a volume of attenuations (vessels, 1/mm at 60 keV) that of its iodine.
 
-    Raises InputError where it holds nothing denser than air.
+    Without metal and contrast agent a CT's two tissues share one grid, a `TissueGrid`. Raises InputError where it holds nothing denser than air.
     """
     if volume.units == "1/mm":
         if metal is not None or contrast is not None:
@@ -139,6 +140,8 @@ def material_grids(
             return {IODINE: attenuation_of(volume, part=(slices,)) * per_g}
 
         return _grids(vessels, volume.array.shape, volume.ijk_to_ras, volume.name, None)
+    if metal is None and contrast is None:
+        return tissue_grid(volume.array, volume.ijk_to_ras, volume.name, ct_energy_kev)
     for given, what in ((metal, "Metal"), (contrast, "Vessels")):
         if given is not None and given.inside is not None:
             _check_shape(given.inside, volume.array.shape, what)
