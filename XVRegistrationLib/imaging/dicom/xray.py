@@ -16,6 +16,9 @@ from XVRegistrationLib.imaging.partial import PartialXray, arguments_for
 if TYPE_CHECKING:
     import os
 
+    from pydicom.dataset import Dataset
+
+    from XVRegistrationLib.imaging.dicom.geometry import StatedGeometry
     from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.xray import Xray
 
@@ -76,10 +79,11 @@ def read_dicom_parts(
     """
     run = Run.open(Path(path))
     which = checked_frame(frame, run.count, run.path)
-    given = Given(sid, spacing, mirrored)
+    made = over_time(run, which, subtract) if isinstance(which, str) else next(run.frames([which], subtract))
+    geometry = _geometry(run, made, Given(sid, spacing, mirrored))
     if isinstance(which, str):
-        return _parts(run, over_time(run, which, subtract), f"-{which}", None, given, subtract)
-    return _parts(run, next(run.frames([which], subtract)), f"-{which:04d}", which, given, subtract)
+        return _parts(run, made, geometry, f"-{which}", None, subtract)
+    return _parts(run, made, geometry, f"-{which:04d}", which, subtract)
 
 
 def read_dicom_run(
@@ -106,8 +110,14 @@ def read_dicom_run(
     if not chosen:
         raise InputError(f"None of the {run.count} frames of {run.path} is among those asked for.")
     given = Given(sid, spacing, mirrored)
-    found = zip(chosen, run.frames(chosen, subtract), strict=True)
-    return [_parts(run, frame, f"-{index:04d}", index, given, subtract) for index, frame in found]
+    found: list[PartialXray] = []
+    described: Dataset | None = None
+    for index, frame in zip(chosen, run.frames(chosen, subtract), strict=True):
+        # What is the same object for all frames says the same of them: of a long run that takes as long as its pixels.
+        if frame.dataset is not described:
+            described, geometry = frame.dataset, _geometry(run, frame, given)
+        found.append(_parts(run, frame, geometry, f"-{index:04d}", index, subtract))
+    return found
 
 
 def is_subtractable(path: Path, frame: int | None = None) -> bool:
@@ -120,10 +130,15 @@ def is_subtractable(path: Path, frame: int | None = None) -> bool:
     return frame is None or frame in found
 
 
-def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given, subtract: Subtract) -> PartialXray:
-    """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
+def _geometry(run: Run, frame: Frame, given: Given) -> StatedGeometry:
     with understanding(run.path):
-        geometry = read_geometry(frame.dataset, sid=given.sid, spacing=given.spacing, mirrored=given.mirrored)
+        return read_geometry(frame.dataset, sid=given.sid, spacing=given.spacing, mirrored=given.mirrored)
+
+
+def _parts(
+    run: Run, frame: Frame, geometry: StatedGeometry, suffix: str, index: int | None, subtract: Subtract
+) -> PartialXray:
+    """The X-ray of one frame of a run; `suffix` names it where the file holds several."""
     several = run.count > 1
     return PartialXray(
         name=run.path.stem + (suffix if several else ""),
@@ -135,6 +150,6 @@ def _parts(run: Run, frame: Frame, suffix: str, index: int | None, given: Given,
         frame=index if several else None,
         frames=run.count,
         origins={**geometry.origins, "size": "tag", "scale": "tag" if frame.stated else "assumed"},
-        absent=geometry.absent,
+        absent=dict(geometry.absent),
         notes=(*geometry.notes, *note_of(subtract)),
     )
