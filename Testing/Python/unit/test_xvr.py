@@ -90,7 +90,8 @@ def configuration(**changes):
 
 def write_checkpoint(path, network, **changes):
     """With an optimiser's and a scheduler's state and a date, as xvr saves it."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.0)  # with a state, and the weights as they are
+    # Of two layers, for small files: with a state, and the weights as they are.
+    optimizer = torch.optim.Adam([*network.xyz_regression.parameters(), *network.rot_regression.parameters()], lr=0.0)
     network(torch.rand(2, 1, PIXELS, PIXELS))[0].sum().backward()
     optimizer.step()
     content = {
