@@ -26,7 +26,7 @@ RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
 def test_an_untrained_network_predicts_the_nominal_view(phantom, camera):
     torch.manual_seed(0)
     network = PoseNetwork(NetworkSettings()).eval()
-    rotation, shift = network(torch.rand(3, 96, 96))
+    rotation, shift = network(torch.rand(3, 64, 64))
     assert rotation.shape == (3, 3, 3)
     torch.testing.assert_close(rotation.det(), torch.ones(3))
     angle = roma.rotmat_geodesic_distance(rotation, torch.eye(3).expand(3, 3, 3))
@@ -37,7 +37,7 @@ def test_an_untrained_network_predicts_the_nominal_view(phantom, camera):
 def test_brightness_and_contrast_of_an_xray_do_not_change_the_prediction():
     torch.manual_seed(0)
     network = PoseNetwork(NetworkSettings()).eval()
-    image = torch.rand(2, 96, 96)
+    image = torch.rand(2, 64, 64)
     for a, b in zip(network(image), network(5 * image + 3), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
@@ -133,7 +133,7 @@ def test_training_is_interrupted_resumed_and_gets_better(phantom, camera, tmp_pa
     assert resumed.training["history"][-1]["validation"] < stopped["history"][0]["validation"]
     assert len(list(folder.glob("network-*.safetensors"))) == 1
     assert resumed.network is not None
-    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 96), 2.0)
+    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 64), 2.0)
     assert predict(resumed.network, resumed.view, eye).shape == (1, 4, 4)
     with pytest.raises(InputError, match="already"):
         resume_training(folder, volume=phantom, minutes=0.01)
