@@ -9,9 +9,19 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.volume_options import add_reading
-from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
+from XVRegistrationLib.cli.xray_options import (
+    Help,
+    add_bright,
+    add_camera,
+    add_ignore,
+    add_lengths,
+    add_subtraction,
+    frame_of_text,
+    in_words,
+)
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import VIEWS
 from XVRegistrationLib.imaging.anatomies import load_presets
@@ -34,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return done
     except InputError as e:
-        print(f"xvregistration: {e}", file=sys.stderr)
+        print(f"xvregistration: {in_words(e)}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has; what is still in the buffer must not be tried again at the exit.
@@ -60,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
+    add_import_xvr(commands)
     _add_demo(commands)
     return top
 
@@ -148,9 +159,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
     )
-    p.add_argument(
-        "--subtract", action="store_true", help="the X-rays were registered so: show them without their mask frames"
-    )
+    add_subtraction(p)
     add_bright(p)
     p.add_argument("--volume", metavar="CT", help="the volume, as its file has it, for a Slicer scene (scene.mrb)")
     p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
@@ -185,7 +194,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="of a run: a number from 0 (default), or min, max, mean over time",
     )
-    p.add_argument("--subtract", action="store_true", help="subtract the mask frames that a DICOM run names")
+    add_subtraction(p)
     add_lengths(p)
     add_camera(p)
     add_bright(p)

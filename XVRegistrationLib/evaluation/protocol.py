@@ -16,6 +16,7 @@ from XVRegistrationLib.evaluation.simulation import ExposureRange
 from XVRegistrationLib.evaluation.toml_fields import Fields, read_toml
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange
+from XVRegistrationLib.imaging.volume import read_label_names
 from XVRegistrationLib.imaging.volumes.densities import read_densities
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.registration.bank import BANK_SIZE
@@ -196,8 +197,10 @@ def _reading(fields: Fields, file: Path) -> Reading:
         raise fields.wrong("as", f"must be hu, attenuation or vessels, not {kind!r}")
     low, high = fields.numbers("window", 2) if kind == "vessels" else (0.0, 1.0)
     segmentation, densities = fields.text("segmentation", ""), fields.text("densities", "")
-    if densities and not segmentation:
-        raise fields.wrong("densities", "needs the structures: give volume.segmentation")
+    table = fields.text("segmentation_names", "")
+    for name, given in (("densities", densities), ("segmentation_names", table)):
+        if given and not segmentation:
+            raise fields.wrong(name, "needs the structures: give volume.segmentation")
     try:
         return Reading(
             units="1/mm" if kind == "attenuation" else "HU",
@@ -206,6 +209,7 @@ def _reading(fields: Fields, file: Path) -> Reading:
             background=fields.number("not_scanned") if "not_scanned" in fields else None,
             vessels=(low, high) if kind == "vessels" else None,
             segmentation=str(file.parent / segmentation) if segmentation else None,
+            label_names=tuple(read_label_names(file.parent / table).items()) if table else None,
             densities=read_densities(file.parent / densities) if densities else None,
         )
     except InputError as e:

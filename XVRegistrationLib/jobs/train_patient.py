@@ -10,7 +10,8 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_new_folder, training_seconds
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card
 from XVRegistrationLib.registration.model import (
     load_model,
@@ -60,9 +61,12 @@ def train_patient(
     minutes: float = 5.0,
     seed: int = 0,
     device: str | None = None,
+    network: NetworkSettings | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """The model of `folder` with a network trained from scratch for `minutes`; with 0 minutes the model as it is.
+
+    `network` is what it is made of, by default `network_for` the model.
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -71,7 +75,7 @@ def train_patient(
     where = check_device(device)
     if minutes == 0:
         return model
-    return _train_from_scratch(Path(folder), model, 60 * minutes, seed, where, progress)
+    return _train_from_scratch(Path(folder), model, 60 * minutes, seed, where, progress, network)
 
 
 def resume_training(
@@ -105,6 +109,11 @@ def resume_training(
     return _run(Path(folder), model, state, settings, progress)
 
 
+def network_for(model: PatientModel) -> NetworkSettings:
+    """The network that is trained unless another is asked for; a unit of its output is the widest shift of the model's range."""
+    return NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0)
+
+
 def check_device(name: str | None) -> torch.device:
     """The device of this name, by default a GPU where there is one; InputError for one that this computer lacks."""
     check_device_name(name)
@@ -124,9 +133,10 @@ def _train_from_scratch(
     seed: int,
     device: torch.device,
     progress: Callable[[Progress], None] | None,
+    made_of: NetworkSettings | None = None,
 ) -> PatientModel:
     torch.manual_seed(seed)
-    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    network = create_network(made_of or network_for(model))
     settings = TrainingSettings(seconds=seconds, seed=seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 

@@ -10,7 +10,14 @@ from XVRegistrationLib.scene.patients import recall, remember
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.context import Context
 
-_DEFAULTS = {"volumeValues": "ct", "vesselsLow": 0.0, "vesselsHigh": 0.0, "useNotScanned": False, "notScanned": 0.0}
+_DEFAULTS = {
+    "volumeValues": "ct",
+    "vesselsLow": 0.0,
+    "vesselsHigh": 0.0,
+    "useNotScanned": False,
+    "notScanned": 0.0,
+    "densities": "",
+}
 """Of what is no node: another volume is a CT until something else is said of it."""
 _FIELDS = ("segmentation", "targets", "preset", *_DEFAULTS)
 

@@ -27,6 +27,7 @@ from XVRegistrationLib.imaging.attenuation import (
     tissue_hu,
 )
 from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, attenuation_of, body_of
+from XVRegistrationLib.rendering.tissue_grid import TissueGrid, tissue_grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,10 +122,10 @@ def material_grids(
     ct_energy_kev: float = CT_ENERGY_KEV,
     metal: Metal | None = None,
     contrast: Contrast | None = None,
-) -> MaterialGrids:
+) -> MaterialGrids | TissueGrid:
     """Grids of a CT's materials; of a volume of attenuations (vessels, 1/mm at 60 keV) that of its iodine.
 
-    Raises InputError where it holds nothing denser than air.
+    Without metal and contrast agent a CT's two tissues share one grid, a `TissueGrid`. Raises InputError where it holds nothing denser than air.
     """
     if volume.units == "1/mm":
         if metal is not None or contrast is not None:
@@ -132,6 +133,8 @@ def material_grids(
         per_mm = attenuation_of(volume)
         density = per_mm * np.float32(10 / mass_attenuation(IODINE, DEFAULT_ENERGY_KEV))
         return grids_of({IODINE: density}, volume.ijk_to_ras, volume.name, NOTHING * float(per_mm.max()))
+    if metal is None and contrast is None:
+        return tissue_grid(volume.array, volume.ijk_to_ras, volume.name, ct_energy_kev)
     return grids_of(material_densities(volume.array, ct_energy_kev, metal, contrast), volume.ijk_to_ras, volume.name)
 
 

@@ -43,6 +43,8 @@ class TrainingSettings:
     """Steps over which the learning rate rises, but no more than a twentieth of the budget."""
     largest_gradient: float = 50.0
     """Norm of the gradient, mm a unit of weight, to which longer ones are cut."""
+    regulariser_weight: float = 5.0
+    """mm that a network's regulariser of 1 adds to its loss, where it has one."""
     validate_every: float = 20.0
     """Seconds between validations, at most; each is followed by a checkpoint. Short trainings have at least eight."""
     pool: int = 0
@@ -158,10 +160,10 @@ def _step(state: TrainingState, settings: TrainingSettings, criterion: TrainingL
     for group in state.optimizer.param_groups:
         group["lr"] = settings.learning_rate * _rate(state.steps, progress, settings.warm_up)
     batch = batches.next()
-    rotation, translation = state.network(batch.images)
+    rotation, translation, regulariser = state.network.learning(batch.images)
     loss = criterion(rotation, translation, batch.motions, progress)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    (loss if regulariser is None else loss + settings.regulariser_weight * regulariser.mean()).backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.largest_gradient)
     state.optimizer.step()
     state.steps += 1

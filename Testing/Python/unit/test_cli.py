@@ -118,7 +118,7 @@ def test_registering_writes_a_pose_and_a_picture_for_each_xray(model_folder, xra
         (["register", "{folder}/nowhere", "{folder}/geometry.dcm", "-o", "{new}"], "holds no model"),
         (["register", "{model}", "{folder}/absent.dcm", "-o", "{new}"], "absent.dcm"),
         (["register", "{model}", "{folder}/plain.png", "-o", "{new}"], "--sid"),
-        (["register", "{model}", "{folder}/geometry.dcm", "{folder}/geometry.dcm", "-o", "{new}"], "overwrite each other"),
+        (["register", "{model}", "{folder}/geometry.dcm", "{folder}/geometry.dcm", "-o", "{new}"], "is given twice"),
         (["register", "{model}", "{folder}/geometry.dcm", "-o", "{new}", "--volume", "{folder}/labels.nii.gz"], "no Hounsfield units"),
         (["register", "{model}", "{folder}/geometry.dcm", "-o", "{ct}"], "is a file"),
         (["demo", "--minutes", "nan", "-o", "{new}"], "time budget"),

@@ -16,6 +16,8 @@ from XVRegistrationLib.rendering.differentiable import differentiable_render
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.materials import MaterialGrids, Metal, grids_of, material_grids
 from XVRegistrationLib.rendering.polyenergetic import (
+    area_densities,
+    area_densities_with_jacobian,
     attenuated,
     attenuated_with_derivative,
     combined,
@@ -208,6 +210,17 @@ def test_channels_are_their_own_renders(phantom, camera, poses):
     assert by_pose.shape == (2, 2, 6, 15, 16)
     torch.testing.assert_close(both, area)
     torch.testing.assert_close(area[:, 1], render(grids.grids[1], poses, small))
+
+
+@pytest.mark.parametrize("size", [(21, 18), (3, 1)])
+def test_one_walk_through_both_tissues_is_one_through_each(phantom, camera, poses, size):
+    grids, small = material_grids(phantom), camera.resized(size)
+    area, by_pose = area_densities_with_jacobian(grids, poses, small, phantom.center)
+    each, each_by_pose = render_channels_with_jacobian(grids.grids, poses, small, phantom.center)
+    # Codes of 16 bits, of the attenuation here and of each tissue's density there.
+    torch.testing.assert_close(area, each, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(area_densities(grids, poses, small), area)
+    assert ((by_pose - each_by_pose).norm(dim=(3, 4)) <= 2e-3 * each_by_pose.norm(dim=(3, 4))).all()
 
 
 def test_bone_stands_out_from_soft_tissue_more_at_low_voltage():

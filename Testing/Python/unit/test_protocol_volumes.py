@@ -82,13 +82,18 @@ def test_the_command_takes_the_same_options_as_a_training(
 def test_a_file_says_what_its_volume_is(angiogram: Path, tmp_path: Path) -> None:
     text = find_protocol("vessels").read_text("utf-8")
     (tmp_path / "table.json").write_text(json.dumps({"*": 300}))
+    (tmp_path / "names.csv").write_text("id,structure\n1,bone\n7,muscle\n")
     for said, reading in (
         ('as = "vessels"\nwindow = [400, 2200]', Reading(vessels=WINDOW)),
         ('as = "hu"\nnot_scanned = -5', Reading(believed=True, background=-5)),
         ('as = "attenuation"\nseries = "3"', Reading("1/mm", series="3")),
         (
-            'segmentation = "s.nrrd"\ndensities = "table.json"',
-            Reading(segmentation=str(tmp_path / "s.nrrd"), densities=(("*", 300.0),)),
+            'segmentation = "s.nrrd"\nsegmentation_names = "names.csv"\ndensities = "table.json"',
+            Reading(
+                segmentation=str(tmp_path / "s.nrrd"),
+                label_names=((1, "bone"), (7, "muscle")),
+                densities=(("*", 300.0),),
+            ),
         ),
     ):
         file = tmp_path / "p.toml"

@@ -422,7 +422,7 @@ def test_the_command_evaluates_a_file_and_lists_what_comes_along(
     [
         ([], "Give a protocol"),
         (["unheard-of"], "neither a file nor one of the protocols"),
-        (["strong-scatter"], "give one with --volume"),
+        (["strong-scatter"], "give one. (Options: --volume FILE.)"),
         (["psss", "--count", "0"], "At least one X-ray"),
         (["psss", "--sources", "luck"], "--sources must name"),
         (["psss", "--not-scanned", "0"], "with --volume"),

@@ -280,7 +280,7 @@ def test_what_is_cut_off_goes_on_and_fades():
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Warp compiles for NVIDIA's GPUs on Linux and Windows only")
-@pytest.mark.parametrize("name", ["march", "joseph", "label_march"])
+@pytest.mark.parametrize("name", ["march", "tissue_march", "joseph", "label_march"])
 def test_the_kernels_compile_for_a_gpu(name, tmp_path):
     """Without one: that they give the same there is another matter."""
     module = importlib.import_module(f"XVRegistrationLib.rendering.{name}")
