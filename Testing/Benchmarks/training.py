@@ -27,8 +27,9 @@ from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays
 from XVRegistrationLib.evaluation.rates import success_rate
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.geometry.views import PoseRange
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.predict import network_camera
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS
@@ -72,7 +73,8 @@ import resource, numpy as np
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
@@ -81,7 +83,7 @@ volume = Volume(array, np.diag([0.7, 0.7, 0.7, 1.0]), "noise")
 task = Task(density_grid(volume), NominalView("AP", tuple(map(float, volume.center)), 700.0), PoseRange(),
             Intrinsics.centered(1020.0, (0.76, 0.76), (512, 512)))
 settings = TrainingSettings(seconds={seconds})
-train(new_state(PoseNetwork(NetworkSettings()), settings), task, settings)
+train(new_state(create_network(NetworkSettings()), settings), task, settings)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
@@ -123,7 +125,7 @@ def trained(model: PatientModel, settings: TrainingSettings) -> tuple[PatientMod
     """The model with a network trained from scratch, and what it took; nothing but the network's start for 0 s."""
     torch.manual_seed(settings.seed)
     scale = max(model.pose_range.translation)
-    state = new_state(PoseNetwork(NetworkSettings(translation_scale=scale)), settings)
+    state = new_state(create_network(NetworkSettings(translation_scale=scale)), settings)
     began, cpu = time.perf_counter(), time.process_time()
     if settings.seconds > 0:
         train(state, Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics), settings)
@@ -163,7 +165,7 @@ def _way(model: PatientModel, name: str, changes: dict[str, Any]) -> dict[str, A
 def profile(model: PatientModel, batch: int = 16) -> dict[str, float]:
     """Seconds of the processor that a step of `batch` X-rays takes for what, medians; one thing after the other."""
     task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
-    network = PoseNetwork(NetworkSettings()).to(memory_format=torch.channels_last)
+    network = create_network(NetworkSettings()).to(memory_format=torch.channels_last)
     stream = Stream(
         task, network_camera(task.intrinsics, network.settings.pixels), Randomization(), torch.device("cpu"), 0
     )

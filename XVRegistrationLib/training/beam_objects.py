@@ -77,7 +77,7 @@ class ObjectPool:
         shares: ObjectShares,
         generator: torch.Generator,
         lots: int = 128,
-        renewed: int = 16,
+        renewed: int = 8,
     ) -> None:
         """As `beam_objects`; `lots` are kept, and `renewed` of them drawn anew after as many images as there are lots."""
         self._size, self._spacing, self._shares, self._generator = size, spacing, shares, generator

@@ -41,10 +41,10 @@ class TrainingSettings:
     weight_decay: float = 1e-3
     warm_up: int = 50
     """Steps over which the learning rate rises, but no more than a twentieth of the budget."""
-    regulariser_weight: float = 5.0
-    """mm that a network's regulariser of 1 adds to its loss, where it has one."""
     largest_gradient: float = 50.0
     """Norm of the gradient, mm a unit of weight, to which longer ones are cut."""
+    regulariser_weight: float = 5.0
+    """mm that a network's regulariser of 1 adds to its loss, where it has one."""
     validate_every: float = 20.0
     """Seconds between validations, at most; each is followed by a checkpoint. Short trainings have at least eight."""
     pool: int = 0
@@ -163,7 +163,7 @@ def _step(state: TrainingState, settings: TrainingSettings, criterion: TrainingL
     rotation, translation, regulariser = state.network.learning(batch.images)
     loss = criterion(rotation, translation, batch.motions, progress)
     state.optimizer.zero_grad(set_to_none=True)
-    _regularised(loss, regulariser, settings).backward()
+    (loss if regulariser is None else loss + settings.regulariser_weight * regulariser.mean()).backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.largest_gradient)
     state.optimizer.step()
     state.steps += 1
@@ -172,10 +172,6 @@ def _step(state: TrainingState, settings: TrainingSettings, criterion: TrainingL
     if not math.isfinite(value):
         raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
     return value
-
-
-def _regularised(loss: torch.Tensor, regulariser: torch.Tensor | None, settings: TrainingSettings) -> torch.Tensor:
-    return loss if regulariser is None else loss + settings.regulariser_weight * regulariser.mean()
 
 
 def _rate(steps: int, progress: float, warm_up: int) -> float:

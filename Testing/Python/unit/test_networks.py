@@ -139,7 +139,7 @@ def test_cards_keep_settings_and_older_cards_are_read():
     for settings in (*NETWORKS, attention_settings(12.0)):
         assert settings_of_card(json.loads(json.dumps(settings.to_dict()))) == settings
     old = {"backbone": "mobilenetv4_conv_small", "pixels": 96, "head_channels": 128, "translation_scale": 30.0}
-    assert settings_of_card(old) == NetworkSettings()
+    assert settings_of_card(old) == NetworkSettings(backbone=old["backbone"], pixels=96)
     # The names and shapes of the weights that models of the first version hold beside such a card.
     weights = {k: tuple(v.shape) for k, v in create_network(settings_of_card(old)).state_dict().items()}
     assert weights["head.0.weight"] == (128, 960, 1, 1)

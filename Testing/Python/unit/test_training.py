@@ -28,7 +28,7 @@ RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
 def test_an_untrained_network_predicts_the_nominal_view(phantom, camera):
     torch.manual_seed(0)
     network = create_network(NetworkSettings()).eval()
-    rotation, shift = network(torch.rand(3, 96, 96))
+    rotation, shift = network(torch.rand(3, 64, 64))
     assert rotation.shape == (3, 3, 3)
     torch.testing.assert_close(rotation.det(), torch.ones(3))
     angle = roma.rotmat_geodesic_distance(rotation, torch.eye(3).expand(3, 3, 3))
@@ -39,7 +39,7 @@ def test_an_untrained_network_predicts_the_nominal_view(phantom, camera):
 def test_brightness_and_contrast_of_an_xray_do_not_change_the_prediction():
     torch.manual_seed(0)
     network = create_network(NetworkSettings()).eval()
-    image = torch.rand(2, 96, 96)
+    image = torch.rand(2, 64, 64)
     for a, b in zip(network(image), network(5 * image + 3), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
@@ -124,19 +124,19 @@ def test_training_is_interrupted_resumed_and_gets_better(phantom, camera, tmp_pa
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        train_patient(folder, model, minutes=0.15, progress=stop_after_the_first_checkpoint)
+        train_patient(folder, model, minutes=0.08, progress=stop_after_the_first_checkpoint)
     stopped = read_card(folder)["training"]
     assert 0 < stopped["images"] == seen[-1].images
     interrupted = load_model(folder, phantom)
     assert interrupted.network is not None
 
-    resumed = resume_training(folder, volume=phantom, minutes=stopped["seconds"] / 60 + 0.25)
+    resumed = resume_training(folder, volume=phantom, minutes=stopped["seconds"] / 60 + 0.12)
     assert resumed.training["images"] > stopped["images"]
     assert resumed.training["history"][0] == stopped["history"][0]
     assert resumed.training["history"][-1]["validation"] < stopped["history"][0]["validation"]
     assert len(list(folder.glob("network-*.safetensors"))) == 1
     assert resumed.network is not None
-    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 96), 2.0)
+    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 64), 2.0)
     assert predict(resumed.network, resumed.view, eye).shape == (1, 4, 4)
     with pytest.raises(InputError, match="already"):
         resume_training(folder, volume=phantom, minutes=0.01)
