@@ -43,7 +43,7 @@ format: $(STAMP) ## Bring the code into the style that lint checks.
 	$(PY) -m ruff format .
 
 clean: ## Remove the environment and everything made.
-	rm -rf $(VENV) demo-output bench-output evaluation-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-output bench-output evaluation-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first, by itself: its wheel is chosen by the pin alone and not by what the other packages would accept.

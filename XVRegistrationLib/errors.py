@@ -16,6 +16,11 @@ _LIKE = 8
 class InputError(ValueError):
     """What is wrong, in which file or field, and what to do. The command line prints it and exits with code 2."""
 
+    def __init__(self, sentence: str = "", *, give: Sequence[str] = ()) -> None:
+        """`give`: arguments that would mend it, by their names in this library; the command line says its options for them."""
+        super().__init__(sentence)
+        self.give = tuple(give)
+
 
 def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
     """Raise InputError unless all names that are `wanted` are `there`; it says which there are.

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
-from rendering import interleaved
+from rendering_table import interleaved
 from rich.console import Console
 from rich.table import Table
 
@@ -19,9 +19,9 @@ from XVRegistrationLib.rendering.detector import DetectorSettings, detected
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.materials import grids_of, material_grids, threshold_densities
 from XVRegistrationLib.rendering.polyenergetic import (
+    area_densities,
     attenuated,
     attenuated_with_derivative,
-    render_channels,
     render_polyenergetic,
     render_polyenergetic_with_jacobian,
 )
@@ -46,7 +46,7 @@ def run(data: Path, output: Path) -> None:
     x, y, z = volume.center.tolist()
     pose = NominalView("AP", (x, y, z), 700.0).pose[None]
     one, grids, seen, center = density_grid(volume), material_grids(volume), beam(_TUBE), volume.center
-    area = render_channels(grids.grids, pose, _CAMERA)
+    area = area_densities(grids, pose, _CAMERA)
     times = interleaved(
         {
             "one energy, value": lambda: render(one, pose, _CAMERA),
@@ -85,7 +85,7 @@ def _picture(volume: Volume, pose: np.ndarray, path: Path) -> None:
     """One X-ray of soft and of hard radiation, what thresholds change, and what a detector makes of it."""
     from matplotlib.figure import Figure
 
-    area = render_channels(material_grids(volume).grids, pose, _SHOWN)
+    area = area_densities(material_grids(volume), pose, _SHOWN)
     masked = grids_of(threshold_densities(volume.array), volume.ijk_to_ras)
     seen = beam(_TUBE)
     plain = attenuated(area, seen)
@@ -95,7 +95,7 @@ def _picture(volume: Volume, pose: np.ndarray, path: Path) -> None:
     images = {
         "60 kVp": attenuated(area, beam(Tube(60))),
         "120 kVp, 0.3 mm Cu": attenuated(area, beam(Tube(120, copper_mm=0.3))),
-        "80 kVp: thresholds - ours": attenuated(render_channels(masked.grids, pose, _SHOWN), seen) - plain,
+        "80 kVp: thresholds - ours": attenuated(area_densities(masked, pose, _SHOWN), seen) - plain,
         "80 kVp, scatter, blur and noise": -detected(
             plain, _SHOWN.spacing, settings, torch.Generator().manual_seed(0)
         ).log(),

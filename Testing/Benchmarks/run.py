@@ -21,11 +21,12 @@ import panel
 import panel_drr
 import polyenergetic
 import rendering
+import training
 from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("imaging", "rendering", "polyenergetic", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = ("imaging", "rendering", "polyenergetic", "training", "baselines", "evaluation", "jobs", "panel_drr", "panel")
 
 
 def main() -> None:
@@ -39,9 +40,11 @@ def main() -> None:
     if "imaging" in which:
         imaging.run(options.output)
     if "rendering" in which:
-        rendering.run(options.data, options.output)
+        rendering.run(options.data, options.output, options.device)
     if "polyenergetic" in which:
         polyenergetic.run(options.data, options.output)
+    if "training" in which:
+        training.run(options.data, options.output, options.xrays, options.budgets, ways=not options.budgets_alone)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
     if "evaluation" in which:
         evaluation.run(
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("which", nargs="*", metavar="WHICH", help=f"of {', '.join(NAMES)}; all without it")
     parser.add_argument("--data", type=Path, default=Path(".demo-data"), help="folder that keeps the downloaded CT")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench-output"), help="folder for the results")
+    parser.add_argument("--device", default="cpu", help="of the benchmark of rendering: cuda:0 for a GPU")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--xrays", type=_positive, default=200, help="X-rays of each protocol")
     group.add_argument(
@@ -90,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         "can be given several times",
     )
     group.add_argument("--wrist", type=Path, metavar="FOLDER", help="also register the biplane X-rays of a wrist")
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--budgets", type=float, nargs="+", default=list(training.BUDGETS), metavar="S", help="seconds to train for"
+    )
+    group.add_argument("--budgets-alone", action="store_true", help="without ways to learn, profile and memory")
     parser.add_argument("--baselines", type=_positive, default=20, help="X-rays of the benchmark of baselines")
     parser.add_argument("--kills", type=int, default=30, help="of the training's process in the benchmark of jobs")
     return parser

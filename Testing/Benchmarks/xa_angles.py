@@ -6,7 +6,7 @@ The folder holds IM1.dcm to IM8.dcm of Dataset I of Vukicevic et al., Sci Rep 8:
 points below were marked by hand, to about 2 px. For each reading of the angles' signs, of their order and of mirroring, the points'
 places and the table's shift in each run are fitted, the directions being those of the headers; what is left is a
 reprojection error. Views of a static object cannot see a mirror image of everything: left and right follow from the
-standard's words (PS3.3 C.8.7.5.1.2), and are tested in Testing/Python/unit/test_dicom_geometry.py.
+standard's words (PS3.3 C.8.7.5.1.2), and are tested in Testing/Python/unit/test_dicom_orientation.py.
 """
 
 from __future__ import annotations

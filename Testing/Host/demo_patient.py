@@ -9,7 +9,7 @@ from pathlib import Path
 from XVRegistrationLib.cli.demo import INTRINSICS, POSE_RANGE
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.demo_data import demo_data
-from XVRegistrationLib.evaluation.simulation import simulate_xrays
+from XVRegistrationLib.evaluation.simulation import NanodrrRenderer, simulate_xrays
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import read_volume
@@ -28,7 +28,7 @@ def prepare(folder: Path) -> list[Path]:
     volume = read_volume(data.ct)
     view = NominalView("AP", (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), DEFAULT_SOD)
     with counting("X-rays by nanodrr") as progress:
-        simulated = simulate_xrays(volume, view, INTRINSICS, COUNT, _SEED, POSE_RANGE, progress)
+        simulated = simulate_xrays(NanodrrRenderer(volume), view, INTRINSICS, COUNT, _SEED, POSE_RANGE, progress)
     for file, xray in zip(files, simulated, strict=True):
         file.parent.mkdir(exist_ok=True)
         write_dicom_dx(file, xray.pixels, xray.intrinsics, bits_stored=xray.detector.bits)

@@ -16,6 +16,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.demo_data import ATTRIBUTION, demo_data
 from XVRegistrationLib.evaluation.metrics import farthest_points, mpd, mtre
 from XVRegistrationLib.evaluation.pictures import training_curve
+from XVRegistrationLib.evaluation.polyenergetic_xrays import renderer_of
 from XVRegistrationLib.evaluation.report import Case, summary_line, write_report
 from XVRegistrationLib.evaluation.report_table import console_table, verdict_in_words
 from XVRegistrationLib.evaluation.simulation import simulate_xrays
@@ -28,6 +29,7 @@ from XVRegistrationLib.jobs.checks import check_minutes
 from XVRegistrationLib.jobs.train_patient import start_patient, train_patient
 from XVRegistrationLib.registration.card import DEFAULT_SOD
 from XVRegistrationLib.registration.register import register_xray
+from XVRegistrationLib.rendering.spectrum import Tube
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     check_minutes(options.minutes)
     if options.xrays < 1:
         raise InputError(f"At least one X-ray is needed, not {options.xrays}.")
+    tube = None if options.kvp is None else Tube(options.kvp)
     output = Path(options.output)
     _check_output(output)
     data = demo_data(Path(options.data))
@@ -80,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     labels = read_label_map(data.labels, read_label_names(data.label_names))
     _empty(output)
 
-    truth = _simulate(volume, labels, output / "xrays", options.xrays, options.seed)
+    truth = _simulate(volume, labels, output / "xrays", options.xrays, options.seed, tube)
     with counting("Bank") as count:
         model = start_patient(output / "model", volume, INTRINSICS, pose_range=POSE_RANGE, progress=count)
     if options.minutes > 0:
@@ -153,13 +156,14 @@ def _empty(output: Path) -> None:
     (output / _MARK).write_text("Made by `xvregistration demo`, which replaces this whole folder when it runs again.\n")
 
 
-def _simulate(volume: Volume, labels: LabelMap, folder: Path, count: int, seed: int) -> Truth:
+def _simulate(volume: Volume, labels: LabelMap, folder: Path, count: int, seed: int, tube: Tube | None) -> Truth:
     """Write X-rays as DICOM files that hold geometry and no pose; the truth stays here."""
     folder.mkdir()
     center = volume.center
     view = NominalView("AP", (float(center[0]), float(center[1]), float(center[2])), DEFAULT_SOD)
+    renderer = renderer_of(volume, tube)
     with counting("X-rays by nanodrr") as progress:
-        simulated = simulate_xrays(volume, view, INTRINSICS, count, seed, POSE_RANGE, progress)
+        simulated = simulate_xrays(renderer, view, INTRINSICS, count, seed, POSE_RANGE, progress)
     poses = {}
     for i, xray in enumerate(simulated):
         name = f"xray-{i + 1:02d}"
@@ -195,9 +199,10 @@ def _training_curve(output: Path, model: PatientModel) -> str:
 
 def _facts(model: PatientModel, options: argparse.Namespace) -> dict[str, str]:
     rotation, shift = POSE_RANGE.rotation[0], POSE_RANGE.translation[0]
+    energies = "one energy" if options.kvp is None else f"{options.kvp:g} kVp"
     return {
         "Data": ATTRIBUTION,
-        "X-rays": f"nanodrr, an independent renderer; scatter, Poisson noise, blur, gamma; +-{shift:g} mm, +-{rotation:g} degrees",
+        "X-rays": f"nanodrr, an independent renderer; {energies}; scatter, Poisson noise, blur, gamma; +-{shift:g} mm, +-{rotation:g} degrees",
         "Training": f"{options.minutes:g} minutes on {model.training.get('images', 0):,} X-rays rendered on the fly",
         "Bank": f"{len(model.bank.poses)} renders",
         "mTRE": "mean over 100 farthest-point samples of the bones of |T_est^-1 x - T_true^-1 x|",

@@ -11,7 +11,7 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
-from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame
+from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
@@ -50,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("The scene shows the X-rays: give them with --xrays.")
     if options.keep_identity and not files:
         raise InputError("--keep-identity is about what the X-rays' headers say: give them with --xrays.")
-    if options.subtract and not files:
-        raise InputError("--subtract is about what the X-rays show: give them with --xrays.")
+    if subtraction_of(options) is not False and not files:
+        option = "--subtract" if options.subtract else "--mask-frames"
+        raise InputError(f"{option} is about what the X-rays show: give them with --xrays.")
     frame = one_frame(options)
     structures = structures_of(options)
     items = [
@@ -128,7 +129,7 @@ def _exported(
             mirrored=camera.mirrored,
             scale=scale,
             frame=frame,
-            subtract=options.subtract,
+            subtract=subtraction_of(options),
         )
         if parts.size != camera.size:
             raise InputError(
@@ -142,13 +143,13 @@ def _exported(
 
 
 def frame_of(name: str, file: str) -> int | str | None:
-    """The frame of a run by what the result of its registration is called: RUN-0003 and RUN-min are of RUN.dcm.
+    """The frame of a run by what the result of its registration is called: RUN-0003, RUN-min and RUN.dcm-0003 are of RUN.dcm.
 
     A single image that is itself called so, IMG-0003.dcm, has no such frame.
     """
     before, _, after = name.rpartition("-")
     path = Path(file)
-    if not before or before not in (path.stem, path.name.removesuffix(".nii.gz")):
+    if not before or before not in (path.stem, path.name, path.name.removesuffix(".nii.gz")):
         return None
     return int(after) if re.fullmatch(r"[0-9]{4,9}", after) else after if after in ("min", "max", "mean") else None
 

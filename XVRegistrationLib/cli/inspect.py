@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.inspect_pictures import draw_structures, draw_volume, draw_xray
 from XVRegistrationLib.cli.volume_options import reading_from
-from XVRegistrationLib.cli.xray_options import one_frame, read_parts
+from XVRegistrationLib.cli.xray_options import in_words, one_frame, read_parts, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import understanding
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.dicom.plain_words import DicomWords
     from XVRegistrationLib.imaging.inspection import Inspection
+    from XVRegistrationLib.imaging.volumes.stored import Stored
 
 _OF_XRAYS = (
     "frame",
     "subtract",
+    "mask_frames",
     "sid",
     "spacing",
     "calibration",
@@ -60,12 +62,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.to_dict(), indent=2))
         return 0
-    print(in_words(found))
+    print(_table(found))
     print("\nThe steps are drawn in the picture." if picture else "\nGive -o FILE.png for a picture of the steps.")
     return 0
 
 
-def in_words(found: Inspection) -> str:
+def _table(found: Inspection) -> str:
     """The table of an inspection, with its notes and what is missing."""
     rows = [(f.what, f.said, ORIGINS[f.origin], f.where) for f in found.facts]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -112,16 +114,24 @@ def _volume(options: argparse.Namespace, path: Path, words: DicomWords | None, p
             return _structures(options, path, None, picture)
         check_grid(stored.array.shape, stored.ijk_to_ras, str(path))
         reading = reading_from(options)
-        found, volume = inspect_volume(stored, words, reading, lambda: understood(stored, path, reading))
+        found, volume = inspect_volume(stored, words, reading, lambda: _understood(stored, path, reading))
     if picture is not None:
         draw_volume(picture, volume or Volume(stored.array, stored.ijk_to_ras, units="1/mm"))
     return found
 
 
+def _understood(stored: Stored, path: Path, reading: Reading) -> Volume:
+    """The volume; what is said of one that cannot be understood has the options of this command in it."""
+    try:
+        return understood(stored, path, reading)
+    except InputError as e:
+        raise InputError(in_words(e)) from None
+
+
 def _xray(options: argparse.Namespace, path: Path, words: DicomWords | None, picture: Path | None) -> Inspection:
     _refuse(options, (*_OF_VOLUMES, "label_names"), path, "is no volume", "volumes")
     frame = 0 if options.frame is None else one_frame(options)  # the first of a run stands for all
-    parts = read_parts(str(path), options, frame, options.subtract)
+    parts = read_parts(str(path), options, frame, subtraction_of(options))
     counts = ignored((parts.size[1], parts.size[0]), options.ignore or (), parts.name)
     found = inspect_xray(parts, words, counts)
     if picture is not None:

@@ -9,11 +9,21 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.view_options import add_view
 from XVRegistrationLib.cli.volume_options import add_reading
-from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
+from XVRegistrationLib.cli.xray_options import (
+    Help,
+    add_bright,
+    add_camera,
+    add_ignore,
+    add_lengths,
+    add_subtraction,
+    frame_of_text,
+    in_words,
+)
 from XVRegistrationLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return done
     except InputError as e:
-        print(f"xvregistration: {e}", file=sys.stderr)
+        print(f"xvregistration: {in_words(e)}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has; what is still in the buffer must not be tried again at the exit.
@@ -63,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)
+    add_import_xvr(commands)
     _add_demo(commands)
     return top
 
@@ -109,9 +120,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="of X-rays that are runs: a number from 0, min, max or mean; by default the one that the result is called by",
     )
-    p.add_argument(
-        "--subtract", action="store_true", help="the X-rays were registered so: show them without their mask frames"
-    )
+    add_subtraction(p)
     add_bright(p)
     p.add_argument("--volume", metavar="CT", help="the volume, as its file has it, for a Slicer scene (scene.mrb)")
     p.add_argument("--labels", metavar="LABELS", help="label map of the CT to draw on the X-rays")
@@ -146,7 +155,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="of a run: a number from 0 (default), or min, max, mean over time",
     )
-    p.add_argument("--subtract", action="store_true", help="subtract the mask frames that a DICOM run names")
+    add_subtraction(p)
     add_lengths(p)
     add_camera(p)
     add_bright(p)
@@ -225,6 +234,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p.add_argument("--minutes", type=float, default=5.0, help="training time; 0 registers by the bank alone")
     p.add_argument("--xrays", type=int, default=8, help="how many X-rays to simulate and register")
     p.add_argument("--seed", type=int, default=2026, help="of the X-rays' poses and detectors")
+    p.add_argument("--kvp", type=float, help="X-rays of this tube voltage, 50 to 125 kV, instead of one energy")
     p.add_argument("-o", "--output", default="demo-output", help="folder for scene, pictures and report")
     p.add_argument("--data", default=".demo-data", help="folder that keeps the downloaded CT")
 

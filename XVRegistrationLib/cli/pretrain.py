@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.placement_picture import draw_placement
 from XVRegistrationLib.cli.progress import console, counting, training
-from XVRegistrationLib.cli.view_options import intrinsics_from
+from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, resume_pretraining, start_pretraining
-from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, stem_of
+from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK, Plan, find_volumes, stem_of
 from XVRegistrationLib.jobs.train_patient import check_device
-from XVRegistrationLib.networks.pose_network import NetworkSettings
 from XVRegistrationLib.registration.card import read_pretrained_card
 from XVRegistrationLib.training.team import Team, team
 
@@ -88,8 +86,8 @@ class _Later:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    volumes = find_volumes(options.folder)
-    network = NetworkSettings()
+    view, volumes = view_from(options), find_volumes(options.folder)
+    network = PRETRAINED_NETWORK
     for name in ("backbone", "pixels"):
         if getattr(options, name) is not None:
             network = dataclasses.replace(network, **{name: getattr(options, name)})
@@ -97,11 +95,11 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         volumes,
         volumes[0] if options.template is None else str(Path(options.template).absolute()),
-        intrinsics_from(options),
-        options.view,
-        options.sod,
-        PoseRange(tuple(options.rotation), tuple(options.translation)),
-        options.anatomy,
+        view.intrinsics,
+        view.name,
+        view.sod,
+        view.pose_range,
+        options.anatomy or "",
         reading_from(options),
         network,
         60 * minutes,

@@ -19,12 +19,9 @@ def add_pretrain(commands: Commands[argparse.ArgumentParser]) -> None:
     p.add_argument(
         "--template", metavar="CT", help="the CT that all are registered to (default: the first file of FOLDER)"
     )
-    p.add_argument(
-        "--anatomy", default="", metavar="WORDS", help="what part of the body it is; the model's card says so"
-    )
     p.add_argument("--minutes", type=float, default=None, help="time budget after the preparation (default: 60)")
     p.add_argument("--backbone", default=None, metavar="NAME", help="of timm, instead of the usual one")
-    p.add_argument("--pixels", type=int, default=None, metavar="N", help="side of the network's input (default: 96)")
+    p.add_argument("--pixels", type=int, default=None, metavar="N", help="side of the network's input (default: 64)")
     add_view(p)
     p.add_argument(
         "--device", default=None, help="cpu or cuda; by default a GPU where there is one, under torchrun its own"

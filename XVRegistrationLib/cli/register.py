@@ -13,7 +13,7 @@ from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.register_input import keep_inputs, read_input, with_files
 from XVRegistrationLib.cli.starts import check_options, starts_of
-from XVRegistrationLib.cli.xray_options import EACH
+from XVRegistrationLib.cli.xray_options import EACH, in_words
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if lost:
         count = len(given.xrays) + len(given.unusable)
         few = f"{len(lost)} of {count} X-rays have no pose; their files in {output} say why. The first: "
-        raise InputError(f"{few if count > 1 else ''}{lost[0][1]}")
+        raise InputError(f"{few if count > 1 else ''}{lost[0][1]}") from lost[0][1]
     return 0
 
 
@@ -90,7 +90,7 @@ def _without(output: Path, name: str, why: InputError, lost: list[tuple[str, Inp
     """Write and say why an X-ray has no pose, and put it to those that are lost; of a run it is said once."""
     write_no_result(output, name, str(why))
     if not lost or lost[-1][1] is not why:
-        console.print(f"{name}: no pose. {why}", markup=False)
+        console.print(f"{name}: no pose. {in_words(why)}", markup=False)
     lost.append((name, why))
 
 

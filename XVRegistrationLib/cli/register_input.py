@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
 from XVRegistrationLib.cli.starts import BY_CALIBRATION
-from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of
+from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import distances_to_crossing, relations_of
 from XVRegistrationLib.imaging.completed import with_calibration
@@ -18,7 +19,7 @@ from XVRegistrationLib.imaging.dicom.xray import whole
 from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
-from XVRegistrationLib.registration.result_files import unused
+from XVRegistrationLib.registration.result_files import named_by_file, unused
 from XVRegistrationLib.registration.several import checked_relations
 
 if TYPE_CHECKING:
@@ -73,14 +74,18 @@ class _View:
 def with_files(options: argparse.Namespace) -> argparse.Namespace:
     """The options with the files of folders in their place.
 
-    Raises InputError for a folder without files, and for one into which the results would be written: the next time they
-    would be read as X-rays.
+    Raises InputError for a folder without files, for a file that is given twice, and for a folder into which the results
+    would be written: the next time they would be read as X-rays.
     """
     files: list[str] = []
     for path in options.xrays:
         if Path(path).is_dir() and Path(path).resolve() == Path(options.output).resolve():
             raise InputError(f"{path} is the folder of the X-rays; choose another -o for what comes of them.")
         files += map(str, xray_files(path))
+    once = {Path(file).resolve(): file for file in reversed(files)}
+    twice = next((file for file in files if once[Path(file).resolve()] is not file), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice; give each X-ray once.")
     return argparse.Namespace(**{**vars(options), "xrays": files})
 
 
@@ -94,13 +99,8 @@ def read_input(options: argparse.Namespace) -> Input:
     said = {note: view.part.name for view in reversed(views) for note in view.part.notes}  # of a run once
     for note, name in reversed(said.items()):
         console.print(f"{name}: {note}", markup=False, highlight=False)
+    views = _told_apart(views, {one.name for one in unusable})
     xrays = [view.xray for view in views]
-    names = [xray.name for xray in xrays]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(
-            f"Several X-rays are called {', '.join(sorted(twice))}; their results would overwrite each other."
-        )
     return Input(
         [view.part for view in views],
         xrays,
@@ -110,6 +110,22 @@ def read_input(options: argparse.Namespace) -> Input:
         None if options.start is None else read_start(options.start),
         unusable,
     )
+
+
+def _told_apart(views: Sequence[_View], others: set[str]) -> list[_View]:
+    """The X-rays with names that differ, also from `others`: those called alike are a.dcm and a.png, or numbered."""
+    names = [view.xray.name for view in views]
+    alike = {name for name in names if names.count(name) > 1}
+    taken = {*names, *others} - alike
+    found = []
+    for view in views:
+        name = view.xray.name
+        if name in alike:
+            name = unused(named_by_file(name, view.part.path), taken)
+            taken.add(name)
+        part, xray = dataclasses.replace(view.part, name=name), dataclasses.replace(view.xray, name=name)
+        found.append(dataclasses.replace(view, part=part, xray=xray))
+    return found
 
 
 def _views(options: argparse.Namespace) -> tuple[list[_View], list[Unusable]]:
@@ -133,7 +149,7 @@ def _views(options: argparse.Namespace) -> tuple[list[_View], list[Unusable]]:
 def _views_of(options: argparse.Namespace, file: int, like_model: bool) -> list[_View]:
     """The X-rays of one file: with --series or --frame all, each of its frames."""
     path = options.xrays[file]
-    given: dict[str, Any] = {**said_of(options), "subtract": options.subtract}
+    given: dict[str, Any] = {**said_of(options), "subtract": subtraction_of(options)}
     if options.series or options.frame == EACH:
         parts = read_run(path, options.frame if options.series else None, **given)
     else:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from XVRegistrationLib.cli.xray_options import Help, add_bright, add_camera, add_ignore, add_lengths, frame_of_text
+from XVRegistrationLib.cli.xray_options import (
+    Help,
+    add_bright,
+    add_camera,
+    add_ignore,
+    add_lengths,
+    add_subtraction,
+    frame_of_text,
+)
 from XVRegistrationLib.geometry.views import PRESETS
 
 
@@ -57,11 +65,7 @@ def add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "shows vessels as if filled at once), or all: each file's frames in turn, single images as they are; with --series a "
         "range A:B, without B itself",
     )
-    p.add_argument(
-        "--subtract",
-        action="store_true",
-        help="subtract the mask frames that a DICOM run names: what is left is contrast",
-    )
+    add_subtraction(p)
     _add_starts(p)
 
     def run(options: argparse.Namespace) -> int:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.progress import console, counting, say_notes, training
-from XVRegistrationLib.cli.view_options import intrinsics_from
+from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
@@ -78,18 +77,17 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
     check_minutes(_minutes(options))
     check_device(options.device)
     check_new_folder(options.output)
-    intrinsics = intrinsics_from(options)
-    pose_range = PoseRange(tuple(options.rotation), tuple(options.translation))
+    view = view_from(options)
     volume = read_volume(options.volume, reading_from(options))
     say_notes(volume)
     with counting("Bank") as count:
         return start_patient(
             options.output,
             volume,
-            intrinsics,
-            view=options.view,
-            sod=options.sod,
-            pose_range=pose_range,
+            view.intrinsics,
+            view=view.name,
+            sod=view.sod,
+            pose_range=view.pose_range,
             progress=count,
         )
 

@@ -9,10 +9,12 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.c_arms import c_arm, c_arms
 from XVRegistrationLib.geometry.calibrations import read_calibration
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
+from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
 if TYPE_CHECKING:
     from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
+    from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.imaging.xray import Scale
 
@@ -20,6 +22,36 @@ BRIGHT: dict[str, Scale] = {"radiation": "intensity", "dense": "attenuation"}
 """What the user says that bright pixels are -> the scale of an `Xray`."""
 EACH = "all"
 """The frame that stands for each of a file's."""
+
+
+OPTIONS = {
+    "sid": "--sid MM",
+    "spacing": "--spacing DX DY",
+    "frame": "--frame N, --frame all, or --series for a run",
+    "undistorted": "--undistorted",
+    "mirrored": "--mirrored, --no-mirrored",
+    "series": "--ct-series SERIES",
+    "believed": "--as hu",
+    "attenuation": "--as attenuation",
+    "vessels": "--as vessels LOW HIGH",
+    "background": "--not-scanned VALUE",
+    "segmentation": "--segmentation FILE",
+    "label_names": "--label-names TABLE",
+    "densities": "--densities TABLE.json",
+    "resume": "--resume",
+    "volume": "--volume FILE",
+}
+"""Arguments of the library that an InputError asks for -> how the command line takes them."""
+
+
+def in_words(error: InputError) -> str:
+    """What an error says, with the options that it is about, also where another error was made of it."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while isinstance(cause, InputError):
+        found += [OPTIONS[name] for name in cause.give]
+        cause = cause.__cause__
+    return f"{error} (Options: {', '.join(dict.fromkeys(found))}.)" if found else str(error)
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -76,6 +108,35 @@ def add_ignore(p: argparse._ActionsContainer) -> None:
     )
 
 
+def add_subtraction(p: argparse._ActionsContainer) -> None:
+    """--subtract and --mask-frames."""
+    p.add_argument(
+        "--subtract",
+        action="store_true",
+        help="subtract the mask frames that a DICOM run names: what is left is contrast medium",
+    )
+    p.add_argument(
+        "--mask-frames",
+        type=_mask_of_text,
+        default=None,
+        metavar="FRAMES",
+        help="subtract the mean of these frames of a run, from 0, such as 0-3 or 0,2,5, whatever its file names",
+    )
+
+
+def subtraction_of(options: argparse.Namespace) -> Subtract:
+    """What the options of `add_subtraction` say, as `read_xray_parts` takes it."""
+    mask: tuple[int, ...] | None = options.mask_frames
+    return bool(options.subtract) if mask is None else mask
+
+
+def _mask_of_text(text: str) -> tuple[int, ...]:
+    try:
+        return frames_of_text(text)
+    except InputError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+
+
 def frame_of_text(text: str) -> int | str | slice:
     """A frame's number, what to make of all, `EACH` of them, or a range A:B."""
     try:
@@ -105,7 +166,9 @@ def said_of(options: argparse.Namespace) -> dict[str, Any]:
     return {"sid": options.sid, "spacing": spacing, "mirrored": options.mirrored, "scale": scale}
 
 
-def read_parts(path: str, options: argparse.Namespace, frame: int | str | None, subtract: bool = False) -> PartialXray:
+def read_parts(
+    path: str, options: argparse.Namespace, frame: int | str | None, subtract: Subtract = False
+) -> PartialXray:
     """What is known of one X-ray by its file, and by the options of `add_lengths`, `add_bright` and `add_camera`."""
     parts = of_c_arm(read_xray_parts(path, frame=frame, subtract=subtract, **said_of(options)), options)
     return parts if not options.calibration else with_calibration(parts, camera(options.calibration, parts, options))

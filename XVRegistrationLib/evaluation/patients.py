@@ -46,7 +46,7 @@ def load_patient(protocol: Protocol, data: Path) -> Patient:
     if source.source == VESSELS:
         return _vessels()
     if source.source == GIVEN:
-        raise InputError(f"The protocol {protocol.name} has no volume of its own: give one with --volume FILE.")
+        raise InputError(f"The protocol {protocol.name} has no volume of its own: give one.", give=("volume",))
     labels, reading = None, source.reading
     if source.source == DEMO:
         files = demo_data(data)

@@ -16,9 +16,11 @@ from XVRegistrationLib.evaluation.simulation import ExposureRange
 from XVRegistrationLib.evaluation.toml_fields import Fields, read_toml
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange
+from XVRegistrationLib.imaging.volume import read_label_names
 from XVRegistrationLib.imaging.volumes.densities import read_densities
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.registration.bank import BANK_SIZE
+from XVRegistrationLib.rendering.spectrum import Tube
 from XVRegistrationLib.resources import resource
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ class Protocol:
     poses: Poses
     registration: RegistrationSettings
     exposure: ExposureRange = field(default_factory=ExposureRange)
+    spectrum: Tube | None = None
+    """The tube of the X-rays; None for one energy, that of nanodrr's own attenuation (70 keV)."""
     start: StartError | None = None
     points: Points = field(default_factory=Points)
 
@@ -154,6 +158,7 @@ def read_protocol(path: str | os.PathLike[str]) -> Protocol:
     top = Fields(file, "the file", read_toml(file), whole_file=True)
     tables = {name: Fields(file, name, top.take(name, {})) for name in _TABLES}
     start = Fields(file, "start", top.take("start")) if "start" in top else None
+    spectrum = Fields(file, "spectrum", top.take("spectrum")) if "spectrum" in top else None
     view_name, sod = _view(tables["view"])
     poses = _poses(tables["poses"])
     protocol = Protocol(
@@ -166,11 +171,15 @@ def read_protocol(path: str | os.PathLike[str]) -> Protocol:
         poses=poses,
         registration=_registration(tables["registration"], poses.range, started=start is not None),
         exposure=_exposure(tables["exposure"]),
+        spectrum=None if spectrum is None else _spectrum(spectrum, file),
         start=None if start is None else StartError(start.number("mm", low=0), start.number("degrees", low=0, high=90)),
         points=_points(tables["points"]),
     )
-    for fields in (*tables.values(), top, *([start] if start else [])):
-        fields.finish()
+    for fields in (*tables.values(), top, start, spectrum):
+        if fields is not None:
+            fields.finish()
+    if spectrum is not None and (protocol.volume.subtracted or protocol.volume.reading.units != "HU"):
+        raise spectrum.wrong("kvp", "needs a CT in Hounsfield units, and the protocol's volume is something else")
     return protocol
 
 
@@ -196,8 +205,10 @@ def _reading(fields: Fields, file: Path) -> Reading:
         raise fields.wrong("as", f"must be hu, attenuation or vessels, not {kind!r}")
     low, high = fields.numbers("window", 2) if kind == "vessels" else (0.0, 1.0)
     segmentation, densities = fields.text("segmentation", ""), fields.text("densities", "")
-    if densities and not segmentation:
-        raise fields.wrong("densities", "needs the structures: give volume.segmentation")
+    table = fields.text("segmentation_names", "")
+    for name, given in (("densities", densities), ("segmentation_names", table)):
+        if given and not segmentation:
+            raise fields.wrong(name, "needs the structures: give volume.segmentation")
     try:
         return Reading(
             units="1/mm" if kind == "attenuation" else "HU",
@@ -206,6 +217,7 @@ def _reading(fields: Fields, file: Path) -> Reading:
             background=fields.number("not_scanned") if "not_scanned" in fields else None,
             vessels=(low, high) if kind == "vessels" else None,
             segmentation=str(file.parent / segmentation) if segmentation else None,
+            label_names=tuple(read_label_names(file.parent / table).items()) if table else None,
             densities=read_densities(file.parent / densities) if densities else None,
         )
     except InputError as e:
@@ -255,6 +267,18 @@ def _exposure(fields: Fields) -> ExposureRange:
     if high > 16 or low % 1 or high % 1:
         raise fields.wrong("bits", "must be two whole numbers up to 16")
     return ExposureRange(**ranges, bits=(int(low), int(high)))
+
+
+def _spectrum(fields: Fields, file: Path) -> Tube:
+    try:
+        return Tube(
+            fields.number("kvp"),
+            fields.number("aluminium_mm", Tube.aluminium_mm),
+            fields.number("copper_mm", Tube.copper_mm),
+        )
+    except InputError as e:
+        sentence = str(e)
+        raise InputError(sentence if str(file) in sentence else f"{file}: spectrum: {sentence}") from e
 
 
 def _registration(fields: Fields, covered: PoseRange, started: bool) -> RegistrationSettings:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from XVRegistrationLib.evaluation.polyenergetic_xrays import renderer_of
 from XVRegistrationLib.evaluation.protocol import fingerprint
 from XVRegistrationLib.evaluation.run_folder import source_fingerprint
 from XVRegistrationLib.evaluation.simulation import (
-    NanodrrRenderer,
     SimulatedXray,
     draw_detector,
     draw_pose,
@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.evaluation.protocol import Protocol, StartError
+    from XVRegistrationLib.evaluation.simulation import Renderer
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.imaging.xray import Scale
 
 # What draws poses and makes X-rays of a patient.
 _MAKERS = ("geometry", *(f"evaluation/{name}.py" for name in ("patients", "protocol_xrays", "simulation", "vessels")))
+# ... and what makes them of a tube's beam.
+_BEAM_MAKERS = (
+    "evaluation/polyenergetic_xrays.py",
+    "imaging/attenuation.py",
+    *(f"rendering/{name}.py" for name in ("materials", "polyenergetic", "spectrum")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +58,10 @@ def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
     parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
     subtracted = protocol.volume.subtracted
     place = volume.ijk_to_ras.round(6).tolist()
-    code = source_fingerprint(*_MAKERS)
-    return fingerprint(parts, protocol.view, protocol.sod, subtracted, volume.fingerprint, place, code)
+    spectrum = protocol.spectrum
+    code = source_fingerprint(*_MAKERS, *(_BEAM_MAKERS if spectrum is not None else ()))
+    tube = None if spectrum is None else asdict(spectrum)
+    return fingerprint(parts, tube, protocol.view, protocol.sod, subtracted, volume.fingerprint, place, code)
 
 
 def protocol_xrays(
@@ -65,12 +74,12 @@ def protocol_xrays(
     """
     own = folder / xrays_fingerprint(protocol, volume)
     count = protocol.poses.count
-    renderer: NanodrrRenderer | None = None
+    renderer: Renderer | None = None
     found = []
     for i in range(count):
         path = own / f"xray-{i:04d}.npz"
         if not path.is_file():
-            renderer = renderer or NanodrrRenderer(volume)
+            renderer = renderer or renderer_of(volume, protocol.spectrum)
             _write(path, _simulate(protocol, volume, renderer, i))
             if progress is not None:
                 progress(i + 1, count)
@@ -78,7 +87,7 @@ def protocol_xrays(
     return found
 
 
-def _simulate(protocol: Protocol, volume: Volume, renderer: NanodrrRenderer, i: int) -> SimulatedXray:
+def _simulate(protocol: Protocol, volume: Volume, renderer: Renderer, i: int) -> SimulatedXray:
     view, camera, poses = protocol.nominal_view(volume.center), protocol.intrinsics, protocol.poses
     if not protocol.volume.subtracted:
         seed = (poses.seed, i)

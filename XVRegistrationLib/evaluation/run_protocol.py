@@ -19,10 +19,12 @@ from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xra
 from XVRegistrationLib.evaluation.run_folder import SUMMARY, RunFolder
 from XVRegistrationLib.evaluation.summary import Summary, summarize_rows
 from XVRegistrationLib.files import write_json
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.training.task import Task
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +122,7 @@ def prepare(protocol: Protocol, volume: Volume, say: Callable[[str, int, int], N
 
 def _trained(model: PatientModel, minutes: float, say: Callable[[str, int, int], None]) -> PatientModel:
     torch.manual_seed(0)
-    network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+    network = create_network(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
     settings = TrainingSettings(seconds=60 * minutes)
     task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
     state = train(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class SimulatedXray:
 
 
 def simulate_xrays(
-    volume: Volume,
+    renderer: Renderer,
     view: NominalView,
     intrinsics: Intrinsics,
     n: int,
@@ -91,11 +91,10 @@ def simulate_xrays(
     pose_range: PoseRange | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[SimulatedXray]:
-    """`n` X-rays of a volume at poses drawn uniformly over the range about `view`.
+    """`n` X-rays at poses drawn uniformly over the range about `view`.
 
     The i-th X-ray of a seed is the same whatever `n`. `progress(done, n)` is called after each.
     """
-    renderer = NanodrrRenderer(volume)
     xrays = []
     for i in range(n):
         xrays.append(simulate_xray(renderer, view, intrinsics, (seed, i), pose_range))
@@ -105,7 +104,7 @@ def simulate_xrays(
 
 
 def simulate_xray(
-    renderer: NanodrrRenderer,
+    renderer: Renderer,
     view: NominalView,
     intrinsics: Intrinsics,
     seed: tuple[int, int],
@@ -125,7 +124,7 @@ def simulate_xray(
 
 
 def draw_pose(
-    renderer: NanodrrRenderer,
+    renderer: Renderer,
     view: NominalView,
     intrinsics: Intrinsics,
     pose_range: PoseRange,
@@ -178,6 +177,14 @@ def expose(
     bits = min(16, max(detector.bits, math.ceil(math.log2(_DARKEST_LEVELS / darkest))))
     pixels = np.round((2**bits - 1) * np.exp(-bent)).astype(np.uint16)
     return pixels, dataclasses.replace(detector, photons=photons, bits=bits)
+
+
+class Renderer(Protocol):
+    """What an X-ray is made by."""
+
+    def line_integral(self, pose: ArrayLike, intrinsics: Intrinsics) -> NDArray[np.float32]:
+        """(H, W) -ln(I / I0) along each pixel's ray, as stored (mirrored if it says so)."""
+        ...
 
 
 class NanodrrRenderer:

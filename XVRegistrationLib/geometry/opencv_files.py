@@ -38,8 +38,8 @@ def parse_opencv(
     bent = _matrix(content, _DISTORTION, None, where)
     if bent is not None and not undistorted and (not np.isfinite(bent).all() or (bent != 0).any()):
         raise InputError(
-            f"{where} has lens distortion, which X-rays in a straight line do not: undistort the images and say so "
-            "(--undistorted)."
+            f"{where} has lens distortion, which X-rays in a straight line do not: undistort the images and say so.",
+            give=("undistorted",),
         )
     found = _size(content, where) or size
     if found is None:

@@ -39,7 +39,7 @@ def with_calibration(parts: PartialXray, calibration: CalibratedCamera) -> Parti
     camera, _ = camera_of(calibration, pixel=pixel)
     if parts.origins.get("mirrored") == "user" and camera.mirrored != parts.mirrored:
         said = "mirrored" if camera.mirrored else "not mirrored"
-        raise InputError(f"By its calibration {parts.path} is {said}: leave out --mirrored and --no-mirrored.")
+        raise InputError(f"By its calibration {parts.path} is {said}: do not say otherwise.", give=("mirrored",))
     if parts.sdd is not None and abs(parts.sdd / camera.sdd - 1) > _AGREE:
         notes.append(
             f"The file says that the detector is {parts.sdd:g} mm from the source, the calibration {camera.sdd:.4g} mm: "

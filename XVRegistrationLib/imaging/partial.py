@@ -13,7 +13,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.xray import Scale, Xray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -123,6 +123,11 @@ def seen_as(known: Mapping[str, Any], mirrored: bool) -> dict[str, Any]:
     return changed
 
 
+def arguments_for(missing: Sequence[str]) -> list[str]:
+    """The arguments of `read_xray` that say what is `PartialXray.missing`."""
+    return ["sid" if name == "sdd" else name for name in missing]
+
+
 def mirrored_origin(mirrored: bool | None) -> str:
     """Where the mirroring came from: only that an image is mirrored is something that a user says."""
     return "user" if mirrored else "assumed"
@@ -131,7 +136,9 @@ def mirrored_origin(mirrored: bool | None) -> str:
 def user_distance(sid: float) -> float:
     """The distance source-detector that a user gave, mm; InputError unless it is positive."""
     if not (np.isfinite(sid) and sid > 0):
-        raise InputError(f"The distance from source to detector (--sid) must be a positive number of mm, not {sid}.")
+        raise InputError(
+            f"The distance from source to detector must be a positive number of mm, not {sid}.", give=("sid",)
+        )
     return float(sid)
 
 
@@ -139,5 +146,7 @@ def user_spacing(spacing: float | tuple[float, float]) -> tuple[float, float]:
     """The pixel spacing that a user gave as (dx, dy), mm; InputError unless it is positive."""
     values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (2,))
     if not (np.isfinite(values).all() and values.min() > 0):
-        raise InputError(f"The pixel spacing (--spacing) must be one or two positive numbers of mm, not {spacing}.")
+        raise InputError(
+            f"The pixel spacing must be one or two positive numbers of mm, not {spacing}.", give=("spacing",)
+        )
     return float(values[0]), float(values[1])

@@ -12,8 +12,9 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.damaged import guarded
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.dicom.frames import checked_frame, grey_of_colours, reduced
+from XVRegistrationLib.imaging.dicom.subtraction import line_integrals, mean_of, note_of, subtraction_by
 from XVRegistrationLib.imaging.dicom.xray import Given, is_subtractable, read_dicom_parts, read_dicom_run, whole
-from XVRegistrationLib.imaging.partial import PartialXray, mirrored_origin, user_distance, user_spacing
+from XVRegistrationLib.imaging.partial import PartialXray, arguments_for, mirrored_origin, user_distance, user_spacing
 from XVRegistrationLib.imaging.picture_meaning import with_recognised_meaning
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.xray import Scale, Xray
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -48,9 +50,9 @@ def read_xray(
     if _is_taken_for_dicom(Path(path)):
         return whole(parts, path)
     if parts.missing:
-        options = ["--sid"] * ("sdd" in parts.missing) + ["--spacing"] * ("spacing" in parts.missing)
         raise InputError(
-            f"{path} does not state {' and '.join(parts.absent.values())}; give it in mm with {' and '.join(options)}, or use the DICOM file."
+            f"{path} does not state {' and '.join(parts.absent.values())}; give it in mm, or use the DICOM file.",
+            give=arguments_for(parts.missing),
         )
     return parts.complete()
 
@@ -63,34 +65,23 @@ def read_xray_parts(
     mirrored: bool | None = None,
     scale: Scale | None = None,
     frame: int | str | None = None,
-    subtract: bool = False,
+    subtract: Subtract = False,
 ) -> PartialXray:
     """What a file states of an X-ray, for the same files and options as `read_xray`; what it lacks is left open.
 
     With `mirrored` None an image of a C-arm that states its angle is taken as mirrored, others as not. `frame` says which
     of a run's frames: an index from 0, or "min", "max" or "mean" over the run of the radiation at each pixel. `subtract`
-    subtracts the mask frames that a DICOM file names. Raises InputError for a run without `frame`.
+    subtracts the mask frames that a DICOM file names, or the mean of those (from 0) that it lists itself, of any run. Raises InputError for a run without `frame`.
     """
     path = Path(path)
+    given = Given(sid, spacing, mirrored)
     with guarded(path):
-        parts = _read_parts(path, Given(sid, spacing, mirrored), scale, frame, subtract)
-        # DICOM at least says how an image is to be shown; a picture says nothing, and is asked itself.
-        return parts if _is_taken_for_dicom(path) else with_recognised_meaning(parts)
-
-
-def _read_parts(path: Path, given: Given, scale: Scale | None, frame: int | str | None, subtract: bool) -> PartialXray:
-    """As `read_xray_parts`, with grey values as they are assumed to be where the file does not say it."""
-    if _is_taken_for_dicom(path):
-        return _scaled(read_dicom_parts(path, **given._asdict(), frame=frame, subtract=subtract), scale)
-    _check_not_subtracted(path, subtract)
-    images, file_spacing = _read_images(path)
-    which = checked_frame(frame, len(images), path)
-    if isinstance(which, str):
-        # Without a scale dense is bright, and then the least radiation is the highest value.
-        dense_first = {"min": "max", "max": "min", "mean": "mean"}
-        pixels = reduced(images, which if scale == "intensity" else dense_first[which])
-        return _picture(path, pixels, which, len(images), file_spacing, given, scale)
-    return _picture(path, images[which], which, len(images), file_spacing, given, scale)
+        if _is_taken_for_dicom(path):
+            return _scaled(read_dicom_parts(path, **given._asdict(), frame=frame, subtract=subtract), scale)
+        _check_mask(path, subtract)
+        images, file_spacing = _read_images(path)
+        which = checked_frame(frame, len(images), path)
+        return _of_stack(path, images, which, file_spacing, given, scale, subtract)
 
 
 def read_run(
@@ -101,7 +92,7 @@ def read_run(
     spacing: float | tuple[float, float] | None = None,
     mirrored: bool | None = None,
     scale: Scale | None = None,
-    subtract: bool = False,
+    subtract: Subtract = False,
 ) -> list[PartialXray]:
     """What a file states of each of its frames, in order, or of those in a slice of their indices from 0; decoded once.
 
@@ -111,13 +102,14 @@ def read_run(
     with guarded(path):
         if _is_taken_for_dicom(path):
             return [_scaled(x, scale) for x in read_dicom_run(path, frames, **given._asdict(), subtract=subtract)]
-        _check_not_subtracted(path, subtract)
+        _check_mask(path, subtract)
         images, file_spacing = _read_images(path)
-        chosen = range(len(images))[frames or slice(None)]
+        chosen = [
+            i for i in range(len(images))[frames or slice(None)] if isinstance(subtract, bool) or i not in subtract
+        ]
         if not chosen:
             raise InputError(f"None of the {len(images)} frames of {path} is among those asked for.")
-        found = [_picture(path, images[i], i, len(images), file_spacing, given, scale) for i in chosen]
-        return [with_recognised_meaning(parts) for parts in found]
+        return [_of_stack(path, images, i, file_spacing, given, scale, subtract) for i in chosen]
 
 
 def can_be_subtracted(path: str | os.PathLike[str], frame: int | str | None = None) -> bool:
@@ -130,10 +122,44 @@ def can_be_subtracted(path: str | os.PathLike[str], frame: int | str | None = No
         return _is_taken_for_dicom(path) and is_subtractable(path, frame if isinstance(frame, int) else None)
 
 
-def _check_not_subtracted(path: Path, subtract: bool) -> None:
-    """Raise InputError where a file that is not DICOM is to be subtracted."""
-    if subtract:
-        raise InputError(f"{path} is no DICOM file: nothing says which frames are the mask of others; use it as it is.")
+def _check_mask(path: Path, subtract: Subtract) -> None:
+    """Raise InputError where a file that is not DICOM is to say itself what is subtracted."""
+    if subtract is True:
+        raise InputError(
+            f"{path} is no DICOM file: nothing says which frames are the mask of others; name the mask frames yourself, or "
+            "use it as it is."
+        )
+
+
+def _of_stack(
+    path: Path,
+    images: NDArray[Any],
+    which: int | str,
+    file_spacing: tuple[float, float] | None,
+    given: Given,
+    scale: Scale | None,
+    subtract: Subtract,
+) -> PartialXray:
+    """The X-ray of one of some images (N, H, W), or of what is made of all; of a subtracted one it is line integrals."""
+    # Without a scale dense is bright, and then the least radiation is the highest value.
+    dense_first = {"min": "max", "max": "min", "mean": "mean"}
+    if isinstance(which, int):
+        pixels = images[which]
+    else:
+        pixels = reduced(images, which if scale == "intensity" else dense_first[which])
+    # DICOM at least says how an image is to be shown; a picture says nothing, and is asked itself.
+    plain = with_recognised_meaning(_picture(path, pixels, which, len(images), file_spacing, given, scale))
+    if isinstance(subtract, bool):
+        return plain
+    numbers = [which] if isinstance(which, int) else [i for i in range(len(images)) if i not in subtract]
+    mask = subtraction_by(subtract, numbers[0] if numbers else 0, len(images), path).mask
+    background = mean_of([line_integrals(images[n], plain.scale) for n in mask])
+    frames = (line_integrals(images[n], plain.scale) - background for n in numbers)
+    difference = next(frames) if isinstance(which, int) else reduced(frames, dense_first[which])
+    pixels, counts, notes = _finite(difference)
+    return dataclasses.replace(
+        plain, pixels=pixels, scale="attenuation", mask=counts, notes=(*notes, *note_of(subtract))
+    )
 
 
 def _scaled(parts: PartialXray, scale: Scale | None) -> PartialXray:

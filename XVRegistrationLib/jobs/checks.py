@@ -25,7 +25,7 @@ def check_new_folder(folder: str | os.PathLike[str]) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder for the model.")
     if (path / CARD).exists():
-        raise InputError(f"{path} already holds a model; go on with --resume, or choose another folder.")
+        raise InputError(f"{path} already holds a model; go on with that, or choose another folder.", give=("resume",))
 
 
 def check_minutes(minutes: float) -> None:

@@ -14,7 +14,7 @@ from XVRegistrationLib.files import replacing
 from XVRegistrationLib.imaging.describe import Description, describe, doubts
 from XVRegistrationLib.imaging.segmentation import of_label_map
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, with_air
-from XVRegistrationLib.imaging.volumes.densities import pseudo_ct
+from XVRegistrationLib.imaging.volumes.densities import densities_of_text, pseudo_ct
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.imaging.volumes.vessels import checked_vessels, usual_window
 
@@ -44,7 +44,8 @@ def handed_volume(fields: dict[str, Any]) -> Handed:
 
     "ct" (as without it): Hounsfield units if they look like it; "hu": these, whatever they look like; "attenuation": 1/mm;
     "vessels": an angiogram with the `window` of its vessels, or a usual one; "structures": the densities of the structures
-    in `labels_file` (.npy, the same grid), `label_names` being pairs of value and name. Voxels with the value
+    in `labels_file` (.npy, the same grid), `label_names` being pairs of value and name, by a table `densities` (JSON, HU by
+    name) or the one that comes along. Voxels with the value
     `background`, if there is one, were not scanned and are air. What is not the voxels as they are is written to
     `meant_file`. Raises InputError for values that cannot be what they are said to be.
     """
@@ -115,9 +116,12 @@ def _vessels(array: NDArray[Any], matrix: NDArray[np.float64], name: str, fields
 def _structures(array: NDArray[Any], matrix: NDArray[np.float64], name: str, fields: dict[str, Any]) -> Handed:
     names = {int(value): str(label) for value, label in fields["label_names"]}
     labels = LabelMap(voxels_in(fields["labels_file"]), matrix, names)
-    file = _kept(pseudo_ct(of_label_map(labels), array.shape, matrix), fields["meant_file"])
+    own = fields.get("densities")
+    table = densities_of_text(own, "What is said of densities") if own else None
+    file = _kept(pseudo_ct(of_label_map(labels), array.shape, matrix, table), fields["meant_file"])
     volume = Volume(voxels_in(file), matrix, name)
-    return Handed(volume, _said("densities", volume, f"Densities of {len(names)} structures."), file)
+    said = f"Densities of {len(names)} structures{', by a table of your own' if own else ''}."
+    return Handed(volume, _said("densities", volume, said), file)
 
 
 def _said(kind: Kind, volume: Volume, sentence: str) -> Description:

@@ -30,7 +30,9 @@ class ModelEntry:
     folder: Path
     view: str
     minutes: float
-    """For how long its network has been trained; 0 for a bank alone."""
+    """For how long its network has been trained; 0 for a bank alone, and for a network of another program's."""
+    origin: str
+    """The program that trained its network, where that was another one; else empty."""
     error: float | None
     """Last validation error, median mm; None without a network."""
     fingerprint: str
@@ -83,6 +85,7 @@ def describe_model(folder: Path) -> ModelEntry:
             folder=Path(folder),
             view=str(card["view"]["name"]),
             minutes=float(training.get("seconds", 0.0)) / 60,
+            origin=str(training.get("origin", "")),
             error=float(history[-1]["validation"]) if history else None,
             fingerprint=str(card["volume"]["fingerprint"]),
             size=sum(_size(path) for path in Path(folder).iterdir()),

@@ -16,15 +16,16 @@ from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
 from XVRegistrationLib.jobs.pretraining_plan import Plan, read_plan, write_plan
 from XVRegistrationLib.jobs.train_patient import check_device
 from XVRegistrationLib.jobs.training_job import check_not_trained_now, new_job
-from XVRegistrationLib.networks.pose_network import PoseNetwork
+from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.registration.card import CARD
 from XVRegistrationLib.registration.model import load_optimizer
 from XVRegistrationLib.registration.pretrained import PretrainedModel, load_pretrained, save_pretrained
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
 from XVRegistrationLib.training.patients import PreparedPatients
+from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.team import Team, own_device
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     import os
@@ -137,7 +138,7 @@ def _new_model(plan: Plan, template: Volume, patients: int) -> PretrainedModel:
     x, y, z = template.center.tolist()
     view = NominalView(plan.view, (x, y, z), plan.sod)
     scale = max(plan.pose_range.translation) or 1.0
-    network = PoseNetwork(dataclasses.replace(plan.network, translation_scale=scale))
+    network = create_network(dataclasses.replace(plan.network, translation_scale=scale))
     return PretrainedModel(template, view, plan.pose_range, plan.intrinsics, network, plan.anatomy, patients)
 
 
@@ -157,5 +158,5 @@ def _train(
 
     training, validation = held_out(prepared.patients)
     patients = PreparedPatients(training, validation, device, (settings.seed, state.images, team.rank))
-    task = Task(density_grid(model.template), model.view, model.pose_range, model.intrinsics, patients)
-    train(state, task, settings, progress if team.first else None, checkpoint if team.first else None, team)
+    task = Task(density_grid(model.template), model.view, model.pose_range, model.intrinsics, patients=patients)
+    train(state, task, settings, progress if team.first else None, checkpoint if team.first else None, team=team)

@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.jobs.home import PLAN
-from XVRegistrationLib.networks.pose_network import NetworkSettings
+from XVRegistrationLib.networks.settings import GROUP, NetworkSettings
 from XVRegistrationLib.registration.card import DEFAULT_SOD
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FORMAT, FORMAT_VERSION = "xvregistration pretraining", 1
 PREPARED = "prepared"
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+PRETRAINED_NETWORK = NetworkSettings(normalization=GROUP)
+"""With group normalisation, whose gradients do not depend on how a batch is divided among processes and patients."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Plan:
     sod: float = DEFAULT_SOD
     pose_range: PoseRange = field(default_factory=PoseRange)
     anatomy: str = ""
-    """What part of the body it is, in the user's words."""
+    """What part of the body it is: the name of a preset."""
     reading: Reading = field(default_factory=Reading)
     """How all the files are read."""
-    network: NetworkSettings = field(default_factory=NetworkSettings)
+    network: NetworkSettings = PRETRAINED_NETWORK
     seconds: float = 3600.0
     """Of training, after the preparation."""
     seed: int = 0

@@ -10,7 +10,8 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_new_folder, training_seconds
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import DEFAULT_SOD, read_card
 from XVRegistrationLib.registration.model import (
     load_model,
@@ -20,7 +21,8 @@ from XVRegistrationLib.registration.model import (
     save_model,
 )
 from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.training.task import Task
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     import os
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.training.trainer import Progress, TrainingState
+
 
 FINETUNING_RATE = 1e-3
 """Learning rate of a network that other patients have taught."""
@@ -63,11 +66,14 @@ def train_patient(
     minutes: float = 5.0,
     seed: int = 0,
     device: str | None = None,
+    network: NetworkSettings | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """The model of `folder` with a network trained for `minutes`; with 0 minutes the model as it is.
 
-    The network is trained from scratch, or goes on from what it has learnt elsewhere where the model has one.
+    The network is trained from scratch, or goes on from what it has learnt of other patients where the model has one.
+
+    `network` is what it is made of, by default `network_for` the model.
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -76,7 +82,7 @@ def train_patient(
     where = check_device(device)
     if minutes == 0:
         return model
-    return _train_anew(Path(folder), model, 60 * minutes, seed, where, progress)
+    return _train_anew(Path(folder), model, 60 * minutes, seed, where, progress, network)
 
 
 def resume_training(
@@ -107,6 +113,11 @@ def resume_training(
     return _run(Path(folder), model, state, settings, progress)
 
 
+def network_for(model: PatientModel) -> NetworkSettings:
+    """The network that is trained unless another is asked for; a unit of its output is the widest shift of the model's range."""
+    return NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0)
+
+
 def check_device(name: str | None) -> torch.device:
     """The device of this name, by default a GPU where there is one; InputError for one that this computer lacks."""
     check_device_name(name)
@@ -126,12 +137,13 @@ def _train_anew(
     seed: int,
     device: torch.device,
     progress: Callable[[Progress], None] | None,
+    made_of: NetworkSettings | None = None,
 ) -> PatientModel:
-    """Train the network that the model has from elsewhere, or one from scratch."""
+    """Train the network that the model has from other patients, or one from scratch."""
     torch.manual_seed(seed)
-    network = model.network
+    network = model.network if model.origin else None
     if network is None:
-        network = PoseNetwork(NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0))
+        network = create_network(made_of or network_for(model))
     settings = _settings(model, seconds, seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 

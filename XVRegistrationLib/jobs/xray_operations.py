@@ -18,6 +18,7 @@ from XVRegistrationLib.jobs.xray_messages import IF_POSSIBLE, pack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.jobs.engine_server import Request
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -27,7 +28,8 @@ def read_xray(request: Request) -> Answer:
     """Pixels of the file `path`, all frames of a run or the one that `frame` names, and what it states of each.
 
     As `xray_messages.pack` puts it; what a frame lacks is in `absent`. Also whether the frames are "subtracted", as
-    `subtract` asks for (true, false or IF_POSSIBLE), whether they could be, and the "digest" of the file. With `digest` in
+    `subtract` asks for (true, false or IF_POSSIBLE), by which `mask_frames` (none: those that the file names), whether it
+    names some, and the "digest" of the file. With `digest` in
     the request another file is refused.
     """
     f = request.fields
@@ -36,7 +38,9 @@ def read_xray(request: Request) -> Answer:
     if isinstance(spacing, (list, tuple)):
         spacing = (spacing[0], spacing[-1])
     subtractable = can_be_subtracted(path, frame)
-    subtract = subtractable if f.get("subtract") == IF_POSSIBLE else bool(f.get("subtract"))
+    mask = tuple(int(n) for n in f.get("mask_frames") or ())
+    wanted = bool(mask) or subtractable if f.get("subtract") == IF_POSSIBLE else bool(f.get("subtract"))
+    subtract: Subtract = mask if wanted and mask else wanted
     options: dict[str, Any] = {"sid": f.get("sid"), "spacing": spacing, "mirrored": f.get("mirrored")}
     if frame is not None:
         found = [read_xray_parts(path, frame=frame, subtract=subtract, **options)]
@@ -46,7 +50,8 @@ def read_xray(request: Request) -> Answer:
     if f.get("digest") and f["digest"] != digest:
         raise InputError(f"{path} is not the file that {f.get('name') or 'the X-ray'} was read from.")
     fields, arrays = pack(found)
-    return {**fields, "subtracted": subtract, "subtractable": subtractable, "digest": digest}, arrays
+    said = {"subtracted": wanted, "mask_frames": mask, "subtractable": subtractable, "digest": digest}
+    return {**fields, **said}, arrays
 
 
 def show_steps(request: Request) -> Answer:

@@ -1,66 +1,54 @@
-"""A timm backbone with a pose head."""
+"""What all pose networks have in common."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import roma
 import torch
 from torch import nn
 
-from XVRegistrationLib.networks.backbones import create_backbone
+from XVRegistrationLib.networks.rotations import ROTATIONS
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """What a network is made of; its checkpoint's card keeps it."""
+class Settings(Protocol):
+    """What is asked of a network's settings, whatever the network."""
 
-    backbone: str = "mobilenetv4_conv_small"
-    """A timm model."""
-    pixels: int = 96
-    """Side of the square input, px."""
-    head_channels: int = 128
-    """Channels that each place of the feature map keeps before the head looks at all places together."""
-    translation_scale: float = 30.0
-    """mm of a unit output."""
+    @property
+    def pixels(self) -> int:
+        """Side of the square input, px."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form."""
-        return asdict(self)
 
 
 class PoseNetwork(nn.Module):
-    """Predicts the motion D of the camera relative to its nominal view from an X-ray.
+    """Predicts the motion D of the camera relative to its nominal view from an X-ray."""
 
-    The head keeps the feature map's layout: a pose is about where things are, which an average over places discards.
-    Rotation as the first two columns of a matrix, made orthonormal (Zhou et al. 2019); translation in mm.
-    """
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.backbone, channels, places = create_backbone(settings.backbone, settings.pixels)
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, settings.head_channels, 1),
-            nn.Flatten(),
-            nn.GELU(),
-            nn.Linear(settings.head_channels * places, 256),
-            nn.GELU(),
-            nn.Linear(256, 9),
-        )
-        # Start at the nominal view: the identity rotation, no translation.
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=1e-3)
-        with torch.no_grad():
-            last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    settings: Settings
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotations (B, 3, 3) and translations (B, 3) in mm from line integrals (B, H, W) of the settings' size."""
-        features = self.head(self.backbone(standardized(images)[:, None]))
-        rotation = roma.special_gramschmidt(features[:, :6].reshape(-1, 3, 2))
-        return rotation, features[:, 6:] * self.settings.translation_scale
+        raise NotImplementedError
+
+    def learning(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """As `forward`, for training: with a regulariser (B,) to add to the loss, where the network has one."""
+        return *self(images), None
+
+
+def pose_layer(features: int, rotation: str) -> nn.Linear:
+    """The last layer: features (B, N) to the numbers of a rotation and of a translation; at first the nominal view's."""
+    identity = ROTATIONS[rotation].identity
+    layer = nn.Linear(features, len(identity) + 3)
+    nn.init.normal_(layer.weight, std=1e-3)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([*identity, 0.0, 0.0, 0.0]))
+    return layer
+
+
+def pose_of(numbers: torch.Tensor, rotation: str, translation_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotations (B, 3, 3) and translations (B, 3), mm, of the last layer's numbers (B, N + 3)."""
+    return ROTATIONS[rotation].matrices(numbers[:, :-3]), numbers[:, -3:] * translation_scale
 
 
 def standardized(images: torch.Tensor) -> torch.Tensor:

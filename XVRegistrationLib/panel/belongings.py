@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from XVRegistrationLib.panel.presets import load_presets
+from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.scene.patients import recall, remember
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.context import Context
 
-_DEFAULTS = {"volumeValues": "ct", "vesselsLow": 0.0, "vesselsHigh": 0.0, "useNotScanned": False, "notScanned": 0.0}
+_DEFAULTS = {
+    "volumeValues": "ct",
+    "vesselsLow": 0.0,
+    "vesselsHigh": 0.0,
+    "useNotScanned": False,
+    "notScanned": 0.0,
+    "densities": "",
+}
 """Of what is no node: another volume is a CT until something else is said of it."""
 _FIELDS = ("segmentation", "targets", "preset", *_DEFAULTS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,14 @@ _SAME_PLACE = 1e-3
 _OTHER_FIELD = 1.25
 """A bank without a network is made anew for X-rays whose field of view differs by more than this factor."""
 _DAMAGED = (InputError, OSError, KeyError, TypeError, ValueError)
+
+
+def ready_with(training: dict[str, Any]) -> str:
+    """A sentence about a model with a network, by what its card says of its training."""
+    if training.get("origin"):
+        return _("Ready, with a network that {program} has trained.").format(program=training["origin"])
+    minutes = float(training.get("seconds", 0.0)) / 60
+    return _("Ready, with a network trained for {minutes} minutes.").format(minutes=f"{minutes:.1f}")
 
 
 class Library:
@@ -66,6 +74,8 @@ class Library:
         found = []
         for entry in list_models(self._context.root):
             trained = _("{minutes} min").format(minutes=f"{entry.minutes:.1f}") if entry.minutes else _("bank only")
+            if entry.origin:
+                trained = _("network of {program}").format(program=entry.origin)
             error = "" if entry.error is None else f", {entry.error:.1f} mm"
             date = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.changed))
             fits = bool(self._patient.fingerprint) and entry.fingerprint == self._patient.fingerprint

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import NOT_ASKED
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.library import Library, same_field, saved_at
+from XVRegistrationLib.panel.library import Library, ready_with, same_field, saved_at
 from XVRegistrationLib.panel.training import Training
 from XVRegistrationLib.panel.views import ModelView
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
@@ -291,9 +291,7 @@ class Model:
             problem = self._patient.view().problem
             return "none", _("There is no model yet. {problem}").format(problem=problem).strip(), None, None
         if self.network:
-            minutes = float(self._card["training"].get("seconds", 0.0)) / 60
-            text = _("Ready, with a network trained for {minutes} minutes.").format(minutes=f"{minutes:.1f}")
-            return "network", text, None, None
+            return "network", ready_with(self._card["training"]), None, None
         return "bank", _("Ready, with its bank. Training a network makes it better."), None, None
 
 

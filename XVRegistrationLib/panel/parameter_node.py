@@ -16,6 +16,7 @@ class XVRegistrationParameterNode:
     vesselsHigh: float = 0.0
     useNotScanned: bool = False
     notScanned: float = 0.0
+    densities: str = ""
     segmentation: vtkMRMLSegmentationNode
     targets: vtkMRMLMarkupsFiducialNode
     preset: str = "thorax-ap"

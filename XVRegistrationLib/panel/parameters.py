@@ -22,6 +22,8 @@ class Parameters:
     """Whether `notScanned` is said."""
     notScanned: float = 0.0  # noqa: N815
     """Value of voxels that were not scanned, or were cut away: they are air."""
+    densities: str = ""
+    """HU of the segmentation's structures by their names, as JSON, in place of the table that comes along."""
     segmentation: Any = None
     """vtkMRMLSegmentationNode of the CT, or None."""
     targets: Any = None

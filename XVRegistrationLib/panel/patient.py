@@ -12,11 +12,11 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.geometry.views import NominalView
+from XVRegistrationLib.imaging.anatomies import load_presets, preset_named
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.context import alive, grey
 from XVRegistrationLib.panel.dicom_source import public_name
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.presets import load_presets, preset_named
 from XVRegistrationLib.panel.views import PatientView
 from XVRegistrationLib.panel.volume_files import VolumeFiles
 from XVRegistrationLib.panel.volume_values import VolumeValues, view_of
@@ -27,9 +27,9 @@ from XVRegistrationLib.scene.transforms import ijk_to_world
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
-    from XVRegistrationLib.panel.presets import Preset
 
 _PICTURE_PIXELS = 192
 _SETTLED = 0.5

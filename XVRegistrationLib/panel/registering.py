@@ -11,20 +11,20 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.readiness import Readiness
-from XVRegistrationLib.panel.registration_task import BY_ANGLES, Task, basis_of, starts_of
+from XVRegistrationLib.panel.registration_task import (
+    BY_ANGLES,
+    Task,
+    basis_of,
+    is_outdone_by_earlier,
+    keep,
+    starts_of,
+)
 from XVRegistrationLib.panel.table import RowMaker
-from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.ignored import counting_of
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import (
-    SCALE,
-    VOLUME_PLACE,
-    changed_since,
-    read_registration,
-    read_trust,
     registration_that_holds,
-    write_registration,
 )
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
@@ -246,7 +246,7 @@ class Registering:
         ):
             self._failed(task, _("its geometry, its frame or the CT was changed meanwhile; register again"))
             return
-        if nodes is not None and self._is_outdone(task.node, message.fields):
+        if nodes is not None and is_outdone_by_earlier(task.node, message.fields):
             text = _(
                 "similarity {number} now; the earlier result is better and was kept, and the C-arm stays where it was"
             )
@@ -264,9 +264,7 @@ class Registering:
             self._drop(task)
             return
         volume = task.volume if alive(self._context.scene, task.volume) else None
-        scale = read_scale(task.node) if task.basis is None else task.basis[1]
-        kept = {**message.fields, SCALE: scale, VOLUME_PLACE: task.place}
-        write_registration(task.node, kept, volume)
+        keep(task, message.fields, volume)
         self._patient.worked()
         self._xrays.moved(task.node)
         if volume is self._patient.node:
@@ -274,14 +272,6 @@ class Registering:
         row = self._rows.row(task.node, "", False)
         self._context.say(f"{task.name}: {row.outcome}")
         self._context.changed.emit("xrays")
-
-    def _is_outdone(self, node: Any, fields: dict[str, Any]) -> bool:
-        """Whether a result must not replace the one that the X-ray has for the same geometry and place of the volume."""
-        earlier, now = read_registration(node), read_trust(fields)
-        if earlier is None or now is None or changed_since(node, earlier) not in ("", "pose"):
-            return False
-        trust = read_trust(earlier)
-        return trust is not None and is_outdone(now.verdict, trust.verdict)
 
     def _failed(self, task: Task, text: str) -> None:
         if task is not self._task:

@@ -1,4 +1,4 @@
-"""One registration that was asked for: of what, from where, and what its result will hold for."""
+"""One registration that was asked for: of what, from where, what its result holds for, and keeping that."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.patient import signature_of
+from XVRegistrationLib.registration.result_files import is_outdone
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.ignored import rectangles_of
+from XVRegistrationLib.scene.results import (
+    SCALE,
+    VOLUME_PLACE,
+    changed_since,
+    read_registration,
+    read_trust,
+    write_registration,
+)
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.xray_source import read_source
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
@@ -80,3 +89,18 @@ def basis_of(task: Task, said: tuple[Any, ...]) -> tuple[Any, ...] | None:
         return read_intrinsics(task.node), read_scale(task.node), volume, shown
     except InputError:
         return None
+
+
+def is_outdone_by_earlier(node: Any, fields: dict[str, Any]) -> bool:
+    """Whether a result must not replace the one that the X-ray has for the same geometry and place of the volume."""
+    earlier, now = read_registration(node), read_trust(fields)
+    if earlier is None or now is None or changed_since(node, earlier) not in ("", "pose"):
+        return False
+    trust = read_trust(earlier)
+    return trust is not None and is_outdone(now.verdict, trust.verdict)
+
+
+def keep(task: Task, fields: dict[str, Any], volume: Any) -> None:
+    """Write the engine's answer to a task into the scene, with what it holds for; `volume`: its node, if it is there still."""
+    scale = read_scale(task.node) if task.basis is None else task.basis[1]
+    write_registration(task.node, {**fields, SCALE: scale, VOLUME_PLACE: task.place}, volume)

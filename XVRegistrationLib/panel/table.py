@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.subtraction import text_of_frames
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
@@ -164,7 +165,9 @@ def _shown(node: Any) -> str:
         over = _("{how} of {count} frames").format(how=how, count=source.frames)
         of_run = _("frame {number} of 0-{last}").format(number=frame, last=source.frames - 1)
         parts.append(over if how else of_run)
-    if source.subtracted:
+    if source.subtracted and source.mask_frames:
+        parts.append(_("less frames {mask}").format(mask=text_of_frames(source.mask_frames)))
+    elif source.subtracted:
         parts.append(_("subtracted"))
     return ", ".join(parts)
 

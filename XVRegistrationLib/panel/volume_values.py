@@ -54,7 +54,7 @@ class VolumeValues:
             return kind, self.background, self.window
         if kind == STRUCTURES:
             node = self._segmentation()
-            return kind, node, None if node is None else content_of(node)
+            return kind, node, None if node is None else content_of(node), self._context.parameters.densities
         return kind, self.background
 
     def request(self, volume_node: Any, folder: Path) -> dict[str, Any]:
@@ -98,7 +98,8 @@ class VolumeValues:
             raise InputError(_("Choose the segmentation: the volume's densities are those of its structures."))
         array, _matrix, labels = label_map_of(node, volume_node)
         names = [[value, name] for value, (name, _color) in labels.items()]
-        return {"labels_file": str(write_array(array, folder)), "label_names": names}
+        table = self._context.parameters.densities
+        return {"labels_file": str(write_array(array, folder)), "label_names": names, "densities": table}
 
     def _segmentation(self) -> Any:
         p = self._context.parameters

@@ -9,7 +9,7 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.markers import ignored
-from XVRegistrationLib.jobs.xray_messages import unpack
+from XVRegistrationLib.jobs.xray_messages import IF_POSSIBLE, unpack
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import StepsView
@@ -65,20 +65,28 @@ class XrayImages:
     def can_subtract(self, node: Any) -> str:
         """Why no mask can be subtracted from an X-ray; empty if one can, or is."""
         obstacle, source = self.can_read_again(node), read_source(node)
-        if obstacle or source is None or source.subtractable or source.subtracted:
+        if obstacle or source is None or source.subtractable or source.subtracted or source.mask_frames:
             return obstacle
         text = _(
-            "The file of {name} names no mask frames (MaskSubtractionSequence (0028,6100)): nothing can be subtracted."
+            "The file of {name} names no mask frames (MaskSubtractionSequence (0028,6100)): say yourself which they are."
         )
         return text.format(name=name_of(node))
 
-    def read_again(self, node: Any, frame: Frame | None, subtract: bool | None, file: Path | None) -> None:
+    def read_again(
+        self, node: Any, frame: Frame | None, subtract: bool | Sequence[int] | None, file: Path | None
+    ) -> None:
         self._check(node)
-        obstacle = self.can_subtract(node) if subtract else self.can_read_again(node)
+        obstacle = self.can_subtract(node) if subtract is True else self.can_read_again(node)
         if obstacle:
             raise InputError(obstacle)
         source = read_source(node)
         assert source is not None
+        if subtract is None or isinstance(subtract, bool):
+            mask = () if subtract and source.subtractable else source.mask_frames
+            subtracted: bool | str = source.subtracted if subtract is None else subtract
+        else:
+            mask = tuple(subtract)
+            subtracted = bool(mask) or IF_POSSIBLE
         path = file or self._xrays.files.of(node)
         if path is None:
             raise InputError(
@@ -86,7 +94,6 @@ class XrayImages:
             )
         shown = source.shown if frame is None else frame
         wanted = None if shown == RUN else shown
-        subtracted = source.subtracted if subtract is None else subtract
         self._context.say(_("Reading {name}...").format(name=name_of(node)))
         self._context.ask(
             "read_xray",
@@ -96,6 +103,7 @@ class XrayImages:
             frame=wanted,
             mirrored=None,
             subtract=subtracted,
+            mask_frames=list(mask),
             digest=source.digest,
             name=name_of(node),
         )

@@ -25,7 +25,7 @@ from XVRegistrationLib.registration.verdict import SURROUNDED, trust_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.registration.hypotheses import SearchRange
     from XVRegistrationLib.registration.model import PatientModel
@@ -56,7 +56,7 @@ def register_prepared(
 
     Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried
     too, unless the X-rays show more than the volume. Where that of starts alone is all but certainly wrong, other poses about
-    them are. The more similar outcome counts.
+    them are, away from that one where the range says so. The more similar outcome counts.
     """
     about = search_range or _search_range(surroundings, len(prepared))
     attempt = partial(
@@ -67,7 +67,8 @@ def register_prepared(
     if not surroundings and found[0].verdict != "converged" and "bank" in sources and untried:
         return _better(found, attempt(untried, {AGAIN: found[0].pose}, about))
     if not sources and found[0].trust is not None and found[0].trust.probability > HOPELESS:
-        return _better(found, attempt((), starts, dataclasses.replace(about, draw=about.draw + 1)))
+        other = dataclasses.replace(about, draw=about.draw + 1)
+        return _better(found, attempt((), starts, other, avoided=found[0].pose))
     return found
 
 
@@ -89,9 +90,10 @@ def _attempt(
     surroundings: bool,
     depth: DepthPrior | None,
     geometry: bool,
+    avoided: NDArray[np.float64] | None = None,
 ) -> tuple[Registration, ...]:
     began = time.perf_counter()
-    hypotheses = _hypotheses(model, prepared, sources, starts, search_range)
+    hypotheses = _hypotheses(model, prepared, sources, starts, search_range, avoided)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
     found = search(
         [model.pyramid],
@@ -113,10 +115,11 @@ def _hypotheses(
     sources: Collection[str],
     starts: Mapping[str, ArrayLike] | None,
     search_range: SearchRange,
+    avoided: NDArray[np.float64] | None,
 ) -> Hypotheses:
     """Poses of the first camera, from what each X-ray proposes for its own."""
     first = prepared[0]
-    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight)
+    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight, avoided)
     # The starts, and so their opposites, are the first camera's alone.
     proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
     if proposing.isdisjoint(sources):

@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.counterparts import look_alike, mirror_symmetric, opposite
-from XVRegistrationLib.geometry.rigid import check_rigid, increment, translation
+from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.resample import resample, resample_counted
@@ -53,13 +53,15 @@ class SearchRange:
     """Largest turn."""
     draw: int = 0
     """Another number gives other hypotheses."""
+    away_mm: float = 0.0
+    """A second attempt leaves out what lies nearer in plane to the pose that the first one ended at."""
 
 
 SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
 STRUCTURE_SEARCH_RANGE = SearchRange(2048, 24.0, 20.0)
 """For a structure among others in several views, of which the most alike are refined."""
-SINGLE_STRUCTURE_SEARCH_RANGE = SearchRange(256, 20.0, 16.0)
-"""The same in one view, which tells less at first sight: each is refined."""
+SINGLE_STRUCTURE_SEARCH_RANGE = SearchRange(256, 20.0, 16.0, away_mm=16.0)
+"""The same in one view, which tells less at first sight: each is refined. What it is mistaken for is a bone beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +88,18 @@ def propose(
     starts: Mapping[str, ArrayLike] | None = None,
     search_range: SearchRange = SEARCH_RANGE,
     weight: torch.Tensor | None = None,
+    avoided: NDArray[np.float64] | None = None,
 ) -> Hypotheses:
     """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
 
-    `weight` (H, W) says which of its pixels count, for all but the network, which looks at the whole image; all without it.
-    Raises InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
+    Those about starts that are given alone lie away from the pose `avoided` (4, 4), if there is one. `weight` (H, W) says
+    which of its pixels count, for all but the network, which looks at the whole image; all without it. Raises
+    InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
     """
     found = _given(sources, starts or {})
     if not sources:
-        found += scattered(found, model.view.isocenter, search_range)
+        about = scattered(found, model.view.isocenter, search_range)
+        found += about if avoided is None else _away_from(avoided, about, model.view.isocenter, search_range.away_mm)
     if "network" in sources and model.network is not None:
         camera = network_camera(model.intrinsics, model.network.settings.pixels)
         seen, _ = resample(image, xray.intrinsics, camera)
@@ -159,6 +164,16 @@ def scattered(about: Hypotheses, pivot: ArrayLike, search_range: SearchRange = S
     return Hypotheses(
         np.concatenate([motions @ pose for pose in about.poses]), [kind for kind in about.kinds for _ in range(each)]
     )
+
+
+def _away_from(avoided: NDArray[np.float64], hypotheses: Hypotheses, pivot: ArrayLike, away_mm: float) -> Hypotheses:
+    """Those of the hypotheses that put the pivot `away_mm` or more beside where the pose `avoided` does; all, if none does."""
+    homogeneous = np.append(np.asarray(pivot, dtype=np.float64), 1.0)
+    beside = invert(hypotheses.poses) @ homogeneous - invert(avoided) @ homogeneous
+    kept = np.flatnonzero(np.linalg.norm(beside[:, :2], axis=1) >= away_mm)
+    if not len(kept):
+        return hypotheses
+    return Hypotheses(hypotheses.poses[kept], [hypotheses.kinds[i] for i in kept])
 
 
 def most_similar(

@@ -22,7 +22,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network, settings_of_card
 from XVRegistrationLib.registration.bank import BANK_SIZE, Bank, build_bank
 from XVRegistrationLib.registration.card import (
     CARD,
@@ -44,6 +44,8 @@ from XVRegistrationLib.versions import versions
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+
+    from XVRegistrationLib.networks.pose_network import PoseNetwork
 
 _SAME_PLACE = 1e-3  # mm, and mm a voxel: what programs that rewrite a header differ by
 
@@ -198,7 +200,7 @@ def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:
     """The network of a model folder with this card; None where it has none. Raises InputError for damaged weights."""
     if card["network"] is None:
         return None
-    network = PoseNetwork(NetworkSettings(**card["network"]))
+    network = create_network(settings_of_card(card["network"]))
     try:
         network.load_state_dict(load_tensors(root / card["files"]["network"]))
     except RuntimeError as e:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Container
-    from pathlib import Path
 
 FAILED = "failed"
 _LARGEST = 10_000_000  # bytes: a result has some thousands
@@ -37,6 +37,14 @@ def unused(name: str, taken: Container[str]) -> str:
     """The name, or where that is taken the first of `name 2`, `name 3` and so on that is not."""
     candidates = itertools.chain([name], (f"{name} {i}" for i in itertools.count(2)))
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def named_by_file(name: str, file: str) -> str:
+    """The name of an X-ray with its file's extension in it: RUN-0003 of RUN.dcm is RUN.dcm-0003."""
+    whole = Path(file).name
+    stems = (whole.removesuffix(".nii.gz"), Path(file).stem)
+    stem = next((stem for stem in stems if stem != whole and (name == stem or name.startswith(f"{stem}-"))), None)
+    return name if stem is None else whole + name[len(stem) :]
 
 
 def no_result(name: str, reason: str) -> dict[str, Any]:

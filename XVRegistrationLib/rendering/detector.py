@@ -8,8 +8,8 @@
     signal = gain min(D, saturation)^gamma
 
 Every step is smooth in p but the clipping, so that gradients flow through it, noise included (it is drawn beforehand).
-The evaluation's X-rays have a detector of their own (`evaluation.simulation`), which shares nothing with this one: what is
-tested must not be what is tested on.
+Training draws its detectors here (`training.randomize`). The evaluation's X-rays have one of their own
+(`evaluation.simulation`), which shares nothing with this one: what is learnt must not be what is tested on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.blur import gaussian_blur, wide_blur
+from XVRegistrationLib.imaging.blur import blur_each, gaussian_blur, wide_blur, wide_blur_each
 from XVRegistrationLib.rendering.spectrum import Scintillator, Tube
 
 if TYPE_CHECKING:
@@ -32,38 +32,52 @@ SCATTER_REFERENCE = 4.0
 """-ln(I / I0) behind which `scatter_to_primary` is stated: some 20 cm of water."""
 # Nothing is darker than half a photon, or than this where they are not counted.
 _DARKEST = 1e-7
+_BLOCK = 0.1  # sigma of the scatter: the blocks that it is made on
+
+Setting = float | torch.Tensor
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """An X-ray system's settings; by default a perfect one."""
+    """An X-ray system's settings, by default a perfect one; or those of B systems, wherever a tensor (B,) stands for a number."""
 
-    photons: float = math.inf
+    photons: Setting = math.inf
     """Detected photons a pixel in the open field; infinite: no noise."""
-    electronic_noise: float = 0.0
+    electronic_noise: Setting = 0.0
     """Standard deviation, photons a pixel; none where these are infinitely many."""
-    scatter_to_primary: float = 0.0
+    scatter_to_primary: Setting = 0.0
     """Scattered over primary radiation in the middle of a wide, even body with -ln(I / I0) = 4; it grows with what is crossed."""
-    scatter_sigma_mm: float = 40.0
+    scatter_sigma_mm: Setting = 40.0
     """Width of the scatter on the detector, mm."""
-    focal_spot_sigma_px: float = 0.0
-    scintillator_sigma_px: float = 0.0
-    saturation: float = math.inf
+    focal_spot_sigma_px: Setting = 0.0
+    scintillator_sigma_px: Setting = 0.0
+    saturation: Setting = math.inf
     """Signal at which the detector is full; the open field is 1."""
-    gain: float = 1.0
+    gain: Setting = 1.0
     """Grey level of the open field."""
-    gamma: float = 1.0
+    gamma: Setting = 1.0
     """Exponent of the signal: the slope of a logarithmic image."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            value = torch.as_tensor(getattr(self, field.name), dtype=torch.float64)
             positive = field.name in ("photons", "scatter_sigma_mm", "saturation", "gain", "gamma")
             endless = field.name in ("photons", "saturation")
-            if not (value > 0 if positive else value >= 0) or (math.isinf(value) and not endless):
+            right = (value > 0 if positive else value >= 0) & (value.isfinite() | endless)
+            if not bool(right.all()):
+                wrong = float(value[~right].flatten()[0])
                 raise InputError(
-                    f"A detector's {field.name} must be {'positive' if positive else 'zero or more'}, not {value:g}."
+                    f"A detector's {field.name} must be {'positive' if positive else 'zero or more'}, not {wrong:g}."
                 )
+
+    @staticmethod
+    def together(settings: Sequence[DetectorSettings]) -> DetectorSettings:
+        """Systems that were set one by one as one."""
+        found: dict[str, Setting] = {}
+        for field in dataclasses.fields(DetectorSettings):
+            values = [float(getattr(s, field.name)) for s in settings]
+            found[field.name] = values[0] if len(set(values)) == 1 else torch.tensor(values, dtype=torch.float64)
+        return DetectorSettings(**found)
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,27 @@ def draw_system(
     return tube, scintillator, detector
 
 
+def draw_detectors(count: int, generator: torch.Generator, ranges: SystemRange) -> DetectorSettings:
+    """So many detectors drawn between bounds, on the generator's device; what may have one value only is a number."""
+
+    def uniform(low: float, high: float) -> Setting:
+        if low == high:
+            return low
+        return torch.rand(count, generator=generator, device=generator.device) * (high - low) + low
+
+    def logarithmic(low: float, high: float) -> Setting:
+        return low if low == high else torch.exp(torch.as_tensor(uniform(math.log(low), math.log(high))))
+
+    return DetectorSettings(
+        photons=logarithmic(*ranges.photons),
+        electronic_noise=uniform(*ranges.electronic_noise),
+        scatter_to_primary=logarithmic(*ranges.scatter_to_primary),
+        scatter_sigma_mm=uniform(*ranges.scatter_sigma_mm),
+        focal_spot_sigma_px=uniform(*ranges.blur_sigma_px),
+        gamma=uniform(*ranges.gamma),
+    )
+
+
 def detected(
     images: torch.Tensor,
     spacing: tuple[float, float],
@@ -127,34 +162,56 @@ def detected(
     """
     if images.ndim != 3:
         raise InputError(f"Images must be (B, H, W), not {tuple(images.shape)}.")
-    if isinstance(detector, DetectorSettings):
-        return _detected(images, spacing, detector, generator)
-    if len(detector) != len(images):
-        raise InputError(f"There are {len(images)} images and {len(detector)} detectors; give one, or one for each.")
-    return torch.cat([_detected(i[None], spacing, d, generator) for i, d in zip(images, detector, strict=True)])
+    d = detector if isinstance(detector, DetectorSettings) else DetectorSettings.together(detector)
+    counts = {len(v) for v in vars(d).values() if isinstance(v, torch.Tensor)}
+    if not isinstance(detector, DetectorSettings):
+        counts.add(len(detector))
+    if counts - {len(images)}:
+        raise InputError(f"There are {len(images)} images and {max(counts)} detectors; give one, or one for each.")
+    return _detected(images, spacing, d, generator)
 
 
 def _detected(
-    images: torch.Tensor, spacing: tuple[float, float], detector: DetectorSettings, generator: torch.Generator | None
+    images: torch.Tensor, spacing: tuple[float, float], d: DetectorSettings, generator: torch.Generator | None
 ) -> torch.Tensor:
     primary = torch.exp(-images)
-    signal = _blurred(primary, detector.focal_spot_sigma_px)
-    if detector.scatter_to_primary > 0:
-        sigma = (detector.scatter_sigma_mm / spacing[1], detector.scatter_sigma_mm / spacing[0])
-        scattered = wide_blur(primary * images, sigma, block=0.1)
-        signal = signal + detector.scatter_to_primary / SCATTER_REFERENCE * scattered
-    darkest = _DARKEST
-    if math.isfinite(detector.photons):
-        darkest = 0.5 / detector.photons
-        noise = _normal(images, generator)
-        signal = signal + (signal.clamp_min(darkest) / detector.photons).sqrt() * noise
-    signal = _blurred(signal, detector.scintillator_sigma_px)
-    if detector.electronic_noise > 0 and math.isfinite(detector.photons):
-        signal = signal + detector.electronic_noise / detector.photons * _normal(images, generator)
-    return detector.gain * signal.clamp(darkest, detector.saturation) ** detector.gamma
+    signal = _blurred(primary, d.focal_spot_sigma_px)
+    if _any(d.scatter_to_primary):
+        share = _each(d.scatter_to_primary, images) / SCATTER_REFERENCE
+        signal = signal + share * _scattered(primary * images, spacing, d.scatter_sigma_mm)
+    counted = isinstance(d.photons, torch.Tensor) or math.isfinite(d.photons)
+    photons = _each(d.photons, images)
+    darkest = (0.5 / photons).clamp_min(_DARKEST)
+    if counted:
+        signal = signal + (torch.maximum(signal, darkest) / photons).sqrt() * _normal(images, generator)
+    signal = _blurred(signal, d.scintillator_sigma_px)
+    if counted and _any(d.electronic_noise):
+        signal = signal + _each(d.electronic_noise, images) / photons * _normal(images, generator)
+    signal = torch.minimum(torch.maximum(signal, darkest), _each(d.saturation, images))
+    if _any(d.gamma, 1.0):
+        signal = signal ** _each(d.gamma, images)
+    return signal * _each(d.gain, images) if _any(d.gain, 1.0) else signal
 
 
-def _blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
+def _any(value: Setting, usual: float = 0.0) -> bool:
+    """Whether a setting may differ from what changes nothing."""
+    return isinstance(value, torch.Tensor) or value != usual
+
+
+def _each(value: Setting, images: torch.Tensor) -> torch.Tensor:
+    """A setting as (B, 1, 1) or (1, 1, 1), as precise as the images and where they are."""
+    return torch.as_tensor(value, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
+
+
+def _scattered(lost: torch.Tensor, spacing: tuple[float, float], sigma_mm: Setting) -> torch.Tensor:
+    if isinstance(sigma_mm, torch.Tensor):
+        return wide_blur_each(lost, (sigma_mm / spacing[1], sigma_mm / spacing[0]))
+    return wide_blur(lost, (sigma_mm / spacing[1], sigma_mm / spacing[0]), _BLOCK)
+
+
+def _blurred(images: torch.Tensor, sigma: Setting) -> torch.Tensor:
+    if isinstance(sigma, torch.Tensor):
+        return blur_each(images, sigma)
     return gaussian_blur(images[:, None], (sigma, sigma))[:, 0] if sigma > 0 else images
 
 

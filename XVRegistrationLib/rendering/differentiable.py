@@ -32,7 +32,7 @@ def differentiable_render(
 
     They flow to the poses, right for every way in which these can move while they stay rigid; to `camera` (3,), the
     distance source-detector in mm and the principal point (column, row) in px, which then replace those of
-    `intrinsics`; and to `grid.data`, wherever these ask for them. One render, whatever is asked for; the densities cost
+    `intrinsics`; and to `grid.data` where these are densities and not codes, wherever these ask for them. One render, whatever is asked for; the densities cost
     one back-projection more. Gradients of gradients are refused. `pivot` (3,), RAS mm, is where the renderer's
     derivatives by the pose are taken; it changes nothing but their rounding.
     """
@@ -92,8 +92,9 @@ class _Render(torch.autograd.Function):
     ) -> torch.Tensor:
         sdd, cx, cy = camera.detach().cpu().tolist()
         ctx.camera = dataclasses.replace(intrinsics, sdd=sdd, principal_point=(cx, cy))
-        ctx.grid = DensityGrid(data.detach(), grid.grid_to_ras)
-        ctx.step, ctx.pivot = step or fine_step(grid), np.asarray(pivot, dtype=np.float64)
+        # Densities that are learnt change in place, and with them their codes.
+        ctx.grid = DensityGrid(data.detach(), grid.grid_to_ras) if grid.data.requires_grad else grid
+        ctx.step, ctx.pivot = fine_step(grid) if step is None else step, np.asarray(pivot, dtype=np.float64)
         matrices = poses.detach().cpu().numpy()
         if any(ctx.needs_input_grad[:2]):
             images, jacobian = render_with_jacobian(ctx.grid, matrices, ctx.camera, ctx.pivot, ctx.step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from scipy import ndimage
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import DEFAULT_ENERGY_KEV, linear_attenuation
+from XVRegistrationLib.rendering.body import body_of, highest_by_slices, highest_in
 from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.rendering.body import Body, Slices
 
 AIR = 0.003
 """What is denser (1/mm; about -850 HU, under any lung's mean) is not the air around the body."""
@@ -27,8 +31,8 @@ NOTHING = 1e-3
 """Where the volume is attenuation already there is no air to be told; so small a share of its highest value is nothing."""
 NEAR = 1
 """What is near a brick, bricks away."""
-_AIR_BRICK = 4
 _MOST = 65535  # the highest code
+_SLICES = 16  # decoded or encoded at once, as near as may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +40,41 @@ class DensityGrid(VoxelGrid):
     """Linear attenuation on a voxel grid with a border of zeros, so that it is continuous everywhere in space.
 
     Between voxel centres it is trilinear; beyond the border it is zero. Where a volume is cut off, the border tapers it
-    to zero over one voxel, and the derivatives by the pose include the moving cut.
+    to zero over one voxel, and the derivatives by the pose include the moving cut. What is made of a volume holds its
+    16-bit codes alone: half of what floating-point numbers would take, and finer than a CT's own steps.
     """
 
     data: torch.Tensor
-    """(K, J, I) float32, 1/mm, contiguous, nothing negative."""
+    """(K, J, I), contiguous, nothing negative: densities in 1/mm, float32, or their codes, uint16."""
+    unit: float = 1.0
+    """What one of a code is, 1/mm."""
+
+    @property
+    def coded(self) -> bool:
+        """Whether `data` are codes."""
+        return self.data.dtype == torch.uint16
 
     @cached_property
     def codes(self) -> tuple[torch.Tensor, float]:
-        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm: finer than a CT's own steps."""
-        unit = float(self.data.max()) / _MOST or 1.0
-        # torch knows no rounding into 16 bits without a sign; NumPy does.
-        scaled = np.multiply(self.data.detach().cpu().numpy(), np.float32(1 / unit))
-        codes = torch.from_numpy(np.rint(scaled, out=scaled).astype(np.uint16))
-        return codes.to(self.data.device), unit
+        """(K, J, I) uint16 that the march goes through, and what one of them is in 1/mm; InputError for what is no density."""
+        if self.coded:
+            return self.data, self.unit
+        data = self.data.detach()
+        lowest, highest = (float(v) for v in data.aminmax())
+        if not (lowest >= 0 and np.isfinite(highest)):
+            raise InputError(
+                "A grid's densities must be numbers that are not negative; make the grid with density_grid."
+            )
+        unit = highest / _MOST or 1.0
+        codes = np.empty(data.shape, dtype=np.uint16)
+        for k in range(0, len(data), _SLICES):
+            codes[k : k + _SLICES] = _encoded(data[k : k + _SLICES].cpu().numpy(), unit)
+        return torch.from_numpy(codes).to(data.device), unit
+
+    def densities(self, slices: slice = slice(None)) -> torch.Tensor:
+        """(k, J, I) float32, 1/mm, of these slices along k, or of all; decoded at each call where the grid holds codes."""
+        data = self.data[slices]
+        return data.to(torch.float32).mul_(self.unit) if self.coded else data
 
     @property
     def brick(self) -> tuple[int, int, int]:
@@ -61,13 +86,13 @@ class DensityGrid(VoxelGrid):
     def occupied(self) -> torch.Tensor:
         """(k, j, i) uint8: of each brick, whether anything is within `NEAR` bricks of it."""
         codes, _ = self.codes
-        anything = _highest(codes.cpu().numpy(), self.brick) > 0
+        anything = highest_in(codes.cpu().numpy(), self.brick) > 0
         near = ndimage.maximum_filter(anything, 2 * NEAR + 1)
         return torch.from_numpy(near.astype(np.uint8)).to(codes.device)
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
-        return DensityGrid(self.data.to(device), self.grid_to_ras)
+        return DensityGrid(self.data.to(device), self.grid_to_ras, self.unit)
 
 
 def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> DensityGrid:
@@ -75,9 +100,14 @@ def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> Dens
 
     Raises InputError when the volume holds nothing denser than air.
     """
-    density = attenuation_of(volume, energy_kev)
-    air = NOTHING * float(density.max()) if volume.units == "1/mm" else AIR
-    return grid_from_density(density, volume.ijk_to_ras, volume.name, air)
+    air = None if volume.units == "1/mm" else AIR
+    return grid_from_slices(
+        lambda slices: attenuation_of(volume, energy_kev, (slices,)),
+        volume.array.shape,
+        volume.ijk_to_ras,
+        volume.name,
+        air,
+    )
 
 
 def attenuation_of(
@@ -100,68 +130,35 @@ def grid_from_density(
 
     Raises InputError where nothing is above `air`.
     """
-    body = body_of(density, air, name)
-    return DensityGrid(torch.from_numpy(body.cut(density)), ijk_to_ras @ translation(body.first))
+    return grid_from_slices(density.__getitem__, density.shape, ijk_to_ras, name, air)
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """Where a volume holds more than the air around a body."""
-
-    bricks: NDArray[np.bool_]
-    """(k, j, i) those of 4 voxels a side that do."""
-    box: tuple[slice, slice, slice]
-    """(k, j, i) of the voxels that they hold."""
-
-    @property
-    def first(self) -> NDArray[np.float64]:
-        """Index (i, j, k) in the volume of the first voxel of what is cut out of it."""
-        return np.array([s.start - 1.0 for s in self.box[::-1]])
-
-    def cut(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values (K, J, I) of the volume in the box, zero in the air around the body, bordered by zeros."""
-        part = np.pad(values[self.box].astype(np.float32, copy=False), 1)
-        k, j, i = (slice(s.start // _AIR_BRICK, None) for s in self.box)
-        height, width = (n - 2 for n in part.shape[1:])
-        for layer, cells in enumerate(self.bricks[k, j, i][: -(-(len(part) - 2) // _AIR_BRICK)]):
-            kept = np.kron(cells, np.ones((_AIR_BRICK, _AIR_BRICK), dtype=bool))[:height, :width]
-            first = 1 + layer * _AIR_BRICK
-            part[first : min(first + _AIR_BRICK, len(part) - 1), 1:-1, 1:-1] *= kept
-        return part
+def grid_from_slices(
+    values: Slices, shape: tuple[int, ...], ijk_to_ras: NDArray[np.float64], name: str, air: float | None
+) -> DensityGrid:
+    """The same of attenuations in 1/mm that are made in slices; without `air`, a small share of the highest value is that."""
+    highest = highest_by_slices(values, shape[0])
+    body = body_of(highest, shape, NOTHING * float(highest.max()) if air is None else air, name)
+    return coded_grids(body, lambda slices: values(slices)[None], [float(highest[body.bricks].max())], ijk_to_ras)[0]
 
 
-def body_of(density: NDArray[np.float32], air: float = AIR, name: str = "volume") -> Body:
-    """The body in attenuations (K, J, I), 1/mm: all but bricks without anything above `air` that are connected to the border.
-
-    A scanner's noise is all that is in these, and summed up along a ray it would look like something. Raises InputError
-    where there is nothing but air.
-    """
-    highest = _highest(density, (_AIR_BRICK,) * 3)
-    if not (highest > air).any():
-        raise InputError(
-            f"{name} holds nothing denser than air; a CT in Hounsfield units is needed, or attenuation in 1/mm."
-        )
-    bricks = ~_connected_to_border(highest <= air)
-    box = []
-    for axis, size in enumerate(density.shape):
-        along = np.flatnonzero(bricks.any(axis=tuple(a for a in range(3) if a != axis))) * _AIR_BRICK
-        box.append(slice(int(along[0]), min(size, int(along[-1]) + _AIR_BRICK)))
-    return Body(bricks, (box[0], box[1], box[2]))
+def coded_grids(
+    body: Body, values: Slices, highest: Sequence[float], ijk_to_ras: NDArray[np.float64]
+) -> tuple[DensityGrid, ...]:
+    """The body's part of M volumes at one place, of `values` (M, k, J, I), as codes of which the last is each one's `highest`."""
+    units = [h / _MOST or 1.0 for h in highest]
+    codes = [np.zeros(body.shape, dtype=np.uint16) for _ in units]
+    for slices, parts in body.cut(values):
+        for own, part, unit in zip(codes, parts, units, strict=True):
+            own[slices, 1:-1, 1:-1] = _encoded(part, unit)
+    place = ijk_to_ras @ translation(body.first)
+    return tuple(DensityGrid(torch.from_numpy(own), place, unit) for own, unit in zip(codes, units, strict=True))
 
 
-def _highest(values: NDArray[Any], brick: tuple[int, int, int]) -> NDArray[Any]:
-    """The highest of (K, J, I) values in each brick of (i, j, k) voxels."""
-    for axis, side in enumerate(brick[::-1]):
-        values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], side), axis=axis)
-    return values
-
-
-def _connected_to_border(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Those of the chosen cells (k, j, i) that are connected to one at the border by chosen ones."""
-    parts, _ = ndimage.label(chosen)
-    faces = [parts[index] for axis in range(3) for index in ((slice(None),) * axis + (end,) for end in (0, -1))]
-    at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
-    return np.isin(parts, at_border[at_border > 0])
+def _encoded(values: NDArray[np.float32], unit: float) -> NDArray[np.uint16]:
+    scaled = values * np.float32(1 / unit)
+    # Rounding may put the highest value above the last code.
+    return np.minimum(np.rint(scaled, out=scaled), _MOST, out=scaled).astype(np.uint16)
 
 
 def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
@@ -169,19 +166,20 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
 
     An X-ray shows the rest of a bone of which the volume holds a part, and no edge where the volume ends.
     """
-    data = grid.data[1:-1, 1:-1, 1:-1]
+    codes, unit = grid.codes
+    data = codes.cpu().numpy()[1:-1, 1:-1, 1:-1]
     least = NOTHING * float(data.max())
     grid_to_ras = grid.grid_to_ras
     for axis, spacing in zip((2, 1, 0), grid.spacing, strict=True):
-        fade = torch.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, device=data.device)[1:-1]
+        fade = np.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, dtype=np.float32)[1:-1]
         fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
-        first, last = data.narrow(axis, 0, 1), data.narrow(axis, data.shape[axis] - 1, 1)
+        first, last = data.take([0], axis), data.take([-1], axis)
         if float(last.max()) > least:
-            data = torch.cat([data, last * fade], dim=axis)
+            data = np.concatenate([data, np.rint(last * fade).astype(np.uint16)], axis)
         if float(first.max()) > least:
-            data = torch.cat([first * fade.flip(axis), data], dim=axis)
-            grid_to_ras = grid_to_ras @ translation([-fade.numel() if a == 2 - axis else 0 for a in range(3)])
-    return DensityGrid(functional.pad(data, (1,) * 6).contiguous(), grid_to_ras)
+            data = np.concatenate([np.rint(first * np.flip(fade, axis)).astype(np.uint16), data], axis)
+            grid_to_ras = grid_to_ras @ translation([-fade.size if a == 2 - axis else 0 for a in range(3)])
+    return DensityGrid(torch.from_numpy(np.pad(data, 1)).to(codes.device), grid_to_ras, unit)
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
@@ -189,14 +187,21 @@ def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:
     if factors == (1, 1, 1):
         return grid
     kji = factors[::-1]
+    depth, *across = grid.data.shape
     # A fresh border of zeros and a fill-up to whole blocks: blocks then start one block before the first voxel.
-    pads = [(f, f + (-n) % f) for f, n in zip(kji, grid.data.shape, strict=True)]
-    flat = [p for pair in reversed(pads) for p in pair]
-    pooled = functional.avg_pool3d(functional.pad(grid.data, flat)[None, None], kji)[0, 0]
+    sides = [p for f, n in reversed([*zip(kji[1:], across, strict=True)]) for p in (f, f + (-n) % f)]
+    pooled = []
+    group = kji[0] * max(1, _SLICES // kji[0])
+    for k in range(0, depth, group):
+        part = grid.densities(slice(k, k + group))
+        padded = functional.pad(part, [*sides, 0, (-len(part)) % kji[0]])
+        pooled.append(functional.avg_pool3d(padded[None, None], kji)[0, 0])
+    data = functional.pad(torch.cat(pooled), (0, 0, 0, 0, 1, 1))
     f = np.array(factors, dtype=np.float64)
     to_fine = np.diag([*f, 1.0])
     to_fine[:3, 3] = (f - 1) / 2 - f
-    return DensityGrid(pooled.contiguous(), grid.grid_to_ras @ to_fine)
+    found = DensityGrid(data, grid.grid_to_ras @ to_fine)
+    return DensityGrid(found.codes[0], found.grid_to_ras, found.codes[1]) if grid.coded else found
 
 
 def reduction(grid: DensityGrid, footprint: float) -> tuple[int, int, int]:

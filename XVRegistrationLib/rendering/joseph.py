@@ -45,7 +45,8 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.kernel
 def _joseph(  # type: ignore[no-untyped-def]
-    density: wp.array(dtype=wp.float32),
+    codes: wp.array(dtype=wp.uint16),
+    unit: float,
     nx: int,
     ny: int,
     nz: int,
@@ -118,10 +119,10 @@ def _joseph(  # type: ignore[no-untyped-def]
         fu = pu - float(iu)
         fv = pv - float(iv)
         lower = j * stride_a + iu * stride_u + iv * stride_v
-        v00 = density[lower]
-        v01 = density[lower + stride_u]
-        v10 = density[lower + stride_v]
-        v11 = density[lower + stride_v + stride_u]
+        v00 = float(codes[lower])
+        v01 = float(codes[lower + stride_u])
+        v10 = float(codes[lower + stride_v])
+        v11 = float(codes[lower + stride_v + stride_u])
         slope0 = v01 - v00
         slope1 = v11 - v10
         c0 = v00 + slope0 * fu
@@ -135,7 +136,7 @@ def _joseph(  # type: ignore[no-untyped-def]
             fv0 += by_v
             fu1 += t * by_u
             fv1 += t * by_v
-    step = 1.0 / wp.abs(da)
+    step = unit / wp.abs(da)
     image[ray] = total * step
 
     if with_jacobian > 0:
@@ -161,16 +162,18 @@ def joseph(
     """Line integrals (B, H, W), unitless, and with a `pivot` (3,) their derivatives (B, 6, H, W) per mm and per radian."""
     width, height = rays.size
     pixels, batch = width * height, len(rays.source)
-    if batch * pixels * 6 >= 2**31 or grid.data.numel() >= 2**31:
+    codes, unit = grid.codes
+    if batch * pixels * 6 >= 2**31 or codes.numel() >= 2**31:
         raise ValueError("Too many rays or voxels for one call: the kernel indexes with 32 bits. Render in parts.")
-    device = grid.data.device
+    device = codes.device
     image = torch.empty(batch * pixels, dtype=torch.float32, device=device)
     jacobian = torch.empty(batch * 6 * pixels if pivot is not None else 1, dtype=torch.float32, device=device)
     from_pivot = rays.source_ras - (pivot if pivot is not None else 0.0)
 
     inputs = [
-        wp.from_torch(grid.data.detach().reshape(-1)),
-        *grid.data.shape[::-1],
+        wp.from_torch(codes.view(torch.int16).reshape(-1), dtype=wp.uint16),
+        unit,
+        *codes.shape[::-1],
         ray_batch(grid, rays),
         warp_array(from_pivot, wp.vec3, device),
         wp.mat33(*rays.ras_to_grid.ravel().tolist()),

@@ -24,8 +24,8 @@ _CHUNKS_PER_THREAD = 4
 _MIN_RAYS_PER_CHUNK = 512
 
 
-def launch_over_rays(kernel: Any, rays: int, inputs: list[Any], device: torch.device) -> None:
-    """Run `kernel` for so many rays; its last input, added here, is the number of the first ray of a launch.
+def launch_over_rays(kernel: Any, count: int, inputs: list[Any], device: torch.device, together: int = 1) -> None:
+    """Run `kernel` for so many rays, or tiles of rays that go together; its last input, added here, is a launch's first.
 
     On a GPU in torch's current stream, without waiting for it.
     """
@@ -36,11 +36,11 @@ def launch_over_rays(kernel: Any, rays: int, inputs: list[Any], device: torch.de
 
     if device.type == "cuda":
         with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
-            launch(0, rays)
+            launch(0, count)
         return
     wp.load_module(kernel.module, device=wp_device)  # compiled once, before threads race for it
-    chunks = max(1, min(_pool_size() * _CHUNKS_PER_THREAD, rays // _MIN_RAYS_PER_CHUNK))
-    bounds = [rays * c // chunks for c in range(chunks + 1)]
+    chunks = max(1, min(_pool_size() * _CHUNKS_PER_THREAD, count * together // _MIN_RAYS_PER_CHUNK))
+    bounds = [count * c // chunks for c in range(chunks + 1)]
     parts = [(bounds[c], bounds[c + 1] - bounds[c]) for c in range(chunks)]
     list(_pool().map(lambda part: launch(*part), parts))
 

@@ -67,8 +67,9 @@ def _walk(  # type: ignore[no-untyped-def]
         inverse[a] = 1.0 / wp.where(wp.abs(d[a]) < 1.0e-9, 1.0e-9, d[a])
 
     # A sample that single precision puts just outside has a weight of next to nothing: the border is background.
-    k = int(wp.ceil((t0 - middle) / step - 0.5))
-    last = int(wp.floor((t1 - middle) / step - 0.5))
+    # How far off a ray misses may be more than an integer holds.
+    k = wp.where(t0 < t1, int(wp.ceil((t0 - middle) / step - 0.5)), 1)
+    last = wp.where(t0 < t1, int(wp.floor((t1 - middle) / step - 0.5)), 0)
     plane = nx * ny
     while k <= last:
         t = middle + (float(k) + 0.5) * step

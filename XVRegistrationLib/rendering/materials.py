@@ -6,14 +6,13 @@ they go on to other energies: soft tissue, cortical bone, a metal, iodine. The t
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.rigid import translation
 from XVRegistrationLib.imaging.attenuation import (
     CORTICAL_BONE,
     CT_ENERGY_KEV,
@@ -26,11 +25,14 @@ from XVRegistrationLib.imaging.attenuation import (
     tissue_densities,
     tissue_hu,
 )
-from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, attenuation_of, body_of
+from XVRegistrationLib.rendering.body import BRICK, body_of, highest_in
+from XVRegistrationLib.rendering.grid import AIR, NOTHING, DensityGrid, attenuation_of, coded_grids
+from XVRegistrationLib.rendering.tissue_grid import TissueGrid, tissue_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    import torch
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.imaging.volume import Volume
@@ -64,6 +66,9 @@ class Contrast:
     mg_per_ml: float | None = None
     """Iodine that is added to the vessels of a CT without contrast agent. None: the CT has it, and what its vessels have
     above soft tissue is iodine."""
+
+
+_Given = TypeVar("_Given", Metal, Contrast, Metal | None, Contrast | None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,18 +126,30 @@ def material_grids(
     ct_energy_kev: float = CT_ENERGY_KEV,
     metal: Metal | None = None,
     contrast: Contrast | None = None,
-) -> MaterialGrids:
+) -> MaterialGrids | TissueGrid:
     """Grids of a CT's materials; of a volume of attenuations (vessels, 1/mm at 60 keV) that of its iodine.
 
-    Raises InputError where it holds nothing denser than air.
+    Without metal and contrast agent a CT's two tissues share one grid, a `TissueGrid`. Raises InputError where it holds nothing denser than air.
     """
     if volume.units == "1/mm":
         if metal is not None or contrast is not None:
             raise InputError(f"{volume.name} is attenuation already: metal and contrast agent are for CTs in HU.")
-        per_mm = attenuation_of(volume)
-        density = per_mm * np.float32(10 / mass_attenuation(IODINE, DEFAULT_ENERGY_KEV))
-        return grids_of({IODINE: density}, volume.ijk_to_ras, volume.name, NOTHING * float(per_mm.max()))
-    return grids_of(material_densities(volume.array, ct_energy_kev, metal, contrast), volume.ijk_to_ras, volume.name)
+        per_g = np.float32(10 / mass_attenuation(IODINE, DEFAULT_ENERGY_KEV))
+
+        def vessels(slices: slice) -> Densities:
+            return {IODINE: attenuation_of(volume, part=(slices,)) * per_g}
+
+        return _grids(vessels, volume.array.shape, volume.ijk_to_ras, volume.name, None)
+    if metal is None and contrast is None:
+        return tissue_grid(volume.array, volume.ijk_to_ras, volume.name, ct_energy_kev)
+    for given, what in ((metal, "Metal"), (contrast, "Vessels")):
+        if given is not None and given.inside is not None:
+            _check_shape(given.inside, volume.array.shape, what)
+
+    def densities(slices: slice) -> Densities:
+        return material_densities(volume.array[slices], ct_energy_kev, _part(metal, slices), _part(contrast, slices))
+
+    return _grids(densities, volume.array.shape, volume.ijk_to_ras, volume.name, AIR)
 
 
 def grids_of(
@@ -142,13 +159,41 @@ def grids_of(
 
     `air` is an attenuation in 1/mm at 60 keV.
     """
-    mass = {m: float(mass_attenuation(m, DEFAULT_ENERGY_KEV)) / 10 for m in densities}
-    total = sum((np.float32(mass[m]) * d for m, d in densities.items()), np.float32(0))
-    body = body_of(np.asarray(total), air, name)
-    grid_to_ras = ijk_to_ras @ translation(body.first)
-    # g/cm3 are tenths of g/cm2 per mm.
-    grids = (torch.from_numpy(body.cut(d) / np.float32(10)) for d in densities.values())
-    return MaterialGrids(tuple(densities), tuple(DensityGrid(g, grid_to_ras) for g in grids))
+    shape = next(iter(densities.values())).shape
+    return _grids(lambda slices: {m: d[slices] for m, d in densities.items()}, shape, ijk_to_ras, name, air)
+
+
+def _grids(
+    densities: Callable[[slice], Densities],
+    shape: tuple[int, ...],
+    ijk_to_ras: NDArray[np.float64],
+    name: str,
+    air: float | None,
+) -> MaterialGrids:
+    """Grids of densities in g/cm3 that are made in slices; without `air`, a small share of the highest attenuation is that."""
+    names = tuple(densities(slice(0, 1)))
+    mass = np.array([mass_attenuation(m, DEFAULT_ENERGY_KEV) / 10 for m in names], dtype=np.float32)
+
+    def stacked(slices: slice) -> NDArray[np.float32]:
+        # g/cm3 are tenths of g/cm2 per mm.
+        return np.stack(list(densities(slices).values())) / np.float32(10)
+
+    parts = (stacked(slice(k, k + BRICK)) for k in range(0, shape[0], BRICK))
+    # Of each brick the highest of the attenuation and of each of the densities.
+    bricks = [
+        np.stack([highest_in(v, (BRICK,) * 3) for v in (10 * np.tensordot(mass, part, 1), *part)]) for part in parts
+    ]
+    attenuation, *highest = np.concatenate(bricks, axis=1)
+    body = body_of(attenuation, shape, NOTHING * float(attenuation.max()) if air is None else air, name)
+    grids = coded_grids(body, stacked, [float(h[body.bricks].max()) for h in highest], ijk_to_ras)
+    return MaterialGrids(names, grids)
+
+
+def _part(given: _Given, slices: slice) -> _Given:
+    """What is said of some slices of the volume."""
+    if given is None or given.inside is None:
+        return given
+    return dataclasses.replace(given, inside=np.asarray(given.inside)[slices])
 
 
 def _iodine(
@@ -203,9 +248,13 @@ def _metal_by_hu(
 
 
 def _share(inside: NDArray[Any], hu: NDArray[Any], what: str) -> NDArray[np.float32]:
+    _check_shape(inside, hu.shape, what)
     share = np.asarray(inside, dtype=np.float32)
-    if share.shape != hu.shape:
-        raise InputError(f"{what} must be given on the voxels of the CT, {hu.shape}, not {share.shape}.")
     if not ((share >= 0) & (share <= 1)).all():
         raise InputError(f"{what} must be given as the share of each voxel, 0 to 1.")
     return share
+
+
+def _check_shape(inside: NDArray[Any], shape: tuple[int, ...], what: str) -> None:
+    if np.shape(inside) != shape:
+        raise InputError(f"{what} must be given on the voxels of the CT, {shape}, not {np.shape(inside)}.")

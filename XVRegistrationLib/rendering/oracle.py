@@ -30,7 +30,7 @@ def march(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Line integrals (B, H, W) and with a `pivot` their pose derivatives (B, 6, H, W), as the Warp kernel's, in `dtype`."""
     width, height = rays.size
-    density = grid.data.to(dtype)
+    density = grid.densities().to(dtype)
 
     def tensor(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=dtype, device=density.device)

@@ -5,43 +5,56 @@ A ray that crosses A_m g/cm2 of each material m lets of the signal S_E in each b
     p = -ln(I / I0) = -logsumexp_E(ln S_E - sum_m phi_m(E) A_m)
     dp/dA_m = sum_E w_E phi_m(E),    w = softmax_E(ln S_E - sum_m phi_m(E) A_m)
 
-The derivative is the mean attenuation of what is left of the beam, so that one march for each material, and nothing of the
-spectrum, is what an image and its derivatives by the pose cost.
+The derivative is the mean attenuation of what is left of the beam, so that the march, and nothing of the spectrum, is what an
+image and its derivatives by the pose cost: one for soft tissue and bone together, one for each material of other volumes.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.rendering.render import render, render_with_jacobian
+from XVRegistrationLib.rendering.rays import rays_of
+from XVRegistrationLib.rendering.render import fine_step, render, render_with_jacobian
+from XVRegistrationLib.rendering.tissue_grid import TissueGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.materials import MaterialGrids
+    from XVRegistrationLib.rendering.rays import Rays
     from XVRegistrationLib.rendering.spectrum import Beam
+
+    TissueMarch = Callable[
+        [TissueGrid, Rays, float, NDArray[np.float64] | None], tuple[torch.Tensor, torch.Tensor | None]
+    ]
 
 # Values of all bins at once: what stays in a processor's cache; a GPU wants more to do.
 _VALUES, _VALUES_CUDA = 2**18, 2**26
 
 
 def render_polyenergetic(
-    volume: MaterialGrids, poses: ArrayLike, intrinsics: Intrinsics, beam: Beam, step: float | None = None
+    volume: MaterialGrids | TissueGrid,
+    poses: ArrayLike,
+    intrinsics: Intrinsics,
+    beam: Beam,
+    step: float | None = None,
 ) -> torch.Tensor:
     """-ln(I / I0) (B, H, W), float32 on the grids' device, of poses (B, 4, 4), camera -> RAS; `step` as for `render`, mm."""
     check_beam(volume, beam)
-    return attenuated(render_channels(volume.grids, poses, intrinsics, step), beam)
+    return attenuated(area_densities(volume, poses, intrinsics, step), beam)
 
 
 def render_polyenergetic_with_jacobian(
-    volume: MaterialGrids,
+    volume: MaterialGrids | TissueGrid,
     poses: ArrayLike,
     intrinsics: Intrinsics,
     beam: Beam,
@@ -50,9 +63,45 @@ def render_polyenergetic_with_jacobian(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """-ln(I / I0) (B, H, W) and its derivatives (B, 6, H, W) by the left increment about `pivot`, as `render_with_jacobian`."""
     check_beam(volume, beam)
-    area, by_pose = render_channels_with_jacobian(volume.grids, poses, intrinsics, pivot, step)
+    area, by_pose = area_densities_with_jacobian(volume, poses, intrinsics, pivot, step)
     image, by_area = attenuated_with_derivative(area, beam)
     return image, combined(by_area, by_pose)
+
+
+def area_densities(
+    volume: MaterialGrids | TissueGrid, poses: ArrayLike, intrinsics: Intrinsics, step: float | None = None
+) -> torch.Tensor:
+    """Area densities (B, M, H, W), g/cm2, of each of a volume's materials; poses and `step` as for `render`."""
+    if not isinstance(volume, TissueGrid) or (march := _tissue_march()) is None:
+        return render_channels(volume.grids, poses, intrinsics, step)
+    grid = volume.attenuation
+    return march(volume, rays_of(grid, poses, intrinsics), step or fine_step(grid), None)[0]
+
+
+def area_densities_with_jacobian(
+    volume: MaterialGrids | TissueGrid,
+    poses: ArrayLike,
+    intrinsics: Intrinsics,
+    pivot: ArrayLike,
+    step: float | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Area densities (B, M, H, W), g/cm2, and their derivatives (B, M, 6, H, W) by the left increment about `pivot`."""
+    if not isinstance(volume, TissueGrid) or (march := _tissue_march()) is None:
+        return render_channels_with_jacobian(volume.grids, poses, intrinsics, pivot, step)
+    grid, center = volume.attenuation, np.asarray(pivot, dtype=np.float64)
+    area, by_pose = march(volume, rays_of(grid, poses, intrinsics), step or fine_step(grid), center)
+    assert by_pose is not None
+    return area, by_pose
+
+
+@cache
+def _tissue_march() -> TissueMarch | None:
+    """The march through both tissues; None where Warp cannot be loaded: each is then rendered by itself, as torch does."""
+    try:
+        from XVRegistrationLib.rendering.tissue_march import march_tissues
+    except (ImportError, OSError):
+        return None
+    return march_tissues
 
 
 def render_channels(
@@ -118,7 +167,7 @@ def combined(by_area: torch.Tensor, by_pose: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def check_beam(volume: MaterialGrids, beam: Beam) -> None:
+def check_beam(volume: MaterialGrids | TissueGrid, beam: Beam) -> None:
     """Raise InputError unless the beam has the attenuation of just the volume's materials, in their order."""
     if volume.materials != beam.materials:
         raise InputError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import image_to_camera
 from XVRegistrationLib.geometry.rigid import transform_points
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.rendering.voxel_grid import VoxelGrid
+
+_TOLERANCE = 1e-4  # of products of rotations in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +41,8 @@ class Rays:
 
 
 def rays_of(grid: VoxelGrid, poses: ArrayLike, intrinsics: Intrinsics) -> Rays:
-    """Rays of poses (B, 4, 4), camera -> RAS, in the index space of `grid`."""
-    t = np.asarray(poses, dtype=np.float64)
-    if t.ndim != 3 or t.shape[1:] != (4, 4):
-        raise ValueError(f"Poses must have the shape (B, 4, 4), not {t.shape}.")
+    """Rays of poses (B, 4, 4), camera -> RAS, in the index space of `grid`; InputError for what is no rigid pose."""
+    t = _rigid(poses)
     ras_to_grid = np.linalg.inv(grid.grid_to_ras).astype(np.float64)
     pixel_to_camera = image_to_camera(intrinsics)[:3][:, [0, 1, 3]]
     source_ras = t[:, :3, 3]
@@ -49,3 +50,20 @@ def rays_of(grid: VoxelGrid, poses: ArrayLike, intrinsics: Intrinsics) -> Rays:
     source = transform_points(ras_to_grid, source_ras)
     to_grid[:, :, 2] += source
     return Rays(source, to_grid, pixel_to_camera, t[:, :3, :3], source_ras, ras_to_grid[:3, :3], intrinsics.size)
+
+
+def _rigid(poses: ArrayLike) -> NDArray[np.float64]:
+    t = np.asarray(poses, dtype=np.float64)
+    if t.ndim != 3 or t.shape[1:] != (4, 4):
+        raise InputError(f"Poses must have the shape (B, 4, 4), not {t.shape}.")
+    rotation = t[:, :3, :3]
+    with np.errstate(all="ignore"):
+        off = np.abs(rotation @ rotation.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
+        rigid = (off < _TOLERANCE) & (np.linalg.det(rotation) > 0) & (np.abs(t[:, 3] - [0, 0, 0, 1]).max(axis=1) < 1e-6)
+    wrong = np.flatnonzero(~rigid | ~np.isfinite(t[:, :3, 3]).all(axis=1))
+    if wrong.size:
+        raise InputError(
+            f"Pose {wrong[0]} is not a rigid transform (rotation with determinant +1, finite place, last row 0 0 0 1); a pose "
+            "maps the camera to RAS in mm, without scaling or mirroring."
+        )
+    return t

@@ -4,7 +4,7 @@ Both cut a ray where it crosses planes of the grid. Siddon (Med. Phys. 12:252, 1
 faces of the voxels, between which the density is one voxel's. A trilinear volume is cut at the voxels' centres, between
 which it is a cubic along the ray, and two points of Gauss and Legendre integrate a cubic exactly.
 
-In torch, in any precision and on any device. Gradients flow to the densities where `grid.data` asks for them.
+In torch, in any precision and on any device. Gradients flow to the densities where `grid.data` are densities that ask for them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _each_ray(
     grid: DensityGrid, rays: Rays, dtype: torch.dtype, integral: Callable[[torch.Tensor, RayBundle], torch.Tensor]
 ) -> torch.Tensor:
     width, height = rays.size
-    density = grid.data.to(dtype)
+    density = grid.densities().to(dtype)
     images = []
     for pose in range(len(rays.source)):
         bundle = ray_bundle(rays, pose, dtype, density.device)

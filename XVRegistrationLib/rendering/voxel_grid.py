@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.imaging.volume import check_grid
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ class VoxelGrid:
     """(K, J, I), contiguous."""
     grid_to_ras: NDArray[np.float64]
     """(4, 4): index (i, j, k) of `data` -> RAS mm."""
+
+    def __post_init__(self) -> None:
+        check_grid(tuple(self.data.shape), self.grid_to_ras, "grid of voxels")
 
     @property
     def spacing(self) -> NDArray[np.float64]:

@@ -28,11 +28,13 @@ class XraySource:
     frames: int = 1
     """So many the file holds."""
     subtracted: bool = False
-    """Whether the mask frames that the file names were subtracted."""
+    """Whether mask frames were subtracted."""
     subtractable: bool = False
     """Whether the file names mask frames."""
     digest: str = ""
     """SHA-256 of the file."""
+    mask_frames: tuple[int, ...] = ()
+    """The mask frames, from 0, that the user chose; none: those that the file names."""
 
 
 def source_of_message(message: Message, asked: int | str | None) -> XraySource:
@@ -40,7 +42,14 @@ def source_of_message(message: Message, asked: int | str | None) -> XraySource:
     f = message.fields
     first, count = f["frames"][0], len(f["frames"])
     shown = RUN if count > 1 else asked if isinstance(asked, str) else first["frame"] or 0
-    return XraySource(shown, first["frames"], bool(f["subtracted"]), bool(f["subtractable"]), str(f["digest"]))
+    return XraySource(
+        shown,
+        first["frames"],
+        bool(f["subtracted"]),
+        bool(f["subtractable"]),
+        str(f["digest"]),
+        tuple(f["mask_frames"]),
+    )
 
 
 def write_source(node: Any, source: XraySource) -> None:
@@ -59,6 +68,7 @@ def read_source(node: Any) -> XraySource | None:
             bool(said["subtracted"]),
             bool(said["subtractable"]),
             str(said["digest"]),
+            tuple(int(n) for n in said.get("mask_frames") or ()),
         )
     except (ValueError, TypeError, KeyError):
         return None

@@ -47,11 +47,10 @@ class PreparedPatient:
     def grid(self) -> DensityGrid:
         """The densities, read now. InputError for a file that is missing or damaged."""
         try:
-            codes = np.load(self.file, mmap_mode="r", allow_pickle=False)
-            data = np.multiply(codes, np.float32(self.unit), dtype=np.float32)
+            codes = np.load(self.file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as e:
             raise InputError(f"{self.file} cannot be read ({e}); remove it, and it is made again.") from e
-        return DensityGrid(torch.from_numpy(data), self.grid_to_template)
+        return DensityGrid(torch.from_numpy(codes), self.grid_to_template, self.unit)
 
 
 def prepare_patient(stem: Path, volume: Volume, placement: Placement, footprint: float) -> PreparedPatient:

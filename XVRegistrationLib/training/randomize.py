@@ -5,33 +5,37 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as functional
 
+from XVRegistrationLib.rendering.detector import SystemRange, detected, draw_detectors
 
-def randomized(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Line integrals (B, H, W) as different X-ray systems would show them: scatter, noise, gamma, blur, collimation.
+SYSTEMS = SystemRange(
+    # Of this coarse image's pixels, after averaging over the detector's finer ones, which takes the electronics' noise away.
+    photons=(1.8e3, 1.6e5),
+    electronic_noise=(0.0, 0.0),
+    scatter_to_primary=(0.03, 1.5),
+    # A power of the signal is a factor of its logarithm, which is stretched to the same range in any case.
+    gamma=(1.0, 1.0),
+)
+"""What trainings draw detectors from."""
 
-    Each image draws its own parameters. Ranges follow published domain randomisation, with scatter-to-primary ratios to 1.
+
+def randomized(images: torch.Tensor, spacing: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
+    """Line integrals (B, H, W) as different X-ray systems would show them: detector, display curve, sharpening, collimation.
+
+    Each image draws its own parameters; `spacing` is that of its pixels on the detector (dx, dy), mm. What is shown is a
+    logarithm from 0 to 1. Ranges follow published domain randomisation.
     """
-    batch, height, width = images.shape
+    batch = len(images)
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return torch.rand(batch, 1, 1, generator=generator, device=images.device) * (high - low) + low
 
-    intensity = torch.exp(-images * uniform(0.7, 1.4))
-    # Scatter is the intensity itself, seen through a very wide blur: a few pixels across the whole image are enough.
-    coarse = functional.adaptive_avg_pool2d(intensity[:, None], 5)
-    smooth = functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)[:, 0].clamp_min(
-        0
-    )
-    intensity = intensity + smooth * torch.exp(uniform(-3.5, 0.0))
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
-    # Photons per pixel of this coarse image, after averaging over the detector's finer pixels.
-    photons = torch.exp(uniform(7.5, 12.0))
-    intensity = intensity + noise * (intensity.clamp_min(1e-6) / photons).sqrt()
-    shown = -torch.log(intensity.clamp_min(1e-4))
+    detectors = draw_detectors(batch, generator, SYSTEMS)
+    shown = -torch.log(detected(images * uniform(0.7, 1.4), spacing, detectors, generator))
     low, high = shown.amin(dim=(1, 2), keepdim=True), shown.amax(dim=(1, 2), keepdim=True)
     shown = ((shown - low) / (high - low).clamp_min(1e-6)) ** torch.exp(uniform(-0.4, 0.4))
-    blurred = functional.avg_pool2d(shown[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
-    shown = torch.lerp(shown, blurred, uniform(-0.3, 0.7))
+    around = functional.pad(shown[:, None], (1, 1, 1, 1), mode="replicate")
+    blurred = functional.conv2d(around, shown.new_full((1, 1, 3, 3), 1 / 9))[:, 0]
+    shown = torch.lerp(shown, blurred, uniform(-0.3, 0.0))
     return _collimated(shown, generator)
 
 

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from XVRegistrationLib.geometry.rigid import point_distance, transform_points
-from XVRegistrationLib.geometry.views import draw_poses
-from XVRegistrationLib.imaging.resample import cover_as
-from XVRegistrationLib.networks.predict import network_camera, predict
-from XVRegistrationLib.rendering.grid import matched_to
-from XVRegistrationLib.rendering.render import render, sample_distance
-from XVRegistrationLib.training.losses import geodesic_distance
-from XVRegistrationLib.training.randomize import randomized
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.networks.predict import network_camera
+from XVRegistrationLib.training.objective import LossWeights, TrainingLoss
+from XVRegistrationLib.training.prefetch import Prefetched
+from XVRegistrationLib.training.task import dense_points
 from XVRegistrationLib.training.team import Team
+from XVRegistrationLib.training.validation import Validation
+from XVRegistrationLib.training.xray_sources import Pool, Randomization, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
-
-    from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.geometry.views import NominalView, PoseRange
     from XVRegistrationLib.networks.pose_network import PoseNetwork
-    from XVRegistrationLib.rendering.grid import DensityGrid
+    from XVRegistrationLib.training.task import Task
+    from XVRegistrationLib.training.xray_sources import XraySource
 
-_VALIDATION_SIZE = 64
-# Voxels and steps of the training's renders, in pixel footprints: twice coarser than needed costs no accuracy that a network
-# of this resolution has, and saves half of the time that it has to learn.
-_COARSENESS = 2.0
-_DENSE = 0.03  # 1/mm at 60 keV: bone, metal and contrast
+_LEAST_RATE = 1e-3  # of the learning rate: what it falls to
+_WARM_UP_SHARE = 0.05  # of the budget, at most
+_MOST_THREADS = 4  # of the network: more wait for each other
 
 
 @dataclass(frozen=True)
@@ -47,10 +41,26 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     warm_up: int = 50
-    """Steps over which the learning rate rises."""
+    """Steps over which the learning rate rises, but no more than a twentieth of the budget."""
+    largest_gradient: float = 50.0
+    """Norm of the gradient, mm a unit of weight, to which longer ones are cut."""
+    regulariser_weight: float = 5.0
+    """mm that a network's regulariser of 1 adds to its loss, where it has one."""
     validate_every: float = 20.0
     """Seconds between validations, at most; each is followed by a checkpoint. Short trainings have at least eight."""
+    pool: int = 0
+    """X-rays of the pool that PSSS's incremental learning goes through in an epoch; 0: every X-ray is rendered for one use."""
+    replaced: float = 0.25
+    """Share of the pool that is new in each epoch."""
+    losses: LossWeights = field(default_factory=LossWeights)
+    randomization: Randomization = field(default_factory=Randomization)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pool != 0 and not self.batch <= self.pool:
+            raise InputError(f"A pool needs at least as many X-rays as a batch has ({self.batch}), not {self.pool}.")
+        if not 0 <= self.replaced <= 1:
+            raise InputError(f"The share of a pool that is replaced must lie between 0 and 1, not {self.replaced:g}.")
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Progress:
     steps: int
     images: int
     loss: float
-    """Geodesic distance, mm, averaged over the last steps."""
+    """Averaged over the last steps, mm with the usual losses."""
     validation: float | None
     """Median error in mm on X-rays with a fixed seed, where just measured."""
 
@@ -82,31 +92,12 @@ class TrainingState:
     """Rows of seconds, images, loss (mm) and validation (median mm)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What is to be learnt: one patient, seen by one camera from poses about one view."""
-
-    grid: DensityGrid
-    view: NominalView
-    pose_range: PoseRange
-    intrinsics: Intrinsics
-    patients: Patients | None = None
-    """Where the X-rays' patients are taken from, all lying as the one of `grid` does; that one alone without it."""
-
-
-class Patients(Protocol):
-    """Many patients, of whom some are drawn for each batch."""
-
-    def draw(self, footprint: float) -> Sequence[DensityGrid]:
-        """Grids with voxels of no more than a pixel's `footprint` at the patient, mm."""
-
-    def validation(self, footprint: float) -> Sequence[DensityGrid]:
-        """Those that the network is validated on, always the same."""
-
-
 def new_state(network: PoseNetwork, settings: TrainingSettings) -> TrainingState:
     """A training that has not begun."""
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    # Fused: one pass over the weights instead of a dozen, which took as long as the network itself.
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     return TrainingState(network, optimizer)
 
 
@@ -116,114 +107,102 @@ def train(
     settings: TrainingSettings,
     on_progress: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[TrainingState], None] | None = None,
+    source: XraySource | None = None,
     team: Team | None = None,
 ) -> TrainingState:
     """Train until the time budget is used, and return the state; deterministic but for how many steps fit the time.
 
     `on_checkpoint` is called with a consistent state after each validation. Raising from `on_progress` (as Ctrl-C does)
-    ends the training; the last checkpoint stays valid. The processes of a `team` train one network together.
+    ends the training; the last checkpoint stays valid. X-rays are the task's unless a `source` gives others; they are made
+    by a thread while the network learns. The processes of a `team` train one network together.
     """
     network, team = state.network, team or Team()
     device = next(network.parameters()).device
     camera = network_camera(task.intrinsics, network.settings.pixels)
-    footprint = camera.footprint(task.view.sod)
-    grid = matched_to(task.grid, footprint * _COARSENESS).to(device)
-    step_length = sample_distance(grid, footprint * _COARSENESS)
-    # A resumed training goes on with new poses, not with those that it has seen.
-    rng = np.random.default_rng([settings.seed, state.images, team.rank])
-    generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + state.images + 7_919 * team.rank)
-    validation = _validation_set(task, camera, device)
     points = dense_points(task.grid)
-    offsets = points - np.array(task.view.isocenter)
-    radius = float(np.sqrt((offsets**2).sum(axis=1).mean()))
+    validation = Validation(task, camera, points, device)
+    # A resumed training goes on with new poses, not with those that it has seen.
+    stream = Stream(
+        task, camera, settings.randomization, device, settings.seed * 1_000_003 + state.images + 7_919 * team.rank
+    )
+    criterion = TrainingLoss(settings.losses, task, camera, stream.grid, stream.step, points)
+    if source is None:
+        source = Pool(stream, settings.pool, settings.replaced) if settings.pool else stream
 
     team.share(network)
     network.train()
-    # Depthwise convolutions run a third faster on the CPU with channels last.
+    # Convolutions of few channels run a third faster on the CPU with channels last.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean_loss = math.nan
     began, before = time.monotonic(), state.elapsed
     interval = min(settings.validate_every, settings.seconds / 8)
     next_validation = before + interval
-    while True:
-        state.elapsed = team.agreed(before + time.monotonic() - began)
-        done = state.elapsed >= settings.seconds
-        if (done or state.elapsed >= next_validation) and state.steps > 0:
-            team.share(network)
-            error = _validation_error(network, task, validation, points)
-            state.history.append(
-                {"seconds": state.elapsed, "images": state.images, "loss": mean_loss, "validation": error}
-            )
-            next_validation = state.elapsed + interval
-            if on_checkpoint is not None:
-                on_checkpoint(state)
+    with _threads_for_both(device), Prefetched(source, settings.batch) as batches:
+        while True:
+            state.elapsed = team.agreed(before + time.monotonic() - began)
+            done = state.elapsed >= settings.seconds
+            if (done or state.elapsed >= next_validation) and state.steps > 0:
+                team.share(network)
+                error = validation.error(network)
+                row = {"seconds": state.elapsed, "images": state.images, "loss": mean_loss, "validation": error}
+                state.history.append(row)
+                next_validation = state.elapsed + interval
+                if on_checkpoint is not None:
+                    on_checkpoint(state)
+                if on_progress is not None:
+                    on_progress(_progress(state, settings, mean_loss, error))
+            if done:
+                return state
+            value = _step(state, settings, criterion, batches, team)
+            mean_loss = value if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * value
             if on_progress is not None:
-                on_progress(Progress(state.elapsed, settings.seconds, state.steps, state.images, mean_loss, error))
-        if done:
-            return state
-        rate = (
-            min(1.0, (state.steps + 1) / settings.warm_up)
-            * 0.5
-            * (1 + math.cos(math.pi * state.elapsed / settings.seconds))
-        )
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * max(rate, 1e-3)
-
-        poses = draw_poses(task.view, task.pose_range, settings.batch, rng)
-        motion = torch.from_numpy(task.view.relative(poses)).float().to(device)
-        grids = [grid] if task.patients is None else task.patients.draw(footprint * _COARSENESS)
-        images = cover_as(_seen(grids, poses, camera, step_length), camera, task.intrinsics)
-        images = randomized(images, generator)
-        rotation, translation = network(images)
-        loss = geodesic_distance(rotation, translation, motion[:, :3, :3], motion[:, :3, 3], radius).mean()
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        team.average(network)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 50.0)
-        state.optimizer.step()
-        state.steps += 1
-        state.images += settings.batch * team.size
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
-        mean_loss = value if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * value
-        if on_progress is not None:
-            on_progress(Progress(state.elapsed, settings.seconds, state.steps, state.images, mean_loss, None))
+                on_progress(_progress(state, settings, mean_loss, None))
 
 
-def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[np.float64]:
-    """Centres (count, 3) of dense voxels drawn at random, RAS mm; of any voxels that are not air where none is dense."""
-    data = grid.data.cpu().numpy()
-    kji = np.argwhere(data > _DENSE)
-    if len(kji) < count:
-        kji = np.argwhere(data > _DENSE / 5)
-    chosen = np.random.default_rng(seed).choice(len(kji), min(count, len(kji)), replace=False)
-    return transform_points(grid.grid_to_ras, kji[chosen][:, ::-1])
-
-
-def _validation_set(task: Task, camera: Intrinsics, device: torch.device) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """X-rays from a finer grid than the training's, with detectors of a fixed seed, and their poses."""
-    poses = draw_poses(task.view, task.pose_range, _VALIDATION_SIZE, np.random.default_rng(1_234_567))
-    footprint = camera.footprint(task.view.sod)
-    if task.patients is None:
-        grids: Sequence[DensityGrid] = [matched_to(task.grid, footprint / 2)]
-    else:
-        grids = task.patients.validation(footprint / 2)
-    images = _seen(grids, poses, camera, footprint / 2)
-    images = cover_as(images, camera, task.intrinsics)
-    return randomized(images, torch.Generator().manual_seed(7)).to(device), poses
-
-
-def _seen(grids: Sequence[DensityGrid], poses: NDArray[np.float64], camera: Intrinsics, step: float) -> torch.Tensor:
-    """Line integrals (B, H, W): of each grid from its share of the poses."""
-    parts = zip(grids, np.array_split(poses, len(grids)), strict=True)
-    return torch.cat([render(grid, seen_from, camera, step) for grid, seen_from in parts if len(seen_from)])
-
-
-def _validation_error(
-    network: PoseNetwork, task: Task, validation: tuple[torch.Tensor, NDArray[np.float64]], points: NDArray[np.float64]
+def _step(
+    state: TrainingState, settings: TrainingSettings, criterion: TrainingLoss, batches: Prefetched, team: Team
 ) -> float:
-    images, poses = validation
-    predicted = predict(network, task.view, images)
-    network.train()
-    return float(np.median(point_distance(predicted, poses, points)))
+    """One step of the optimiser, and its loss; FloatingPointError where it is not finite."""
+    progress = min(1.0, state.elapsed / settings.seconds)
+    batches.difficulty = settings.randomization.difficulty(progress)
+    for group in state.optimizer.param_groups:
+        group["lr"] = settings.learning_rate * _rate(state.steps, progress, settings.warm_up)
+    batch = batches.next()
+    rotation, translation, regulariser = state.network.learning(batch.images)
+    loss = criterion(rotation, translation, batch.motions, progress)
+    state.optimizer.zero_grad(set_to_none=True)
+    (loss if regulariser is None else loss + settings.regulariser_weight * regulariser.mean()).backward()
+    team.average(state.network)
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.largest_gradient)
+    state.optimizer.step()
+    state.steps += 1
+    state.images += settings.batch * team.size
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
+    return value
+
+
+def _rate(steps: int, progress: float, warm_up: int) -> float:
+    """Share of the learning rate: rising over the first steps, then falling as half a cosine over the budget."""
+    rise = max((steps + 1) / warm_up if warm_up > 0 else 1.0, progress / _WARM_UP_SHARE)
+    return max(_LEAST_RATE, min(1.0, rise) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _progress(state: TrainingState, settings: TrainingSettings, loss: float, error: float | None) -> Progress:
+    return Progress(state.elapsed, settings.seconds, state.steps, state.images, loss, error)
+
+
+@contextmanager
+def _threads_for_both(device: torch.device) -> Iterator[None]:
+    """On the CPU, half of torch's threads for the network: the other half of the cores makes the next X-rays meanwhile.
+
+    Small networks gain little from a second thread, and lose where it has to be waited for.
+    """
+    threads = torch.get_num_threads()
+    if device.type == "cpu" and threads > 1:
+        torch.set_num_threads(min(_MOST_THREADS, max(1, threads // 2)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

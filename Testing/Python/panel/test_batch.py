@@ -94,7 +94,7 @@ def test_one_frame_or_what_is_made_of_all_may_be_chosen_and_masks_subtracted(bat
     for frame in (1, 2):
         assert right(read(out, f"run-000{frame}"), frame - 1)
     write(folder / "run.dcm", np.stack([empty, exposure(0), exposure(0)]), **NO_ANGLES)
-    assert list(batch("in", frame="min")) == ["run.dcm"]
+    assert list(batch("in", frame="min", subtract=(0,))) == ["run.dcm"]
     assert right(read(out, "run-min"), 0)
     assert "has no frame 9" in batch("in", frame=9)["run.dcm"]
     (tmp_path / "empty").mkdir()
@@ -127,9 +127,9 @@ def test_the_volume_may_be_vessels_or_have_the_densities_of_its_structures(scene
         how = {"vessels": window}
     else:
         labels = bones()
-        shown = np.where(labels.array > 0, 648, -1000).astype(np.int16)  # as in Resources/densities.json
+        shown = np.where(labels.array > 0, 900, -1000).astype(np.int16)
         write_xray(folder / "x.nii.gz", Volume(shown, labels.ijk_to_ras), 0)
-        how = {"segmentation_node": add_segmentation(scene, labels, volume)}
+        how = {"segmentation_node": add_segmentation(scene, labels, volume), "densities": {"bone*": 900}}
     with pytest.raises(InputError, match="Say in the section Patient what its values are"):
         register_folder(volume, folder, out, **given)
     outcomes = register_folder(volume, folder, out, volume_values=values, **how, **given)
@@ -138,6 +138,8 @@ def test_the_volume_may_be_vessels_or_have_the_densities_of_its_structures(scene
     assert register_folder(volume, folder, out, **given).keys() == outcomes.keys()
     with pytest.raises(InputError, match="one of ct, hu, vessels"):
         register_folder(volume, folder, out, volume_values="mri", **given)
+    with pytest.raises(InputError, match='for volume_values="structures"'):
+        register_folder(volume, folder, out, volume_values="vessels", densities={"bone*": 900}, **given)
     with pytest.raises(InputError, match='for volume_values="vessels"'):
         register_folder(volume, folder, out, vessels=window, **given)
 

@@ -35,6 +35,15 @@ class Asked:
             raise InputError("That is too near.")
         self.geometries.append(values)
 
+    def c_arms(self):
+        return [("near", "A C-arm that is near"), ("far", "One that is far")]
+
+    def complete_by_c_arm(self, node, name):
+        self.geometries.append(name)
+
+    def complete_by_calibration(self, node, file, *, undistorted):
+        self.geometries.append((file, undistorted))
+
     def say(self, text):
         self.said.append(text)
 
@@ -66,7 +75,10 @@ def form(panel):
     from XVRegistrationLib.panel.widgets.geometry_form import GeometryForm
 
     ui = panel.ui
-    ui.geometryButton.clicked.disconnect(panel.panel._xrays._form.on_use)
+    own = panel.panel._xrays._form
+    ui.geometryButton.clicked.disconnect(own.on_use)
+    ui.cArmComboBox.activated.disconnect(own.on_c_arm)
+    ui.calibrationButton.clicked.disconnect(own.on_calibration)
     session = Asked()
     return GeometryForm(ui, session), session, ui
 
@@ -97,6 +109,21 @@ def test_only_what_was_changed_is_set_and_rounding_changes_nothing(host, form):
     ui.mirroredCheckBox.setChecked(False)
     ui.geometryButton.click()
     assert session.geometries == [{"sdd": 1000.0}, {"spacing": (0.14321987, 0.25), "mirrored": False}]
+
+
+def test_a_c_arm_and_a_calibration_are_chosen(host, form):
+    form, session, ui = form
+    form.show(row())
+    ui.cArmComboBox.setCurrentIndex(2)
+    form.on_c_arm(2)
+    ui.cArmComboBox.setCurrentIndex(0)  # the words that say what to do
+    form.on_c_arm(0)
+    host.dialogs.answers += ["camera.yaml", "", "camera.yaml"]
+    ui.calibrationButton.click()
+    ui.calibrationButton.click()  # the user thinks better of it
+    ui.undistortedCheckBox.setChecked(True)
+    ui.calibrationButton.click()
+    assert session.geometries == ["far", ("camera.yaml", False), ("camera.yaml", True)]
 
 
 def test_what_the_user_types_stays_until_something_else_is_known(host, form):

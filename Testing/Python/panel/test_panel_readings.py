@@ -100,6 +100,27 @@ def test_where_no_mask_is_named_the_box_says_so(host, panel, tmp_path):
     assert "names no mask frames" in ui.subtractCheckBox.property("toolTip")
 
 
+def test_the_mask_frames_are_named_by_hand(host, panel, tmp_path):
+    ui, session = panel.ui, panel.logic.session
+    node = _add(host, panel, dsa_run(tmp_path / "run.dcm", masks=False))
+    host.panel.ensureWidgetVisible(ui.ignoreNothingButton)
+    host.enter_text(ui.maskFramesLineEdit, "0, 3")
+    _settled(host, session, lambda: run_of(node).count == 2)
+    assert ui.subtractCheckBox.isChecked()
+    assert ui.maskFramesLineEdit.property("text") == "0, 3"
+    session.show_frame(node, 1)
+    assert np.abs(voxels(node)[0] - filled_vessels(0)).max() < 4e-3
+    assert "less frames 0, 3" in session.rows()[0].geometry
+    _picture(host, "readings-mask-frames.png")
+    host.click(ui.subtractCheckBox)
+    _settled(host, session, lambda: run_of(node).count == 4)
+    host.click(ui.subtractCheckBox)  # the frames that were named are known still
+    _settled(host, session, lambda: run_of(node).count == 2)
+    host.enter_text(ui.maskFramesLineEdit, "all")
+    assert "Mask frames are numbers" in session.status
+    assert ui.maskFramesLineEdit.property("text") == "0, 3"
+
+
 def test_after_the_scene_was_loaded_the_file_is_asked_for(host, panel, dsa, tmp_path):
     ui, session = panel.ui, panel.logic.session
     _add(host, panel, dsa)

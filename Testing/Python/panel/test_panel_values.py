@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_the_question_is_hidden_for_a_ct_and_opens_by_itself_for_an_angiogram(ho
     assert session.model_view().folder == folder
 
 
-def test_an_mr_asks_for_its_segmentation_and_renders_by_it(host, panel):
+def test_an_mr_asks_for_its_segmentation_and_renders_by_it(host, panel, tmp_path):
     ui, session = panel.ui, panel.logic.session
     node = add_volume(host.scene, mr())
     segments = add_segmentation(host.scene, bones(), node)
@@ -95,6 +96,19 @@ def test_an_mr_asks_for_its_segmentation_and_renders_by_it(host, panel):
     assert "Densities of 4 structures" in _text(ui.patientLabel)
     host.process(0.3)
     _picture(host, "values-mr.png")
+    assert not ui.usualDensitiesButton.isEnabled()
+    table = tmp_path / "table.json"
+    for text, said in (("[1]", "is not a table of densities"), ('{"bone*": 900, "*": 40}', "by a table of your own")):
+        table.write_text(text)
+        host.dialogs.answers.append(str(table))
+        host.click(ui.densitiesButton)
+        host.wait_until(lambda said=said: said in session.status + _text(ui.patientLabel), TIMEOUT)
+    host.wait_until(lambda: session.model_view().ready, TIMEOUT)
+    host.process(0.3)
+    _picture(host, "values-densities.png")
+    assert json.loads(slicer.util.getNode("mr").GetAttribute("XVRegistration.Patient.densities"))["bone*"] == 900
+    host.click(ui.usualDensitiesButton)
+    host.wait_until(lambda: "by a table" not in _text(ui.patientLabel), TIMEOUT)
     # The user closes it: it does not open again for the same volume.
     host.click(ui.valuesCollapsibleButton)
     host.process(0.2)

@@ -15,10 +15,12 @@ from Testing.Python.panel.patients import CAMERA, bones, patient
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
+from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
+from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.panel.belongings import Belongings
 from XVRegistrationLib.panel.parameters import Parameters
-from XVRegistrationLib.scene.attributes import PREFIX, read_known
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics, read_known
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose, volume_node_of
@@ -47,6 +49,34 @@ def _bent(node):
     bend.SetAndObserveTransformToParent(warp)
     assert not bend.IsTransformToWorldLinear()
     node.SetAndObserveTransformNodeID(bend.GetID())
+
+
+def test_a_c_arm_or_a_calibration_completes_an_image(session, tmp_path):
+    camera = Intrinsics(900.0, (5.0, 4.0), (30.0, 41.0), (64, 64), True)
+    write_calibration(tmp_path / "camera.yaml", calibration_of(camera, np.eye(4)), "opencv-yaml")
+    for name in ("by name", "by file"):
+        plain = session.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        slicer.util.updateVolumeFromArray(plain, np.random.default_rng(0).uniform(size=(1, 64, 64)))
+        session.add_nodes([plain])
+    session.wait(TIMEOUT)
+    named, filed = (row.node for row in session.rows())
+    session.complete_by_c_arm(named, "azurion-fd20")
+    assert row_of(session, named).missing == ("sdd", "spacing")
+    assert "the distance source-detector and the pixel spacing of such an image; enter it" in session.status
+    session.complete_by_c_arm(named, "cios-fusion")
+    row = row_of(session, named)
+    assert (row.missing, row.values["sdd"]) == ((), 1020.0)
+    assert row.values["spacing"] == pytest.approx((4.656, 4.656))
+    assert (row.origins["sdd"], row.origins["mirrored"]) == ("user", "assumed")
+    assert "Cios Fusion" in " ".join(row.notes)
+    session.complete_by_calibration(filed, tmp_path / "camera.yaml")
+    found = read_intrinsics(filed)
+    assert (found.mirrored, found.size) == (True, (64, 64))
+    np.testing.assert_allclose(found.matrix, camera.matrix, rtol=1e-9)
+    with pytest.raises(InputError, match="No C-arm is called 'x'"):
+        session.complete_by_c_arm(named, "x")
+    with pytest.raises(InputError, match=r"gone\.yaml does not exist"):
+        session.complete_by_calibration(filed, tmp_path / "gone.yaml")
 
 
 def test_the_header_s_whole_geometry_places_an_x_ray(session, tmp_path):

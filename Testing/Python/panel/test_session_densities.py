@@ -49,6 +49,16 @@ def test_an_mr_renders_by_its_segmentation_and_follows_it(session, tmp_path):
     session.wait(TIMEOUT)
     assert _fingerprint(session) == first
 
+    # A table of one's own says it of all of them.
+    session.parameters.densities = '{"bone*": 900}'
+    session.wait(TIMEOUT)
+    assert "by a table of your own" in session.patient_view().check
+    own = Volume(np.where(labels.array > 0, 900, -1000).astype(np.int16), labels.ijk_to_ras)
+    assert _fingerprint(session) == own.fingerprint
+    session.parameters.densities = "900"
+    session.wait(TIMEOUT)
+    assert "is not a table of densities" in session.patient_view().problem
+
 
 def test_the_engine_may_die_with_what_was_said(session):
     chosen(session, mr(), volumeValues="structures", segmentation=add_segmentation(session.scene, bones()))

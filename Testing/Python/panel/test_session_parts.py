@@ -15,11 +15,12 @@ import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of, write_xray
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.imaging.anatomies import load_presets, preset_named
 from XVRegistrationLib.panel.batch import register_folder
 from XVRegistrationLib.panel.dicom_source import source_of
 from XVRegistrationLib.panel.files import session_folder
-from XVRegistrationLib.panel.presets import load_presets, preset_named
 from XVRegistrationLib.panel.signal import Signal
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_volume
@@ -101,9 +102,16 @@ def test_a_folder_of_xrays_is_registered_and_what_cannot_be_read_does_not_stop_t
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"")
     volume = add_volume(scene, patient())
+    calibration = tmp_path / "camera.txt"
+    write_calibration(calibration, calibration_of(CAMERA, np.eye(4)), "mayacam2")
     try:
         outcomes = register_folder(
-            volume, [files[0], damaged, files[1]], tmp_path / "out", sdd=CAMERA.sdd, root=tmp_path / "data", timeout=120
+            volume,
+            [files[0], damaged, files[1]],
+            tmp_path / "out",
+            calibration=calibration,
+            root=tmp_path / "data",
+            timeout=120,
         )
         assert list(outcomes) == ["xray0.nii.gz", "damaged.png", "xray1.nii.gz"]
         assert "damaged.png" in outcomes["damaged.png"]

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-NOT_OURS = {".git", ".venv", "build", "dist", "demo-output", "bench-output", "evaluation-output", "__pycache__"}
+NOT_OURS = {
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "demo-output",
+    "bench-output",
+    "evaluation-output",
+    "__pycache__",
+    ".hypothesis",
+}
 SUFFIXES = {".py", ".txt", ".md", ".toml", ".ui", ".json", ".yml", ".yaml", ".csv", ".cmake", ""}
 LONGEST = 450
 # Folders of somebody's computer: an absolute path of this kind works nowhere else.

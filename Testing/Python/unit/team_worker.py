@@ -11,18 +11,20 @@ import torch
 from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.many_patients import CAMERA, patient
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import GROUP, NetworkSettings
 from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.team import Team, team
-from XVRegistrationLib.training.trainer import Task, TrainingSettings, new_state, train
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
-SETTINGS = NetworkSettings(pixels=32)
+SETTINGS = NetworkSettings(pixels=32, normalization=GROUP)
 
 
 def gradients(images: torch.Tensor, targets: torch.Tensor, crew: Team) -> torch.Tensor:
-    """The gradient of a mean over images, after the team has met; with normalisation as it is in use, each image for itself."""
+    """The gradient of a mean over images, after the team has met."""
     torch.manual_seed(3)
-    network = PoseNetwork(SETTINGS).eval()
+    network = create_network(SETTINGS)
     rotation, translation = network(images)
     loss = rotation[:, 0, 1] + (translation - targets).square().sum(dim=1)
     loss.mean().backward()
@@ -43,7 +45,7 @@ def trained(crew: Team) -> tuple[torch.Tensor, int, int]:
     view = NominalView("AP", tuple(volume.center.tolist()), 700.0)
     task = Task(density_grid(volume), view, PoseRange(), CAMERA)
     settings = TrainingSettings(seconds=1.0, batch=4)
-    state = train(new_state(PoseNetwork(SETTINGS), settings), task, settings, team=crew)
+    state = train(new_state(create_network(SETTINGS), settings), task, settings, team=crew)
     return torch.cat([p.detach().reshape(-1) for p in state.network.parameters()]), state.steps, state.images
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from XVRegistrationLib.imaging.blur import gaussian_blur, wide_blur
+from XVRegistrationLib.imaging.blur import blur_each, gaussian_blur, wide_blur, wide_blur_each
 
 
 def test_it_is_scipys_gaussian_with_the_border_repeated():
@@ -29,3 +29,17 @@ def test_a_wide_blur_on_blocks_is_the_blur_itself():
     for block, bound in ((0.3, 0.05), (0.1, 0.02)):
         found = wide_blur(torch.from_numpy(images), (13.0, 10.0), block)
         assert float((found - exact).abs().max()) < bound * float(exact.abs().max())
+
+
+def test_each_image_has_its_own_width():
+    images = torch.from_numpy(np.random.default_rng(2).normal(size=(4, 40, 50)))
+    widths = [0.0, 0.4, 1.5, 6.0]
+    each = torch.tensor(widths, dtype=torch.float64)
+    narrow = blur_each(images, each)
+    wide = wide_blur_each(images, (each + 20, each + 15), 0.01)
+    torch.testing.assert_close(narrow[0], images[0])
+    for n, width in enumerate(widths):
+        if width > 0:
+            torch.testing.assert_close(narrow[n], gaussian_blur(images[n][None, None], (width, width))[0, 0])
+        expected = gaussian_blur(images[n][None, None], (width + 20, width + 15))[0, 0]
+        torch.testing.assert_close(wide[n], expected)

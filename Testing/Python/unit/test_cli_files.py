@@ -171,7 +171,7 @@ def test_a_bone_that_was_cut_out_is_noticed(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     notes = " ".join(read_volume(path).notes)
     assert "exactly 0 HU" in notes
-    assert "--not-scanned 0" in notes
+    assert "say that 0 is what was not scanned" in notes
     array[array == 0] = -1000
     sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     assert "exactly" not in " ".join(read_volume(path).notes)
@@ -289,3 +289,20 @@ def test_only_the_line_about_a_missing_driver_is_kept_back():
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=True)
     assert done.stderr == b"another\nlater\n"
+
+
+def test_an_anatomy_gives_a_training_what_is_not_given():
+    from XVRegistrationLib.cli.main import parser
+    from XVRegistrationLib.cli.train import _intrinsics, _pose_range
+    from XVRegistrationLib.imaging.anatomies import preset_named
+
+    usual = preset_named("vessels-pa")
+    options = parser().parse_args(
+        ["train", "ct.nii.gz", "-o", "m", "--anatomy", "vessels-pa", "--rotation", "9", "8", "7"]
+    )
+    camera, found = _intrinsics(options, usual), _pose_range(options, usual)
+    assert (camera.sdd, camera.mirrored) == (1250.0, True)
+    assert (found.rotation, found.translation) == ((9.0, 8.0, 7.0), (25.0, 25.0, 50.0))
+    plain = parser().parse_args(["train", "ct.nii.gz", "-o", "m"])
+    assert (_intrinsics(plain).sdd, _intrinsics(plain).mirrored) == (1020.0, False)
+    assert _pose_range(plain, None).rotation == (20.0, 20.0, 20.0)

@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.Python.dicom_files import grey, write
-from XVRegistrationLib.cli.main import main
+from XVRegistrationLib.cli.export import frame_of
+from XVRegistrationLib.cli.main import main, parser
+from XVRegistrationLib.cli.register_input import read_input
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
@@ -110,7 +112,12 @@ def test_of_a_folder_each_file_is_registered_or_says_why_not(patient, phantom, t
     said = capsys.readouterr()
     assert "4 of 6 X-rays have no pose" in said.err
     assert said.err.strip().count("\n") == 0
-    whys = {"run.dcm": "--frame", "no-distance.dcm": "--sid", "damaged.dcm": "damaged.dcm", "notes.txt": "notes.txt"}
+    whys = {
+        "run.dcm": "2 frames",
+        "no-distance.dcm": "DistanceSourceToDetector",
+        "damaged.dcm": "damaged.dcm",
+        "notes.txt": "notes.txt",
+    }
     assert {path.name for path in out.iterdir()} == {
         *(f"{name}.json" for name in (*whys, "x2", "x10")),
         "x2.png",
@@ -127,6 +134,25 @@ def test_of_a_folder_each_file_is_registered_or_says_why_not(patient, phantom, t
         assert (found["pose"], found["verdict"], found["ok"]) == (None, "failed", False)
         assert word in found["reason"]
         assert f"{name}: no pose. " in said.out
+        assert "--" not in found["reason"]  # who reads it may have used no command
+    assert "(Options: --sid MM.)" in said.out
+
+
+def test_files_that_are_called_alike_have_results_of_their_own(patient, tmp_path):
+    model, images, _poses = patient
+    files = [tmp_path / name for name in ("a.dcm", "a.png", "b/a.png", "c.dcm", "c-0001.dcm", "d.dcm")]
+    (tmp_path / "b").mkdir()
+    for file in files:
+        if file.suffix == ".png":
+            sitk.WriteImage(sitk.GetImageFromArray(images[0].astype(np.uint16)), file)
+        else:
+            write(file, np.stack(images[:2]) if file.stem == "c" else images[0], **HEADER)
+    given = ["register", model, *files, "-o", tmp_path / "out", "--frame", "all", "--sid", 1000, "--spacing", 1, 1]
+    found = read_input(parser().parse_args([str(word) for word in given]))
+    names = ["a.dcm", "a.png", "a.png 2", "c-0000", "c.dcm-0001", "c-0001.dcm", "d"]
+    assert [xray.name for xray in found.xrays] == [part.name for part in found.parts] == names
+    assert [frame_of(name, "c.dcm") for name in names[3:5]] == [0, 1]
+    assert frame_of("c-0001.dcm", "c-0001.dcm") is None
 
 
 def test_what_belongs_together_is_refused_whole_and_so_is_a_folder_without_x_rays(patient, tmp_path, capsys):

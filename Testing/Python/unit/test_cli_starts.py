@@ -216,7 +216,7 @@ def test_a_file_of_several_frames_is_a_run_or_gives_the_frame_that_is_asked_for(
         assert point_distance(check_rigid(results[name]["pose"]), truth, points) < 1
     assert point_distance(check_rigid(one["run-0002"]["pose"]), steps[2], points) < 1
     assert main(["register", str(folder / "model"), str(tmp_path / "run.dcm"), "-o", str(tmp_path / "none")]) == 2
-    assert "holds 3 frames: say which one with --frame" in capsys.readouterr().err
+    assert "holds 3 frames: say which one, 0 to 2" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

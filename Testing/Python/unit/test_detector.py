@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.rendering.detector import DetectorSettings, SystemRange, detected, draw_system
+from XVRegistrationLib.rendering.detector import DetectorSettings, SystemRange, detected, draw_detectors, draw_system
 
 SPACING = (1.5, 2.0)
 PERFECT = DetectorSettings()
@@ -96,19 +96,49 @@ def test_hardly_any_photons_still_give_a_logarithm(images):
     assert torch.isfinite(signal.log()).all()
 
 
-def test_gradients_flow_through_everything_noise_included():
-    image = torch.rand((1, 6, 7), generator=generator(), dtype=torch.float64) * 3
-    settings = DetectorSettings(1e5, 2.0, 0.7, 12.0, 0.6, 0.7, math.inf, 2.0, 1.3)
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradients_flow_through_everything_noise_included(count):
+    image = torch.rand((count, 6, 7), generator=generator(), dtype=torch.float64) * 3
+    one = DetectorSettings(1e5, 2.0, 0.7, 12.0, 0.6, 0.7, math.inf, 2.0, 1.3)
+    settings = [one, DetectorSettings(2e5, 1.0, 0.5, 9.0, 0.3, 0.5, 2.0, 1.0, 0.9)][:count]
     assert torch.autograd.gradcheck(
         lambda p: detected(p, (3.0, 3.0), settings, generator(2)), (image.requires_grad_(),), atol=1e-6
     )
 
 
 def test_each_image_has_its_own_detector(images):
-    settings = [DetectorSettings(gain=2.0), DetectorSettings(photons=100.0)]
-    both = detected(images, SPACING, settings, generator(3))
-    torch.testing.assert_close(both[0], 2 * torch.exp(-images[0]))
-    torch.testing.assert_close(both[1:], detected(images[1:], SPACING, settings[1], generator(3)))
+    settings = [
+        DetectorSettings(gain=2.0),
+        DetectorSettings(1e3, 3.0, 0.9, 25.0, 1.3, 0.4, 0.5, 3.0, 1.2),
+        DetectorSettings(1e4, 0.0, 0.2, 60.0, 0.2, 0.9, 0.9, 1.0, 0.8),
+    ]
+    three = images[[0, 1, 0]]
+    torch.testing.assert_close(detected(three, SPACING, settings, generator(3))[0], 2 * torch.exp(-three[0]))
+    # Scatter is made on the blocks that the narrowest one allows.
+    for scatter, bound in ((0.0, 1e-6), (1.0, 0.02)):
+        own = [dataclasses.replace(s, scatter_to_primary=scatter * s.scatter_to_primary) for s in settings]
+        together = detected(three, SPACING, own, generator(3))
+        for n, one in enumerate(own):
+            alone = detected(three, SPACING, one, generator(3))[n]  # the noise is drawn for all images at once
+            assert float((together[n] - alone).abs().max()) < bound * float(alone.max())
+
+
+def test_detectors_drawn_together_lie_within_their_bounds_and_belong_to_the_seed():
+    ranges = SystemRange(electronic_noise=(0.0, 0.0))
+    drawn = draw_detectors(2000, generator(1), ranges)
+    assert drawn.electronic_noise == 0.0
+    for value, (low, high) in (
+        (drawn.photons, ranges.photons),
+        (drawn.scatter_to_primary, ranges.scatter_to_primary),
+        (drawn.scatter_sigma_mm, ranges.scatter_sigma_mm),
+        (drawn.focal_spot_sigma_px, ranges.blur_sigma_px),
+        (drawn.gamma, ranges.gamma),
+    ):
+        assert low <= float(value.min()) < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < float(value.max()) <= high
+    assert float(drawn.photons.median()) == pytest.approx(math.sqrt(3e2 * 1e5), rel=0.1)
+    assert torch.equal(drawn.photons, draw_detectors(2000, generator(1), ranges).photons)
+    assert not torch.equal(drawn.photons, draw_detectors(2000, generator(2), ranges).photons)
 
 
 def test_systems_are_drawn_within_their_bounds_and_belong_to_the_seed():
@@ -141,6 +171,7 @@ def test_systems_are_drawn_within_their_bounds_and_belong_to_the_seed():
         ({"electronic_noise": -1}, "electronic_noise must be zero or more, not -1"),
         ({"scatter_to_primary": math.nan}, "scatter_to_primary must be zero or more, not nan"),
         ({"gain": math.inf}, "gain must be positive, not inf"),
+        ({"gamma": torch.tensor([1.0, -2.0])}, "gamma must be positive, not -2"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(settings, sentence):
@@ -153,5 +184,7 @@ def test_noise_without_a_seed_and_wrong_shapes_are_refused(images):
         detected(images, SPACING, DetectorSettings(photons=100.0))
     with pytest.raises(InputError, match="2 images and 3 detectors"):
         detected(images, SPACING, [PERFECT] * 3)
+    with pytest.raises(InputError, match="2 images and 4 detectors"):
+        detected(images, SPACING, DetectorSettings(gain=torch.ones(4)))
     with pytest.raises(InputError, match=r"\(B, H, W\), not \(60, 80\)"):
         detected(images[0], SPACING, PERFECT)

@@ -113,23 +113,24 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "flag"), [("DistanceSourceToDetector", "--sid"), ("ImagerPixelSpacing", "--spacing")]
+    ("field", "tag", "give"),
+    [("DistanceSourceToDetector", "0018,1110", "sid"), ("ImagerPixelSpacing", "0018,1164", "spacing")],
 )
-def test_missing_geometry_names_the_field_its_tag_and_what_to_do(dx: Path, field: str, flag: str) -> None:
-    tag = {"--sid": "0018,1110", "--spacing": "0018,1164"}[flag]
-    with pytest.raises(InputError, match=rf"{field} \({tag}\).*{flag}\.$"):
+def test_missing_geometry_names_the_field_its_tag_and_what_to_do(dx: Path, field: str, tag: str, give: str) -> None:
+    with pytest.raises(InputError, match=rf"{field} \({tag}\).*in mm\.$") as error:
         read_dicom_xray(changed(dx, remove=(field,)))
+    assert error.value.give == (give,)
 
 
 def test_everything_that_is_missing_is_named_in_one_sentence(dx: Path, tmp_path: Path) -> None:
     path = changed(dx, remove=("DistanceSourceToDetector", "ImagerPixelSpacing"))
     with pytest.raises(
-        InputError, match=r"DistanceSourceToDetector.* and ImagerPixelSpacing.*--sid and .*--spacing\.$"
+        InputError, match=r"DistanceSourceToDetector.* and ImagerPixelSpacing.*; give .* distance .* and .* spacing"
     ):
         read_dicom_xray(path)
     picture = tmp_path / "x.png"
     sitk.WriteImage(sitk.GetImageFromArray(pixels()), str(picture))
-    with pytest.raises(InputError, match="--sid and --spacing"):
+    with pytest.raises(InputError, match="the distance source-detector and the pixel spacing; give it in mm"):
         read_xray(picture)
 
 
@@ -161,7 +162,7 @@ def test_pixel_spacing_alone_is_taken_to_be_at_the_detector_and_marked_as_assume
 )
 def test_pixel_spacing_calibrated_in_the_patient_is_refused(dx: Path, element: dict[str, str]) -> None:
     path = changed(dx, remove=("ImagerPixelSpacing",), PixelSpacing=[0.5, 0.4], **element)
-    with pytest.raises(InputError, match=r"calibrated in the patient.*--spacing"):
+    with pytest.raises(InputError, match=r"calibrated in the patient.*; give the pixel spacing"):
         read_dicom_xray(path)
 
 
@@ -236,9 +237,9 @@ def test_a_multi_frame_file_is_refused_with_the_number_of_frames(dx: Path) -> No
 
 def test_a_secondary_capture_needs_the_whole_geometry(dx: Path) -> None:
     path = changed(dx, SOPClassUID=SC)
-    with pytest.raises(InputError, match="--sid"):
+    with pytest.raises(InputError, match="distance source-detector"):
         read_dicom_xray(path, spacing=0.2)
-    with pytest.raises(InputError, match="--spacing"):
+    with pytest.raises(InputError, match=r"give (it|the pixel spacing)"):
         read_dicom_xray(path, sid=1000)
     assert read_dicom_xray(path, sid=1000, spacing=0.2).intrinsics.spacing == (0.2, 0.2)
 
@@ -291,9 +292,9 @@ def test_a_picture_needs_distance_and_spacing(tmp_path: Path, suffix: str) -> No
     image = sitk.GetImageFromArray(pixels())
     image.SetSpacing((0.3, 0.3))
     sitk.WriteImage(image, str(path))
-    with pytest.raises(InputError, match="--sid"):
+    with pytest.raises(InputError, match="distance source-detector"):
         read_xray(path, spacing=0.3)
-    with pytest.raises(InputError, match="--spacing"):
+    with pytest.raises(InputError, match=r"give (it|the pixel spacing)"):
         read_xray(path, sid=1000)
     xray = read_xray(path, sid=1000, spacing=(0.3, 0.2), mirrored=True)
     assert np.array_equal(xray.pixels, pixels())
@@ -312,14 +313,14 @@ def test_the_spacing_of_a_medical_image_is_used(tmp_path: Path, suffix: str, dim
     assert np.array_equal(xray.pixels, pixels())
     assert xray.intrinsics.spacing == pytest.approx((0.3, 0.2))
     assert xray.name == "a.b"
-    with pytest.raises(InputError, match="--sid"):
+    with pytest.raises(InputError, match="distance source-detector"):
         read_xray(path)
 
 
 def test_a_spacing_that_nobody_set_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "x.mha"
     sitk.WriteImage(sitk.GetImageFromArray(pixels()), str(path))
-    with pytest.raises(InputError, match="--spacing"):
+    with pytest.raises(InputError, match=r"give (it|the pixel spacing)"):
         read_xray(path, sid=1000)
     assert read_xray(path, sid=1000, spacing=1.0).intrinsics.spacing == (1.0, 1.0)
 

@@ -118,7 +118,7 @@ def test_what_the_user_gives_goes_first_and_is_checked():
     found = read_geometry(header(DistanceSourceToDetector=976, ImagerPixelSpacing=[0.2, 0.3]), sid=1000.0, spacing=0.5)
     assert (found.values["sdd"], found.values["spacing"]) == (1000, (0.5, 0.5))
     assert (found.origins["sdd"], found.origins["spacing"]) == ("user", "user")
-    with pytest.raises(InputError, match="--sid"):
+    with pytest.raises(InputError, match="from source to detector must be a positive number"):
         read_geometry(header(), sid=float("nan"))
 
 

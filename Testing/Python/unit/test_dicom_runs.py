@@ -16,6 +16,7 @@ from XVRegistrationLib.cli.main import parser
 from XVRegistrationLib.cli.starts import check_options
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import plain
+from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text, text_of_frames
 from XVRegistrationLib.imaging.xray_files import can_be_subtracted, read_run, read_xray, read_xray_parts
 
 if TYPE_CHECKING:
@@ -207,8 +208,62 @@ def test_the_mask_is_shifted_and_contrast_frames_are_averaged_as_the_file_says(t
 def test_a_file_without_masks_or_whose_operation_is_none_says_so(tmp_path: Path) -> None:
     for masks in ([], [item(MaskOperation="NONE", MaskFrameNumbers=0)]):
         path = angiogram(tmp_path / "a.dcm", masks, (0, 1))
-        with pytest.raises(InputError, match="use it as it is, not subtracted"):
+        with pytest.raises(InputError, match="name the mask frames yourself, or use it as it is"):
             read_run(path, subtract=True)
+
+
+def test_who_says_which_frames_are_the_mask_subtracts_them_from_all_others(tmp_path: Path) -> None:
+    elsewhere = item(MaskOperation="AVG_SUB", MaskFrameNumbers=4)
+    fillings = (0.5, 0, 0, 1, 2)
+    for masks in ([], [elsewhere]):
+        path = angiogram(tmp_path / "a.dcm", masks, fillings)
+        run = read_run(path, subtract=(1, 2))
+        assert [parts.frame for parts in run] == [0, 3, 4]
+        for parts, filling in zip(run, (0.5, 1, 2), strict=True):
+            assert parts.scale == "attenuation"
+            assert np.abs(parts.pixels - filling * VESSEL).max() < 0.002
+    single = read_xray_parts(path, frame=3, subtract=(1,))
+    assert np.abs(single.pixels - VESSEL).max() < 0.002
+    filled = read_xray_parts(path, frame="min", subtract=(1, 2))
+    assert np.abs(filled.pixels - 2 * VESSEL).max() < 0.002
+    for frame, mask, said in (
+        (1, (1, 2), "Frame 1 of .* is a mask frame itself"),
+        (0, (5,), "no frame 5 to be a mask"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_xray_parts(path, frame=frame, subtract=mask)
+    with pytest.raises(InputError, match="is a mask frame itself"):
+        read_run(path, subtract=tuple(range(5)))
+    turned = angiogram(
+        tmp_path / "b.dcm", [], fillings, PositionerPrimaryAngle=0, PositionerPrimaryAngleIncrement=[0, 0, 0, 0, 9]
+    )
+    assert len(read_run(turned, slice(0, 4), subtract=(1,))) == 3
+    with pytest.raises(InputError, match="turned by 9 degrees between these frames"):
+        read_xray_parts(turned, frame=4, subtract=(1,))
+
+
+def test_a_stack_of_images_is_subtracted_by_the_frames_that_are_named(tmp_path: Path) -> None:
+    frames = np.stack([BODY * np.exp(-filling * VESSEL) for filling in (0, 1, 2)]).astype(np.float32)
+    path = tmp_path / "run.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(frames), path)
+    run = read_run(path, scale="intensity", subtract=(0,))
+    assert [parts.frame for parts in run] == [1, 2]
+    for parts, filling in zip(run, (1, 2), strict=True):
+        assert parts.scale == "attenuation"
+        assert np.abs(parts.pixels - filling * VESSEL).max() < 1e-5
+    filled = read_xray_parts(path, scale="intensity", frame="min", subtract=(0,))
+    assert np.abs(filled.pixels - 2 * VESSEL).max() < 1e-5
+    with pytest.raises(InputError, match="name the mask frames yourself"):
+        read_run(path, subtract=True)
+
+
+def test_a_list_of_frames_is_read_from_its_text() -> None:
+    assert frames_of_text(" 0-2, 7,9 - 9") == (0, 1, 2, 7, 9)
+    for frames in ((0,), (3, 4, 5), (0, 2, 3, 9)):
+        assert frames_of_text(text_of_frames(frames)) == frames
+    for text in ("", "-1", "3-1", "a", "0:3", "1,,2", "0-999999999"):
+        with pytest.raises(InputError, match="Mask frames are numbers"):
+            frames_of_text(text)
 
 
 def test_whether_a_frame_can_be_subtracted_is_known_before(tmp_path: Path) -> None:

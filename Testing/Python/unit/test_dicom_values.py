@@ -122,7 +122,7 @@ def test_damaged_slices_are_named(tmp_path: Path) -> None:
 
 def test_other_modalities_and_values_are_refused_with_advice(tmp_path: Path) -> None:
     write_stack(tmp_path / "mr", hu(), along_normal(HEIGHTS), Modality="MR", RescaleType=None)
-    with pytest.raises(InputError, match=r"modality MR.*--segmentation"):
+    with pytest.raises(InputError, match=r"modality MR.*give a segmentation"):
         read_volume(tmp_path / "mr")
     write_stack(tmp_path / "z", hu(), along_normal(HEIGHTS), RescaleType="Z_EFF")
     with pytest.raises(InputError, match="Z_EFF"):

@@ -27,7 +27,7 @@ PIVOT = np.array([5.0, -9.0, 30.0])
 def smooth(phantom):
     """The phantom without the jumps of a trilinear slope, across which a difference quotient sees both sides."""
     grid = density_grid(phantom)
-    data = gaussian_filter(grid.data.numpy().astype(np.float64), 1.5).astype(np.float32)
+    data = gaussian_filter(grid.densities().numpy().astype(np.float64), 1.5).astype(np.float32)
     data[[0, -1]] = data[:, [0, -1]] = data[:, :, [0, -1]] = 0
     return DensityGrid(torch.from_numpy(data), grid.grid_to_ras)
 
@@ -131,7 +131,7 @@ def test_the_back_projection_is_the_adjoint_of_the_march(smooth, poses, dtype):
 
 def test_gradients_by_the_densities_are_those_of_finite_differences(smooth, poses):
     camera, weights = small(), weights_of((3, 28, 32))
-    data = smooth.data.clone().requires_grad_()
+    data = smooth.densities().clone().requires_grad_()
     image = differentiable_render(DensityGrid(data, smooth.grid_to_ras), torch.from_numpy(poses), camera, PIVOT, STEP)
     (weights * image.double().square()).sum().backward()
     assert data.grad.shape == data.shape
@@ -152,7 +152,7 @@ def test_gradients_by_the_densities_are_those_of_finite_differences(smooth, pose
 
 
 def test_gradients_come_through_a_coarser_level(smooth, poses):
-    data = smooth.data.clone().requires_grad_()
+    data = smooth.densities().clone().requires_grad_()
     level = coarser(DensityGrid(data, smooth.grid_to_ras), (2, 2, 2))
     differentiable_render(level, torch.from_numpy(poses), small(), PIVOT).sum().backward()
     # Each inner voxel as its share of the mean: the coarse gradient an eighth each.

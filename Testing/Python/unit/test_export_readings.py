@@ -59,6 +59,8 @@ def test_an_angiogram_and_its_subtracted_run_are_in_the_scene_as_they_were_regis
     assert any(image.size == shown.size and np.allclose(image.reshape(shown.shape), shown) for image in images)
     assert main(["export", registered, "-o", str(tmp_path / "none"), "--subtract"]) == 2
     assert "--subtract is about what the X-rays show" in capsys.readouterr().err
+    assert main(["export", registered, "-o", str(tmp_path / "none"), "--mask-frames", "0-1"]) == 2
+    assert "--mask-frames is about what the X-rays show" in capsys.readouterr().err
 
 
 def test_a_single_image_whose_name_ends_like_that_of_a_frame_is_exported(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import Volume, write_volume
 from XVRegistrationLib.jobs.finetune_patient import finetune_patient, start_finetuning
 from XVRegistrationLib.jobs.train_patient import resume_training
-from XVRegistrationLib.networks.pose_network import NetworkSettings, PoseNetwork
+from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.predict import network_camera, predict
+from XVRegistrationLib.networks.settings import GROUP, NetworkSettings
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.library import models_in
 from XVRegistrationLib.registration.model import load_model
@@ -44,7 +45,7 @@ def first() -> Volume:
 def pretrained(first, tmp_path_factory) -> Path:
     """A pretrained model in whose place an untrained network stands, with an output that looks at the image."""
     torch.manual_seed(0)
-    network = PoseNetwork(NetworkSettings(pixels=64, translation_scale=20.0))
+    network = create_network(NetworkSettings(pixels=64, translation_scale=20.0, normalization=GROUP))
     with torch.no_grad():
         network.head[-1].weight.mul_(30)
     template = coarse_template(first)

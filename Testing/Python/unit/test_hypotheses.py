@@ -258,6 +258,25 @@ def test_a_start_given_alone_is_scattered_about_but_no_farther_than_told(model):
     assert turn.min() < 2
 
 
+def test_what_is_proposed_anew_lies_beside_the_pose_that_is_avoided_if_anything_does(model):
+    """In the image's plane, however deep: what a bone is mistaken for lies beside it."""
+    xray = line_integrals(model, model.bank.poses[7])
+    image = render(model.pyramid.finest, model.bank.poses[7:8], model.intrinsics)[0]
+    start = model.view.pose
+    avoided = start @ translation(np.array([[5.0, 0.0, 30.0]]))[0]
+    centre = np.append(model.view.isocenter, 1.0)
+
+    def away(about: SearchRange) -> np.ndarray:
+        found = propose(model, image, xray, (), {"current": start}, about, avoided=avoided).poses[1:]
+        return np.linalg.norm((np.linalg.inv(found) @ centre - np.linalg.inv(avoided) @ centre)[:, :2], axis=1)
+
+    everywhere = away(SearchRange(256, 20.0, 3.0))
+    assert everywhere.min() < 5
+    beside = away(SearchRange(256, 20.0, 3.0, away_mm=12.0))
+    np.testing.assert_allclose(beside, everywhere[everywhere >= 12])
+    np.testing.assert_allclose(away(SearchRange(256, 20.0, 3.0, away_mm=60.0)), everywhere)
+
+
 def test_each_pose_has_three_counterparts_each_of_its_kind(poses):
     found = opposites(poses, CENTER)
     assert len(found) == 3 * len(poses)

@@ -168,7 +168,7 @@ def test_rendering_is_the_same_bit_for_bit_on_the_cpu(phantom, camera):
 
 def test_the_gradient_of_the_twin_by_the_densities_is_the_adjoint():
     grid = noise()
-    data = grid.data.double().requires_grad_()
+    data = grid.densities().double().requires_grad_()
     rays = rays_of(grid, looking(grid, (1, 1, 0.9), 2), CAMERA)
     image, _ = joseph_oracle.joseph(DensityGrid(data, grid.grid_to_ras), rays, None)
     weights = torch.rand(image.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_a_box_of_whole_voxels_along_its_axes():
 def test_without_warp_the_twin_renders_the_same(tmp_path):
     grid = noise()
     poses = looking(grid, (1, 0.1, 0.2), 2)
-    np.savez(tmp_path / "scene.npz", data=grid.data.numpy(), frame=grid.grid_to_ras, poses=poses)
+    np.savez(tmp_path / "scene.npz", data=grid.densities().numpy(), frame=grid.grid_to_ras, poses=poses)
     program = f"""
 import sys
 sys.modules["warp"] = None  # as where it is not installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xraylib
 
 from XVRegistrationLib.errors import InputError
@@ -26,7 +27,8 @@ from XVRegistrationLib.rendering.materials import (
     material_grids,
     threshold_densities,
 )
-from XVRegistrationLib.rendering.polyenergetic import render_channels
+from XVRegistrationLib.rendering.polyenergetic import area_densities
+from XVRegistrationLib.rendering.tissue_grid import TissueGrid
 
 # ICRU Report 44, by weight (NIST, X-Ray Mass Attenuation Coefficients, table 2).
 SOFT = {1: 0.102, 6: 0.143, 7: 0.034, 8: 0.708, 11: 0.002, 15: 0.003, 16: 0.003, 17: 0.002, 19: 0.003}
@@ -203,7 +205,7 @@ def test_rays_sum_to_area_densities_in_g_per_cm2(phantom):
     hu[15:25, 20:30, 15:45] = tissue_hu()[1]
     grids = material_grids(Volume(hu, np.eye(4), name="slabs"))
     view = NominalView("AP", (29.5, 24.5, 19.5), 700.0)
-    area = render_channels(grids.grids, view.pose[None], Intrinsics.centered(1000.0, (0.5, 0.5), (3, 3)), step=0.01)
+    area = area_densities(grids, view.pose[None], Intrinsics.centered(1000.0, (0.5, 0.5), (3, 3)), step=0.01)
     assert grids.materials == ("soft_tissue", "cortical_bone")
     # Along y: 20 mm of soft tissue and 10 mm of bone.
     assert area[0, :, 1, 1].tolist() == pytest.approx([2.0 * 1.06, 1.0 * 1.92], rel=2e-3)
@@ -217,12 +219,29 @@ def test_all_materials_lie_on_the_grid_of_the_monoenergetic_volume(phantom):
         np.testing.assert_allclose(grid.grid_to_ras, one.grid_to_ras)
 
 
+def test_tissues_of_one_grid_are_those_of_two():
+    hu = np.random.default_rng(2).uniform(-1024, 3071, (12, 14, 16))
+    hu[:2] = -1000
+    volume = Volume(hu.astype(np.float32), np.diag([0.8, 0.9, 1.5, 1.0]), name="tissues")
+    for energy in (62.0, 70.0):
+        found = material_grids(volume, energy)
+        separate = grids_of(material_densities(volume.array, energy), volume.ijk_to_ras)
+        assert isinstance(found, TissueGrid)
+        steepest = max(found.split.steep, (1 + found.split.bone_mass * found.split.steep) / found.split.soft_mass)
+        assert found.materials == separate.materials
+        for one, other in zip(found.grids, separate.grids, strict=True):
+            # Half a code of the attenuation, as bone or soft tissue counts it, and half a code of the density by itself.
+            atol = 0.51 * (steepest * found.attenuation.unit + other.unit)
+            torch.testing.assert_close(one.densities(), other.densities(), rtol=1e-5, atol=atol)
+            np.testing.assert_array_equal(one.grid_to_ras, other.grid_to_ras)
+
+
 def test_vessels_are_iodine_and_nothing_is_refused():
     mu = np.zeros((5, 6, 7), np.float32)
     mu[2, 3, 3] = 0.09
     grids = material_grids(Volume(mu, np.eye(4), name="vessels", units="1/mm"))
     assert grids.materials == ("iodine",)
-    assert float(grids.grids[0].data.max()) * 10 == pytest.approx(0.119, rel=0.01)  # 120 mg/ml
+    assert float(grids.grids[0].densities().max()) * 10 == pytest.approx(0.119, rel=0.01)  # 120 mg/ml
     with pytest.raises(InputError, match="vessels is attenuation already"):
         material_grids(Volume(mu, np.eye(4), name="vessels", units="1/mm"), metal=Metal())
     with pytest.raises(InputError, match="nothing holds nothing denser than air"):

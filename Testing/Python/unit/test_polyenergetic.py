@@ -16,6 +16,8 @@ from XVRegistrationLib.rendering.differentiable import differentiable_render
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.materials import MaterialGrids, Metal, grids_of, material_grids
 from XVRegistrationLib.rendering.polyenergetic import (
+    area_densities,
+    area_densities_with_jacobian,
     attenuated,
     attenuated_with_derivative,
     combined,
@@ -138,6 +140,11 @@ def test_the_image_alone_is_the_one_with_derivatives(phantom, camera, poses):
     seen = beam(materials=grids.materials)
     image, jacobian = render_polyenergetic_with_jacobian(grids, poses, small, seen, phantom.center)
     torch.testing.assert_close(render_polyenergetic(grids, poses, small, seen), image)
+    torch.testing.assert_close(render(grids, poses, small, beam=seen), image)
+    for one, other in zip(
+        render_with_jacobian(grids, poses, small, phantom.center, beam=seen), (image, jacobian), strict=True
+    ):
+        torch.testing.assert_close(one, other)
     assert image.shape == (2, 18, 20)
     assert jacobian.shape == (2, 6, 18, 20)
 
@@ -147,7 +154,7 @@ def smooth_grids(phantom) -> MaterialGrids:
     grids = material_grids(phantom)
     parts = []
     for grid in grids.grids:
-        data = gaussian_filter(grid.data.numpy().astype(np.float64), 1.5).astype(np.float32)
+        data = gaussian_filter(grid.densities().numpy().astype(np.float64), 1.5).astype(np.float32)
         data[[0, -1]] = data[:, [0, -1]] = data[:, :, [0, -1]] = 0
         parts.append(DensityGrid(torch.from_numpy(data), grid.grid_to_ras))
     return MaterialGrids(grids.materials, tuple(parts))
@@ -210,6 +217,17 @@ def test_channels_are_their_own_renders(phantom, camera, poses):
     torch.testing.assert_close(area[:, 1], render(grids.grids[1], poses, small))
 
 
+@pytest.mark.parametrize("size", [(21, 18), (3, 1)])
+def test_one_walk_through_both_tissues_is_one_through_each(phantom, camera, poses, size):
+    grids, small = material_grids(phantom), camera.resized(size)
+    area, by_pose = area_densities_with_jacobian(grids, poses, small, phantom.center)
+    each, each_by_pose = render_channels_with_jacobian(grids.grids, poses, small, phantom.center)
+    # Codes of 16 bits, of the attenuation here and of each tissue's density there.
+    torch.testing.assert_close(area, each, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(area_densities(grids, poses, small), area)
+    assert ((by_pose - each_by_pose).norm(dim=(3, 4)) <= 2e-3 * each_by_pose.norm(dim=(3, 4))).all()
+
+
 def test_bone_stands_out_from_soft_tissue_more_at_low_voltage():
     # What a little bone behind 20 g/cm2 of tissue adds, over what the tissue does, over the same at 70 keV.
     area = torch.tensor([20.0, 0.0], dtype=torch.float64).reshape(1, 2, 1, 1)
@@ -231,6 +249,12 @@ def test_bone_stands_out_from_soft_tissue_more_at_low_voltage():
 def test_a_beam_for_other_materials_is_refused(phantom, camera, poses):
     with pytest.raises(InputError, match=r"beam is for water; the volume holds soft_tissue, cortical_bone"):
         render_polyenergetic(material_grids(phantom), poses, camera, beam(materials=("water",)))
+    with pytest.raises(InputError, match="Materials are seen in a beam"):
+        render(material_grids(phantom), poses, camera)
+    with pytest.raises(InputError, match="not by the method siddon"):
+        render(material_grids(phantom), poses, camera, method="siddon", beam=beam())
+    with pytest.raises(InputError, match="A beam needs densities of materials"):
+        render(density_grid(phantom), poses, camera, beam=beam())
     with pytest.raises(InputError, match=r"\(B, 2, H, W\).* not \(1, 3, 4, 4\)"):
         attenuated(torch.zeros(1, 3, 4, 4), beam())
     with pytest.raises(InputError, match="slab holds nothing denser"):

@@ -33,7 +33,7 @@ def view(phantom):
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_bounds_are_the_rectangle_around_everything_that_is_seen(grid, view, name):
     camera = CAMERAS[name]
-    block = torch.zeros_like(grid.data)
+    block = torch.zeros_like(grid.densities())
     block[1:-1, 1:-1, 1:-1] = 1
     for pose in draw_poses(view, RANGE, 6, np.random.default_rng(0)):
         left, top, right, bottom = projected_bounds(grid, pose, camera)

@@ -22,6 +22,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, write_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.imaging.volumes.vessels import IODINE
+from XVRegistrationLib.rendering.spectrum import Tube
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +83,18 @@ def test_the_command_takes_the_same_options_as_a_training(
 def test_a_file_says_what_its_volume_is(angiogram: Path, tmp_path: Path) -> None:
     text = find_protocol("vessels").read_text("utf-8")
     (tmp_path / "table.json").write_text(json.dumps({"*": 300}))
+    (tmp_path / "names.csv").write_text("id,structure\n1,bone\n7,muscle\n")
     for said, reading in (
         ('as = "vessels"\nwindow = [400, 2200]', Reading(vessels=WINDOW)),
         ('as = "hu"\nnot_scanned = -5', Reading(believed=True, background=-5)),
         ('as = "attenuation"\nseries = "3"', Reading("1/mm", series="3")),
         (
-            'segmentation = "s.nrrd"\ndensities = "table.json"',
-            Reading(segmentation=str(tmp_path / "s.nrrd"), densities=(("*", 300.0),)),
+            'segmentation = "s.nrrd"\nsegmentation_names = "names.csv"\ndensities = "table.json"',
+            Reading(
+                segmentation=str(tmp_path / "s.nrrd"),
+                label_names=((1, "bone"), (7, "muscle")),
+                densities=(("*", 300.0),),
+            ),
         ),
     ):
         file = tmp_path / "p.toml"
@@ -103,3 +109,20 @@ def test_structures_that_are_not_there_are_answered_with_those_that_are(phantom:
     with pytest.raises(InputError, match=r"no structure like tibia.*; it has femur_left, femur_right"):
         structure_points(phantom, labels, Points(labels=("tibia*",)))
     assert len(structure_points(phantom, labels, Points(labels=("femur*",)))) == 2
+
+
+def test_a_protocol_may_name_the_tube_of_its_x_rays(phantom: Volume, angiogram: Path, tmp_path: Path) -> None:
+    text = find_protocol("strong-scatter").read_text().replace("count = 200", "count = 1")
+    text = text.replace("size = [256, 256]", "size = [64, 64]").replace("[1.6875, 1.6875]", "[6.75, 6.75]")
+    found = []
+    for name, line in (("plain", ""), ("tube", "spectrum = { kvp = 60, copper_mm = 0.1 }\n")):
+        (tmp_path / f"{name}.toml").write_text(line + text)
+        protocol = read_protocol(tmp_path / f"{name}.toml")
+        found.append(protocol_xrays(protocol, phantom, tmp_path)[0])
+    assert protocol.spectrum == Tube(60, copper_mm=0.1)
+    assert np.array_equal(found[0].true_pose, found[1].true_pose)
+    assert not np.array_equal(found[0].xray.pixels, found[1].xray.pixels)
+    vessels = with_volume(protocol, angiogram, Reading(vessels=WINDOW))
+    patient = load_patient(vessels, tmp_path)
+    with pytest.raises(InputError, match="is no CT in Hounsfield units, and X-rays of a tube voltage need one"):
+        protocol_xrays(vessels, patient.volume, tmp_path)

@@ -37,6 +37,7 @@ from XVRegistrationLib.imaging.volume import LabelMap, read_volume, write_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.spectrum import Tube
 from XVRegistrationLib.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -124,6 +125,9 @@ def test_the_shipped_protocols_are_the_published_ones() -> None:
         ("size = [96, 90]", "size = [96.5, 90]", "detector.size must be two whole numbers"),
         ("rotation = [8, 8, 8]", "rotation = [8, 8, 190]", "poses.rotation must be at most 180"),
         ("rotation = [8, 8, 8]", "rotation = [8, -8, 8]", "poses.rotation must be at least 0"),
+        ("[exposure]", "[spectrum]\nkvp = 300\n[exposure]", "spectrum: The tube voltage must lie between"),
+        ("[exposure]", "[spectrum]\nkvp = 80\nkvm = 3\n[exposure]", "spectrum.kvm is not a field"),
+        ('"phantom.nii.gz"', '"vessels"\n[spectrum]\nkvp = 80', "spectrum.kvp needs a CT in Hounsfield units"),
         ("count = 2", "count = 0", "poses.count must be a whole number of at least 1"),
         ("count = 2", "min_body = 1.5", "poses.min_body must be between 0 and 1"),
         ('["bank"]', '["guess"]', "registration.sources must name network and bank"),
@@ -182,10 +186,11 @@ def test_a_changed_protocol_or_volume_never_meets_the_xrays_of_another(protocol:
         xrays_fingerprint(changed(protocol, min_body=0.1), phantom),
         xrays_fingerprint(scatter, phantom),
         xrays_fingerprint(dataclasses.replace(protocol, sod=701.0), phantom),
+        xrays_fingerprint(dataclasses.replace(protocol, spectrum=Tube(80)), phantom),
         xrays_fingerprint(protocol, moved),
         xrays_fingerprint(protocol, denser),
     ]
-    assert len({mark, *others}) == 7
+    assert len({mark, *others}) == 8
 
 
 def test_xrays_are_made_anew_by_changed_code_that_makes_them(
@@ -422,7 +427,7 @@ def test_the_command_evaluates_a_file_and_lists_what_comes_along(
     [
         ([], "Give a protocol"),
         (["unheard-of"], "neither a file nor one of the protocols"),
-        (["strong-scatter"], "give one with --volume"),
+        (["strong-scatter"], "give one. (Options: --volume FILE.)"),
         (["psss", "--count", "0"], "At least one X-ray"),
         (["psss", "--sources", "luck"], "--sources must name"),
         (["psss", "--not-scanned", "0"], "with --volume"),

@@ -148,7 +148,7 @@ def test_a_hypothesis_ends_where_it_would_by_itself(grid, phantom, pose):
 
 def test_two_structures_that_moved_apart_are_both_found(grid, phantom, pose):
     """Each half of the phantom has a pose of its own; the X-rays show the sum of both."""
-    data = grid.data.clone()
+    data = grid.densities().clone()
     upper, lower = data.clone(), data.clone()
     middle = data.shape[0] // 2
     upper[:middle], lower[middle:] = 0, 0
@@ -247,7 +247,7 @@ def test_far_from_the_source_a_turn_about_it_is_not_the_same_pose(phantom, pose)
 
 def test_hypotheses_are_ranked_by_the_cost_that_is_refined(grid, phantom, pose):
     """Without derivatives, in two views, of two structures."""
-    halves = [grid.data.clone(), grid.data.clone()]
+    halves = [grid.densities().clone(), grid.densities().clone()]
     halves[0][: len(grid.data) // 2], halves[1][len(grid.data) // 2 :] = 0, 0
     grids = tuple(DensityGrid(half, grid.grid_to_ras) for half in halves)
     views = [

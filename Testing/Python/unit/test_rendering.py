@@ -17,7 +17,9 @@ from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.rendering import oracle
 from XVRegistrationLib.rendering.grid import (
+    AIR,
     DensityGrid,
+    attenuation_of,
     coarser,
     continued,
     density_grid,
@@ -91,7 +93,7 @@ def test_pose_derivatives_agree_with_finite_differences_in_float64(phantom, came
     # A smooth volume: the derivative of a trilinear one jumps at voxel faces, and a difference quotient sees both sides.
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(density_grid(phantom).data.numpy().astype(np.float64), 1.5).astype(np.float32)
+    smooth = gaussian_filter(density_grid(phantom).densities().numpy().astype(np.float64), 1.5).astype(np.float32)
     smooth[[0, -1]] = smooth[:, [0, -1]] = smooth[:, :, [0, -1]] = 0
     grid = DensityGrid(torch.from_numpy(smooth), density_grid(phantom).grid_to_ras)
     pose = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 1, np.random.default_rng(2))
@@ -176,7 +178,7 @@ def test_coarser_grids_stay_in_place_and_keep_their_mass(phantom, camera):
     fine = render(grid, pose, camera.resized((32, 30)), step=0.5)[0]
     for factors in ((2, 2, 2), (4, 4, 2), (3, 1, 1)):
         rough = coarser(grid, factors)
-        mass = [float(g.data.double().sum()) * abs(np.linalg.det(g.grid_to_ras[:3, :3])) for g in (grid, rough)]
+        mass = [float(g.densities().double().sum()) * abs(np.linalg.det(g.grid_to_ras[:3, :3])) for g in (grid, rough)]
         assert mass[1] == pytest.approx(mass[0], rel=1e-5)
         image = render(rough, pose, camera.resized((32, 30)), step=0.5)[0]
         for axis in (0, 1):
@@ -191,6 +193,21 @@ def test_a_pyramid_gives_the_coarsest_grid_that_a_footprint_allows(phantom):
     assert pyramid.matched_to(1.0) is pyramid.finest
     assert pyramid.matched_to(6.5) is pyramid.matched_to(6.5)
     np.testing.assert_allclose(matched_to(pyramid.finest, 13.0).spacing, [12.0, 12.8, 8.0])
+
+
+def test_a_volume_becomes_codes_of_half_its_densities_size_wherever_it_is_cut(phantom):
+    """Bricks of slices, the last one not whole, are put together at their places; what is left out is air."""
+    for part in (slice(None), slice(3, 41)):
+        volume = Volume(phantom.array[part], phantom.ijk_to_ras)
+        density, grid = attenuation_of(volume), density_grid(volume)
+        assert grid.data.dtype == torch.uint16
+        first = np.rint(np.linalg.inv(volume.ijk_to_ras) @ grid.grid_to_ras)[:3, 3].astype(int) + 1
+        box = tuple(slice(f, f + n - 2) for f, n in zip(first[::-1], grid.data.shape, strict=True))
+        np.testing.assert_allclose(grid.densities()[1:-1, 1:-1, 1:-1], density[box], atol=density.max() / 65535)
+        assert int(grid.data.numpy().max()) == 65535
+        outside = np.ones(density.shape, bool)
+        outside[box] = False
+        assert not (density[outside] > AIR).any()
 
 
 @pytest.mark.parametrize(("voxels", "atol"), [(8, 1e-6), (9, 2e-3)])
@@ -215,7 +232,7 @@ def test_noise_in_the_air_around_is_left_out_and_that_inside_stays(phantom):
     noisy = hu + np.random.default_rng(0).uniform(0, 60, hu.shape).astype(np.float32)
     grid = density_grid(Volume(noisy, np.eye(4)))
     assert grid.data.shape == (26, 34, 42)
-    assert (grid.data[1:-1, 1:-1, 1:-1] > 0).all()
+    assert (grid.densities()[1:-1, 1:-1, 1:-1] > 0).all()
 
 
 def test_a_volume_of_air_is_refused():
@@ -264,9 +281,9 @@ def test_what_is_cut_off_goes_on_and_fades():
     grid = DensityGrid(torch.from_numpy(np.pad(density, 1)), matrix)
     longer = continued(grid, 12.0)
     assert longer.data.shape == (22 + 8, 18, 20)
-    torch.testing.assert_close(longer.data[:21], grid.data[:21])
+    torch.testing.assert_close(longer.densities()[:21], grid.densities()[:21])
     np.testing.assert_allclose(longer.grid_to_ras, grid.grid_to_ras)
-    beyond = longer.data[20:, 8, 9]
+    beyond = longer.densities()[20:, 8, 9]
     assert (beyond.diff() < 0).all()
     assert 0.8 * 0.05 < beyond[1] < 0.05
     assert beyond[-1] == 0
@@ -276,11 +293,11 @@ def test_what_is_cut_off_goes_on_and_fades():
     np.testing.assert_allclose(
         transform_points(longer.grid_to_ras, [9, 8, 8 + 5]), transform_points(matrix, [9, 8, 5]), atol=1e-9
     )
-    torch.testing.assert_close(longer.data[9:], turned.data[1:])
+    torch.testing.assert_close(longer.densities()[9:], turned.densities()[1:])
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Warp compiles for NVIDIA's GPUs on Linux and Windows only")
-@pytest.mark.parametrize("name", ["march", "joseph", "label_march"])
+@pytest.mark.parametrize("name", ["march", "tissue_march", "joseph", "label_march"])
 def test_the_kernels_compile_for_a_gpu(name, tmp_path):
     """Without one: that they give the same there is another matter."""
     module = importlib.import_module(f"XVRegistrationLib.rendering.{name}")

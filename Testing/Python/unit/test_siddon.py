@@ -11,7 +11,7 @@ from Testing.Python.unit.closed_forms import Box, line_integrals, voxels
 from Testing.Python.unit.packages import module_of_wheel
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.conventions import diffdrr_camera, diffdrr_pose
-from XVRegistrationLib.geometry.rigid import rotation_from_euler_zxy
+from XVRegistrationLib.geometry.rigid import rotation_from_euler_zxy, translation
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.rendering import oracle
 from XVRegistrationLib.rendering.grid import DensityGrid, grid_from_density
@@ -53,6 +53,11 @@ def axis_pose(source, along, columns):
     return pose
 
 
+def exact_grid(density, matrix):
+    """A grid of the densities (K, J, I) themselves: their codes are up to 1e-5 of the highest off."""
+    return DensityGrid(torch.from_numpy(np.pad(density, 1)), matrix @ translation([-1, -1, -1]))
+
+
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_boxes_of_whole_voxels_are_exact(view, mirrored):
@@ -64,7 +69,7 @@ def test_boxes_of_whole_voxels_are_exact(view, mirrored):
         ends = np.array([low, high]) - 0.5  # their faces are voxels' faces
         center = matrix[:3, :3] @ ends.mean(axis=0) + matrix[:3, 3]
         boxes.append(Box(center, np.diff(ends, axis=0)[0] / 2 * [2.0, 1.5, 3.0], density, axes))
-    grid = grid_from_density(voxels(boxes, shape, matrix), matrix)
+    grid = exact_grid(voxels(boxes, shape, matrix), matrix)
     camera = Intrinsics(1000.0, (2.1, 1.7), (22.2, 18.9), (45, 41), mirrored)
     poses = poses_around(grid, view=view)
     expected = line_integrals(boxes, poses, camera)
@@ -87,7 +92,7 @@ def test_a_ray_along_the_diagonal_of_a_cube_of_voxels():
 def test_a_ray_in_the_plane_between_two_voxels_is_in_one_of_them(dtype):
     density = np.zeros((4, 4, 4), np.float32)
     density[:, 1, :], density[:, 2, :] = 0.01, 0.04
-    grid = grid_from_density(density, np.eye(4))
+    grid = exact_grid(density, np.eye(4))
     camera = Intrinsics(100.0, (1.0, 1.0), (0.0, 0.0), (1, 1))
     looks = {y: axis_pose([1.0, y, -50.0], [0, 0, 1], [1, 0, 0]) for y in (1.0, 1.5, 2.0)}
     found = {y: float(siddon(grid, rays_of(grid, pose[None], camera), dtype)) for y, pose in looks.items()}
@@ -124,7 +129,7 @@ def test_diffdrr_sees_the_same_through_the_adapters():
     pose_of = module_of_wheel("diffdrr.pose", *DIFFDRR)
     grid = noise()
     poses = poses_around(grid, 2)
-    density = torchio.ScalarImage(tensor=grid.data.permute(2, 1, 0)[None], affine=grid.grid_to_ras)
+    density = torchio.ScalarImage(tensor=grid.densities().permute(2, 1, 0)[None], affine=grid.grid_to_ras)
     subject = torchio.Subject(volume=density, density=density, mask=None, reorient=torch.eye(4, dtype=torch.float64))
     for mirrored in (False, True):
         for size in ((45, 41), (44, 40)):  # odd and even sizes are centred by different code of theirs
@@ -151,7 +156,7 @@ def test_the_trilinear_integral_is_what_a_dense_march_tends_to():
 @pytest.mark.parametrize("integral", [siddon, trilinear_integral])
 def test_the_gradient_by_the_densities_is_the_adjoint(integral):
     grid = noise()
-    data = grid.data.double().requires_grad_()
+    data = grid.densities().double().requires_grad_()
     rays = rays_of(grid, poses_around(grid), CAMERA)
     image = integral(DensityGrid(data, grid.grid_to_ras), rays)
     weights = torch.rand(image.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("nanodrr")
 
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.polyenergetic_xrays import PolyenergeticRenderer
 from XVRegistrationLib.evaluation.simulation import (
     Detector,
     NanodrrRenderer,
@@ -24,6 +26,9 @@ from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.dicom.xray import read_dicom_xray
 from XVRegistrationLib.imaging.intensity import line_integral
 from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.rendering.materials import material_grids
+from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.spectrum import Tube, beam
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,20 +132,37 @@ def test_detectors_are_drawn_within_their_ranges() -> None:
     )
 
 
+def test_x_rays_of_a_tube_are_those_of_our_renderer(phantom: Volume, camera: Intrinsics) -> None:
+    """Two programs that go through the voxels, one table of attenuation."""
+    tube = Tube(60, copper_mm=0.1)
+    pose = NominalView("AP", tuple(phantom.center), 700.0).pose
+    theirs = PolyenergeticRenderer(phantom, tube).line_integral(pose, camera)
+    ours = render(material_grids(phantom), pose[None], camera, 0.5, beam=beam(tube))[0].numpy()
+    assert np.abs(theirs - ours).mean() < 3e-3 * ours.mean()
+    # The thicker, the harder what is left: less and less than one energy would lose.
+    one = NanodrrRenderer(phantom).line_integral(pose, camera)
+    ratio = theirs / np.maximum(one, 1e-6)
+    assert ratio[one > 3].mean() < 0.95 * ratio[(one > 0.3) & (one < 0.6)].mean()
+    with pytest.raises(InputError, match="phantom is no CT in Hounsfield units"):
+        PolyenergeticRenderer(dataclasses.replace(phantom, units="1/mm"), tube)
+
+
 def test_simulated_x_rays_are_the_same_for_a_seed_and_survive_dicom(tmp_path: Path) -> None:
     volume = impulse((10, 10, 10))
     view = NominalView("PA", tuple(volume.center), 700.0)
     intrinsics = Intrinsics.centered(1000.0, (1.5, 1.0), (40, 50), view.mirrored)
     done: list[tuple[int, int]] = []
-    xrays = simulate_xrays(volume, view, intrinsics, 3, seed=7, progress=lambda i, n: done.append((i, n)))
-    again = simulate_xrays(volume, view, intrinsics, 2, seed=7)
+    xrays = simulate_xrays(
+        NanodrrRenderer(volume), view, intrinsics, 3, seed=7, progress=lambda i, n: done.append((i, n))
+    )
+    again = simulate_xrays(NanodrrRenderer(volume), view, intrinsics, 2, seed=7)
     assert done == [(1, 3), (2, 3), (3, 3)]
     for a, b in zip(xrays, again, strict=False):
         assert np.array_equal(a.pixels, b.pixels)
         assert np.array_equal(a.true_pose, b.true_pose)
         assert a.detector == b.detector
     assert not np.allclose(xrays[0].true_pose, xrays[1].true_pose)
-    other = simulate_xrays(volume, view, intrinsics, 1, seed=8)
+    other = simulate_xrays(NanodrrRenderer(volume), view, intrinsics, 1, seed=8)
     assert not np.allclose(xrays[0].true_pose, other[0].true_pose)
 
     path = tmp_path / "x.dcm"

@@ -104,7 +104,7 @@ def test_a_structures_image_has_derivatives_at_its_edges(phantom, camera):
     fine[21:40, 19:42, 15:44] = 1
     labels = LabelMap(fine, np.diag([1.5, 1.5, 1.5, 1.0]) @ translation([0.5, 0.5, 0.5]), {1: "box"})
     grid = structure_grid(water, labels, [1])
-    share = np.unique(grid.data.numpy() / attenuation_of(water).max())
+    share = np.unique(grid.densities().numpy() / attenuation_of(water).max())
     assert len(share) > 3  # voxels that are in it by a part
     pose = draw_poses(NominalView("AP", (45.0, 45.0, 45.0), 700.0), PoseRange(), 1, np.random.default_rng(2))
     pivot = np.array([40.0, 30.0, 50.0])

@@ -101,7 +101,7 @@ def test_units_belong_to_the_volume(vessels: Volume, tmp_path: Path) -> None:
     assert density_grid(thin).data.shape == density_grid(vessels).data.shape
     holes = vessels.array.copy()
     holes[0, 0, 0], holes[0, 0, 1] = np.nan, -5.0
-    assert density_grid(dataclasses.replace(vessels, array=holes)).data.min() == 0
+    assert density_grid(dataclasses.replace(vessels, array=holes)).densities().min() == 0
     with pytest.raises(InputError, match="denser than air"):
         density_grid(dataclasses.replace(vessels, array=np.zeros_like(vessels.array)))
 
@@ -115,7 +115,7 @@ def test_a_models_card_keeps_the_units(vessels: Volume, tmp_path: Path) -> None:
     # The file does not say what its values are: the card does, and the volume is read as what it was.
     again = load_model(tmp_path / "model")
     assert again.volume.units == "1/mm"
-    assert again.pyramid.finest.data.max() == pyramid.finest.data.max()
+    assert again.pyramid.finest.densities().max() == pyramid.finest.densities().max()
     with pytest.raises(InputError, match="another volume"):
         load_model(tmp_path / "model", read_volume(tmp_path / "v.nrrd", Reading(believed=True)))
 

@@ -83,11 +83,11 @@ def test_a_fourth_dimension_of_one_entry_is_no_time_series(tmp_path: Path, phant
     [
         (lambda hu: (hu + 1000) / 4000, "normalised"),
         (lambda hu: hu + 1024, "offset"),
-        (lambda hu: np.maximum(hu, 0), "--not-scanned 0"),
-        (lambda hu: np.abs(hu) / 3, "--segmentation"),
+        (lambda hu: np.maximum(hu, 0), "say that 0 is what was not scanned"),
+        (lambda hu: np.abs(hu) / 3, "give a segmentation"),
         # What is no number is not the air that a CT has.
         (lambda hu: np.where(hu < -900, np.nan, (hu + 1000) / 4000), "normalised"),
-        (lambda hu: np.where(hu < -900, np.nan, np.abs(hu) / 3), "--segmentation"),
+        (lambda hu: np.where(hu < -900, np.nan, np.abs(hu) / 3), "give a segmentation"),
     ],
 )
 def test_what_is_no_hounsfield_unit_is_refused_with_advice(

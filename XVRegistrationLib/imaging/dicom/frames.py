@@ -33,13 +33,14 @@ def checked_frame(frame: int | str | None, count: int, path: Path) -> int | str:
         if count == 1:
             return 0
         raise InputError(
-            f"{path} holds {count} frames: say which one with --frame, 0 to {count - 1}, or min, max or mean over the run; "
-            "or register the whole run with --series, or those of several files with --frame all."
+            f"{path} holds {count} frames: say which one, 0 to {count - 1}, or min, max or mean over the run; or register all of "
+            "them.",
+            give=("frame",),
         )
     if isinstance(frame, str) and frame in REDUCTIONS:
         return frame
     if isinstance(frame, bool) or not isinstance(frame, int):
-        raise InputError(f"A frame (--frame) is a number from 0, or min, max or mean, not {frame!r}.")
+        raise InputError(f"A frame is a number from 0, or min, max or mean, not {frame!r}.", give=("frame",))
     if not 0 <= frame < count:
         has = f"{count} frames, 0 to {count - 1}" if count > 1 else "one frame, 0"
         raise InputError(f"{path} has no frame {frame}: it holds {has}.")

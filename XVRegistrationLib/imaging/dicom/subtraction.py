@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.xray import Scale
 
 _FLOOR = 1e-3  # of the brightest intensity: less says "opaque", no more
+
+_RANGE = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
+_LAST = 100_000  # no run is longer
+
+Subtract = bool | tuple[int, ...]
+"""Whether to subtract the mask frames that a file names, or which of its frames (from 0) are the mask of all others."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,58 @@ def subtraction_of(dataset: Dataset, frame: int, count: int, path: Path) -> Subt
         if found is not None:
             return found
     raise InputError(
-        f"{path} does not say which frame is the mask of frame {frame} (MaskSubtractionSequence (0028,6100)); use it as it is, "
-        "not subtracted."
+        f"{path} does not say which frame is the mask of frame {frame} (MaskSubtractionSequence (0028,6100)); name the mask "
+        "frames yourself, or use it as it is."
     )
+
+
+def subtraction_by(mask: Sequence[int], frame: int, count: int, path: Path) -> Subtraction:
+    """How `frame` (from 0) of `count` is subtracted where the user says which frames (from 0) are the mask.
+
+    Raises InputError for frames that there are not, and for a frame of the mask itself, which leaves nothing.
+    """
+    frames = tuple(dict.fromkeys(mask))
+    if not frames:
+        raise InputError(f"No frame of {path} is given to be the mask of others.")
+    unknown = [n for n in frames if not 0 <= n < count]
+    if unknown:
+        raise InputError(f"{path} has no frame {unknown[0]} to be a mask: it holds {count}, 0 to {count - 1}.")
+    if frame in frames:
+        raise InputError(
+            f"Frame {frame} of {path} is a mask frame itself: nothing is left of it; choose one with contrast medium."
+        )
+    return Subtraction(frames, (frame,))
+
+
+def frames_of_text(text: str) -> tuple[int, ...]:
+    """Frames from 0 that a text such as "0-3, 7" lists, both ends of a range included; InputError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        ends = _RANGE.fullmatch(part.strip())
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if not first <= last <= _LAST:
+            raise InputError(f"Mask frames are numbers from 0, such as 0, 0-3 or 0, 2, 5-7, not {text!r}.")
+        found += range(first, last + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def text_of_frames(frames: Sequence[int]) -> str:
+    """The shortest text of which `frames_of_text` makes these frames, in rising order."""
+    ranges: list[list[int]] = []
+    for n in sorted(set(frames)):
+        if ranges and n == ranges[-1][1] + 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def note_of(subtract: Subtract) -> tuple[str, ...]:
+    """A sentence on what was subtracted, if anything was."""
+    if subtract is False:
+        return ()
+    what = "The mask frames that the file names" if subtract is True else f"Frames {text_of_frames(subtract or ())}"
+    return (f"{what} were subtracted: what is left is the line integral of contrast medium.",)
 
 
 def line_integrals(values: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
@@ -52,7 +108,8 @@ def line_integrals(values: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
     p = np.asarray(values, dtype=np.float32)
     if scale == "attenuation":
         return p
-    return -np.log(np.maximum(p, max(_FLOOR * float(p.max()), 1e-12)))
+    brightest = float(np.max(p, where=np.isfinite(p), initial=0))
+    return -np.log(np.maximum(p, max(_FLOOR * brightest, 1e-12)))
 
 
 def shifted(image: NDArray[np.float32], shift: tuple[float, float]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from XVRegistrationLib.resources import resource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,9 +39,23 @@ def read_densities(path: str | os.PathLike[str]) -> Densities:
     if not path.is_file():
         raise InputError(f'{path} does not exist; give a table of densities, JSON {{"name": HU}}.')
     try:
-        return tuple((str(name), float(hu)) for name, hu in json.loads(path.read_text("utf-8")).items())
-    except (ValueError, TypeError, AttributeError) as e:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as e:
         raise InputError(f'{path} is not a table of densities, JSON {{"name": HU}} ({e}).') from e
+    return densities_of_text(text, str(path))
+
+
+def densities_of_text(text: str, what: str) -> Densities:
+    """A table that was written as JSON; InputError, which begins with `what` it is, for anything else."""
+    try:
+        return tuple((str(name), float(hu)) for name, hu in json.loads(text).items())
+    except (ValueError, TypeError, AttributeError) as e:
+        raise InputError(f'{what} is not a table of densities, JSON {{"name": HU}} ({e}).') from e
+
+
+def text_of_densities(table: Densities | Mapping[str, float]) -> str:
+    """A table as JSON, of which `densities_of_text` makes the same."""
+    return json.dumps({str(name): float(hu) for name, hu in dict(table).items()})
 
 
 def pseudo_ct(
@@ -76,8 +90,9 @@ def _density(name: str, table: Sequence[tuple[str, float]]) -> float:
     rows = {hu: pattern for pattern, hu in reversed(table)}
     known = dict.fromkeys(pattern.strip("*? ") for pattern in reversed(rows.values()))
     raise InputError(
-        f"There is no density for the structure {name}: call it by a name of the table ({', '.join(known)}, ...), in its file "
-        "or by --label-names, or give a table of densities (--densities TABLE.json)."
+        f"There is no density for the structure {name}: call it by a name of the table ({', '.join(known)}, ...), or give a "
+        "table of densities of your own.",
+        give=("label_names", "densities"),
     )
 
 

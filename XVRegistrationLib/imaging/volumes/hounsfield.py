@@ -23,8 +23,8 @@ _MUCH = 0.2  # of the voxels; noise keeps any one value of a scanned body far be
 _NO_AIR = -200.0  # HU: neither air nor fat is above
 _CT_LIKE = ("", "CT", "XA", "OT")
 _ADVICE = (
-    "for MR and other modalities give a segmentation whose structures have densities (--segmentation); "
-    "for an angiogram the window of its vessels (--as vessels LOW HIGH)"
+    "for MR and other modalities give a segmentation whose structures have densities; for an angiogram the window of its "
+    "vessels"
 )
 
 
@@ -64,7 +64,7 @@ def _cut_out(array: NDArray[Any]) -> list[str]:
     if share < _MUCH:
         return []
     said = f"{share:.0%} of the voxels are exactly {value:g} HU and will absorb as such"
-    return [f"{said}: if they were not scanned or were cut away, say --not-scanned {value:g}."]
+    return [f"{said}: if they were not scanned or were cut away, say that {value:g} is what was not scanned."]
 
 
 def clamp_padding(array: NDArray[Any]) -> int:
@@ -95,7 +95,10 @@ def _scanned(array: NDArray[Any]) -> tuple[float, float, bool]:
 
 def _check_header(stored: Stored, name: str) -> None:
     if stored.modality.upper() not in _CT_LIKE:
-        raise InputError(f"{name} is of modality {stored.modality} (0008,0060) and has no Hounsfield units: {_ADVICE}.")
+        raise InputError(
+            f"{name} is of modality {stored.modality} (0008,0060) and has no Hounsfield units: {_ADVICE}.",
+            give=("segmentation", "vessels"),
+        )
     if stored.rescale_type.upper() not in ("", "HU", "HU_MOD", "US"):
         raise InputError(
             f"{name} holds values of the type {stored.rescale_type} (0028,1054), not Hounsfield units; "
@@ -108,14 +111,16 @@ def _check_range(array: NDArray[Any], name: str) -> None:
     said = f"{name} has values from {low:g} to {high:g}"
     if low > -_NORMALISED and high < _NORMALISED:
         raise InputError(
-            f"{said}, which are no Hounsfield units but look normalised; give the original, or say --as attenuation where "
-            "they are linear attenuation in 1/mm."
+            f"{said}, which are no Hounsfield units but look normalised; give the original, or say so where they "
+            "are linear attenuation in 1/mm.",
+            give=("attenuation",),
         )
     if high > _HIGHEST:
         raise InputError(f"{said}, further than those of a CT go; check RescaleSlope (0028,1053), or the file's scale.")
     if low > _NO_AIR and not padded:
         raise InputError(
             f"{said}: there is no air, so that they are no Hounsfield units. For a CT with an offset subtract it (1000 or "
-            f"1024); for a bone cut out of its CT say what its background is (--not-scanned {low:g}); {_ADVICE}. "
-            "Where they are Hounsfield units all the same, say --as hu."
+            f"1024); for a bone cut out of its CT say that {low:g} is what was not scanned; {_ADVICE}. "
+            "Where they are Hounsfield units all the same, say so.",
+            give=("background", "segmentation", "vessels", "believed"),
         )

@@ -69,8 +69,9 @@ def _choose(found: list[Series], folder: Path, wanted: str | None) -> tuple[Seri
             f"{folder} holds no DICOM series of two or more placed slices, but {_listed(found)}; a volume is needed."
         )
     raise InputError(
-        f"{folder} holds several series: {_listed(found)}. Say which with --ct-series, by number, description or UID, or as "
-        f"{folder.name}#NUMBER."
+        f"{folder} holds several series: {_listed(found)}. Say which, by number, description or UID, or as "
+        f"{folder.name}#NUMBER.",
+        give=("series",),
     )
 
 

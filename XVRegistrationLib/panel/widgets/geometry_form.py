@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import qt
+
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, quietly, show_text
+from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GeometryForm:
-    """A spin box at its minimum says "not known"; nothing changes before the button is pressed."""
+    """A spin box at its minimum says "not known"; what is entered changes nothing before the button is pressed."""
 
     def __init__(self, ui: Any, session: Session) -> None:
         self.ui = ui
@@ -25,6 +27,8 @@ class GeometryForm:
         for box in (ui.mirroredCheckBox, ui.denseIsBrightCheckBox):
             box.toggled.connect(self.on_edited)
         ui.geometryButton.clicked.connect(self.on_use)
+        ui.cArmComboBox.activated.connect(self.on_c_arm)
+        ui.calibrationButton.clicked.connect(self.on_calibration)
 
     def show(self, row: XrayRow | None) -> None:
         """Show the selected X-ray. What the user has begun to enter stays as long as nothing new is known of it."""
@@ -48,9 +52,28 @@ class GeometryForm:
             if row is not None:
                 self._session.complete_geometry(row.node, **self._edited(row))
 
+    def on_c_arm(self, index: int = 0) -> None:
+        row, name = self._row, chosen(self.ui.cArmComboBox)
+        with answering(self._session.say, _("The geometry could not be set.")):
+            if row is not None and name:
+                self._session.complete_by_c_arm(row.node, name)
+
+    def on_calibration(self, checked: bool = False) -> None:
+        row = self._row
+        with answering(self._session.say, _("The calibration could not be read.")):
+            title, pattern = _("Calibration: MayaCam or OpenCV"), _("All files (*)")
+            given = qt.QFileDialog.getOpenFileName(self.ui.calibrationButton, title, "", pattern)
+            # PySide6 also returns the pattern that was chosen.
+            file = str(given if isinstance(given, str) else given[0])
+            if row is not None and file:
+                undistorted = bool(self.ui.undistortedCheckBox.isChecked())
+                self._session.complete_by_calibration(row.node, file, undistorted=undistorted)
+
     def _fill(self, row: XrayRow) -> None:
         ui, values = self.ui, row.values
         ui.geometryGroupBox.setTitle(_("Geometry of {name}").format(name=row.name))
+        arms = [(title, name) for name, title in self._session.c_arms()]
+        fill_choices(ui.cArmComboBox, [(_("Choose one for what the file lacks"), ""), *arms], "")
         missing = [words for key, words in _names().items() if key in row.missing]
         asked = _("The file does not say all. Please enter: {values}.").format(values=", ".join(missing))
         show_text(ui.geometryLabel, "\n".join([*([asked] if missing else []), *row.notes]))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import qt
 
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text, text_of_frames
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly
 from XVRegistrationLib.scene.runs import frame_of
@@ -26,6 +28,7 @@ class ImageForm:
         ui.framesComboBox.activated.connect(self.on_frames)
         ui.frameSlider.valueChanged.connect(self.on_frame)
         ui.subtractCheckBox.toggled.connect(self.on_subtract)
+        ui.maskFramesLineEdit.editingFinished.connect(self.on_mask_frames)
         ui.registerRunButton.clicked.connect(self.on_register_run)
         ui.stepsButton.clicked.connect(self.on_steps)
         ui.ignoreButton.clicked.connect(self.on_ignore)
@@ -59,7 +62,23 @@ class ImageForm:
                 self._session.show_frame(row.node, int(self.ui.frameSlider.property("value")))
 
     def on_subtract(self, checked: bool) -> None:
-        self._read_again(subtract=bool(checked))
+        source = None if self._row is None else self._row.source
+        chosen_before = () if source is None else source.mask_frames
+        self._read_again(subtract=(checked and chosen_before) or bool(checked))
+
+    def on_mask_frames(self) -> None:
+        """Subtract the frames that are named, or with none those that the file names; nothing where that is so already."""
+        source = None if self._row is None else self._row.source
+        text = str(self.ui.maskFramesLineEdit.property("text")).strip()
+        if source is None or text == text_of_frames(source.mask_frames):
+            return  # the field was only left
+        try:
+            named = frames_of_text(text) if text else ()
+        except InputError as e:
+            self._session.say(str(e))
+            self.show(self._row)
+            return
+        self._read_again(subtract=named)
 
     def on_register_run(self, checked: bool = False) -> None:
         row = self._row
@@ -128,11 +147,21 @@ class ImageForm:
         ui.frameLabel.setText(_("frame {number}").format(number=row.item if number is None else number))
 
     def _show_subtraction(self, row: XrayRow) -> None:
-        box, source = self.ui.subtractCheckBox, row.source
-        box.setVisible(source is not None and (source.frames > 1 or source.subtractable))
+        box, field, source = self.ui.subtractCheckBox, self.ui.maskFramesLineEdit, row.source
+        for widget in (box, field):
+            widget.setVisible(source is not None and (source.frames > 1 or source.subtractable))
+        with quietly(field):
+            field.setText("" if source is None else text_of_frames(source.mask_frames))
+        field.setPlaceholderText(_("as the file") if source is not None and source.subtractable else _("0 or 0-3"))
+        purpose = _(
+            "Frames without contrast medium, from 0, whose mean is subtracted from the others: 0, or 0-3, or 0, 2."
+        )
+        allow(field, self._session.can_read_again(row.node), purpose)
         with quietly(box):
             box.setChecked(source is not None and source.subtracted)
-        purpose = _("Digital subtraction: less the mask frames that the file names, so that contrast medium is left.")
+        purpose = _(
+            "Digital subtraction: less the mask frames that the file names, or that you name beside, so that contrast medium is left."
+        )
         allow(box, self._session.can_subtract(row.node), purpose)
 
 

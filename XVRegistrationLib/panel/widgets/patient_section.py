@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import qt
+
+from XVRegistrationLib.imaging.volumes.densities import read_densities, text_of_densities
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.volume_values import ATTENUATION, CT, HU, STRUCTURES, VESSELS
-from XVRegistrationLib.panel.widgets.common import chosen, fill_choices, show_text
+from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, show_text
 from XVRegistrationLib.panel.widgets.pictures import pixmap_of, with_markers
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ class PatientSection:
         """The volume that the user was last asked of what its values are."""
         ui.presetComboBox.activated.connect(self.on_preset)
         ui.valuesComboBox.activated.connect(self.on_values)
+        ui.densitiesButton.clicked.connect(self.on_densities)
+        ui.usualDensitiesButton.clicked.connect(self.on_usual_densities)
         ui.valuesCollapsibleButton.collapsed = True  # a CT needs no answer
 
     def show(self) -> None:
@@ -51,6 +56,24 @@ class PatientSection:
         if parameters is not None:
             parameters.volumeValues = chosen(self.ui.valuesComboBox)
 
+    def on_densities(self, checked: bool = False) -> None:
+        parameters = self._session.parameters
+        with answering(self._session.say, _("The table of densities could not be read.")):
+            file = self._asked_for_table()
+            if file and parameters is not None:
+                parameters.densities = text_of_densities(read_densities(file))
+
+    def on_usual_densities(self, checked: bool = False) -> None:
+        parameters = self._session.parameters
+        if parameters is not None:
+            parameters.densities = ""
+
+    def _asked_for_table(self) -> str:
+        title, pattern = _("Densities of structures"), _("Tables of densities (*.json)")
+        given = qt.QFileDialog.getOpenFileName(self.ui.densitiesButton, title, "", pattern)
+        # PySide6 also returns the pattern that was chosen.
+        return str(given if isinstance(given, str) else given[0])
+
     def _show_nodes(self, parameters: Any) -> None:
         """Show the nodes in use also where a selector was asked for one that it did not know yet, as while a scene is read."""
         for selector, node in (
@@ -69,6 +92,11 @@ class PatientSection:
         show_text(ui.valuesLabel, _hints().get(kind, ""))
         for widget in (ui.windowLabel, ui.vesselsLowSpinBox, ui.vesselsHighSpinBox):
             widget.setVisible(kind == VESSELS)
+        for widget in (ui.densitiesLabel, ui.densitiesButton, ui.usualDensitiesButton):
+            widget.setVisible(kind == STRUCTURES)
+        own = parameters is not None and bool(parameters.densities)
+        obstacle = "" if own else _("The usual table is in use.")
+        allow(ui.usualDensitiesButton, obstacle, _("Use the table that comes along again (Resources/densities.json)."))
         said = parameters is not None and parameters.useNotScanned
         ui.notScannedSpinBox.setEnabled(said)
         for widget in (ui.useNotScannedCheckBox, ui.notScannedSpinBox):

@@ -1,0 +1,61 @@
+"""How a finished X-ray may be shown: with local contrast, or inverted. What image processing does, not physics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+
+_TILES = 8
+
+
+@dataclass(frozen=True)
+class ShownShares:
+    """Which share of the images is shown in which way, at full difficulty."""
+
+    local_contrast: float = 0.15
+    """Contrast evened out over the image, as CLAHE does."""
+    inverted: float = 0.0
+    """Bright where dark is meant. None by default: what an X-ray's grey levels mean is settled when it is read."""
+
+
+AS_IS = ShownShares(0.0, 0.0)
+
+
+def presented(images: torch.Tensor, shares: ShownShares, generator: torch.Generator) -> torch.Tensor:
+    """Images (B, H, W) as they may be shown; each draws for itself, the same for the same state of the generator."""
+    batch = len(images)
+
+    def some(share: float) -> torch.Tensor:
+        return torch.rand(batch, generator=generator, device=images.device) < share
+
+    if shares.local_contrast > 0:
+        chosen = some(shares.local_contrast).nonzero()[:, 0]
+        if len(chosen):
+            strength = torch.rand(len(chosen), 1, 1, generator=generator, device=images.device)
+            images = images.index_copy(0, chosen, local_contrast(images[chosen], strength))
+    if shares.inverted > 0:
+        highest, lowest = images.amax(dim=(1, 2), keepdim=True), images.amin(dim=(1, 2), keepdim=True)
+        images = torch.where(some(shares.inverted)[:, None, None], highest + lowest - images, images)
+    return images
+
+
+def local_contrast(images: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+    """Images (B, H, W) with mean and contrast of an eighth of the image's side evened out, by `strength` (B, 1, 1), 0..1.
+
+    By means and deviations of tiles, interpolated between their centres, as CLAHE interpolates its tiles' curves; the
+    contrast is raised by no more than four times, which is what CLAHE's limit is for.
+    """
+    size = images.shape[1:]
+    x = images[:, None]
+
+    def smooth(values: torch.Tensor) -> torch.Tensor:
+        tiles = functional.adaptive_avg_pool2d(values, _TILES)
+        return functional.interpolate(tiles, size=size, mode="bilinear", align_corners=False)
+
+    mean = smooth(x)
+    deviation = (smooth(x * x) - mean * mean).clamp_min(0).sqrt()
+    whole = images.std(dim=(1, 2), keepdim=True)[:, None]
+    evened = (x - mean) * whole / deviation.clamp_min(whole / 4 + 1e-9) + images.mean(dim=(1, 2), keepdim=True)[:, None]
+    return torch.lerp(images, evened[:, 0], strength)
