@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from Testing.Python.unit.dicom_files import write_xray
 from XVRegistrationLib.cli.export import frame_of
 from XVRegistrationLib.cli.main import main, parser
-from XVRegistrationLib.cli.train import _intrinsics
+from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.geometry.calibrations import calibration_of, distances_to_crossing, write_calibration
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, point_distance
@@ -72,7 +72,7 @@ def model(phantom, tmp_path_factory):
 def test_a_model_takes_the_mirroring_of_the_x_ray_that_shows_its_geometry(tmp_path, capsys, option, mirrored):
     path = write_xray(tmp_path / "run.dcm", np.stack([exposure(disc())] * 2), **STATED, **ANGLES)
     options = parser().parse_args(["train", "ct.nii.gz", "-o", "model", "--geometry", str(path), *option])
-    assert _intrinsics(options).mirrored is mirrored
+    assert view_from(options).intrinsics.mirrored is mirrored
     assert ("say --no-mirrored" in capsys.readouterr().out) is (not option)
     assert inspected(capsys, path, *option)["values"]["mirrored"]["value"] is mirrored
 
@@ -82,7 +82,8 @@ def test_a_calibrated_picture_shows_the_geometry_of_a_model(tmp_path):
     camera = Intrinsics(1100.0, (0.3, 0.31), (57.0, 66.5), (128, 120))
     write_calibration(tmp_path / "camera.txt", calibration_of(camera, np.eye(4)), "mayacam2")
     files = ["--geometry", str(tmp_path / "picture.png"), "--calibration", str(tmp_path / "camera.txt")]
-    made = _intrinsics(parser().parse_args(["train", "ct.nii.gz", "-o", "m", *files, "--spacing", "0.3", "0.31"]))
+    options = parser().parse_args(["train", "ct.nii.gz", "-o", "m", *files, "--spacing", "0.3", "0.31"])
+    made = view_from(options).intrinsics
     np.testing.assert_allclose(made.matrix, camera.matrix, rtol=1e-9)
 
 
@@ -292,17 +293,12 @@ def test_only_the_line_about_a_missing_driver_is_kept_back():
 
 
 def test_an_anatomy_gives_a_training_what_is_not_given():
-    from XVRegistrationLib.cli.main import parser
-    from XVRegistrationLib.cli.train import _intrinsics, _pose_range
-    from XVRegistrationLib.imaging.anatomies import preset_named
-
-    usual = preset_named("vessels-pa")
     options = parser().parse_args(
         ["train", "ct.nii.gz", "-o", "m", "--anatomy", "vessels-pa", "--rotation", "9", "8", "7"]
     )
-    camera, found = _intrinsics(options, usual), _pose_range(options, usual)
-    assert (camera.sdd, camera.mirrored) == (1250.0, True)
-    assert (found.rotation, found.translation) == ((9.0, 8.0, 7.0), (25.0, 25.0, 50.0))
-    plain = parser().parse_args(["train", "ct.nii.gz", "-o", "m"])
-    assert (_intrinsics(plain).sdd, _intrinsics(plain).mirrored) == (1020.0, False)
-    assert _pose_range(plain, None).rotation == (20.0, 20.0, 20.0)
+    found = view_from(options)
+    assert (found.intrinsics.sdd, found.intrinsics.mirrored) == (1250.0, True)
+    assert (found.pose_range.rotation, found.pose_range.translation) == ((9.0, 8.0, 7.0), (25.0, 25.0, 50.0))
+    plain = view_from(parser().parse_args(["train", "ct.nii.gz", "-o", "m"]))
+    assert (plain.intrinsics.sdd, plain.intrinsics.mirrored) == (1020.0, False)
+    assert plain.pose_range.rotation == (20.0, 20.0, 20.0)
