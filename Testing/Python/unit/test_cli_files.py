@@ -265,7 +265,7 @@ def test_help_shows_only_defaults_that_say_something(capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "(default: None)" not in out
     assert "(default: False)" not in out
-    assert "(default: 700.0)" in out
+    assert "(default: 700)" in out
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path):
