@@ -22,10 +22,10 @@ screenshots: $(STAMP) ## Go through the panel from a CT to labels on X-rays; a p
 	$(PY) -m Testing.Host.tour .demo-data Documentation/images/panel
 
 test: lint ## Check the code and run all tests that take seconds.
-	$(PY) -m pytest -q -n 2 --dist loadfile --durations=10
+	$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10
 
 test-long: lint ## As test, with the tests that take minutes.
-	$(PY) -m pytest -q -n 2 --dist loadfile --durations=20 -m "long or not long"
+	$(PY) -m pytest -q -n 2 --dist loadgroup --durations=20 -m "long or not long"
 
 bench: $(STAMP) ## Measure this project and its peers side by side, and print what each protocol reaches; hours.
 	$(PY) Testing/Benchmarks/run.py
