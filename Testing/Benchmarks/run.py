@@ -11,8 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-# The benchmarks themselves, and what they share with the tests and the panel's host.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+# What they share with the tests and the panel's host, and the benchmarks themselves.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import baselines
 import evaluation
