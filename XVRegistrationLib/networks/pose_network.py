@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import roma
@@ -22,14 +23,14 @@ class Settings(Protocol):
         """JSON-serialisable form."""
 
 
-class PoseNetwork(nn.Module):
+class PoseNetwork(nn.Module, ABC):
     """Predicts the motion D of the camera relative to its nominal view from an X-ray."""
 
     settings: Settings
 
+    @abstractmethod
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotations (B, 3, 3) and translations (B, 3) in mm from line integrals (B, H, W) of the settings' size."""
-        raise NotImplementedError
 
     def learning(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """As `forward`, for training: with a regulariser (B,) to add to the loss, where the network has one."""
