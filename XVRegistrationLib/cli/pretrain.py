@@ -12,7 +12,7 @@ from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, resume_pretraining, start_pretraining
+from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, start_pretraining
 from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK, Plan, find_volumes, stem_of
 from XVRegistrationLib.jobs.train_patient import check_device
 from XVRegistrationLib.registration.card import read_pretrained_card
@@ -65,10 +65,8 @@ def _pretrained(options: argparse.Namespace, crew: Team) -> PretrainedModel:
         }
         if options.pictures:
             how["on_placed"] = lambda path, *placed: _draw(stem_of(root, path), *placed)
-        progress = _Later(stack)
-        if options.resume:
-            return resume_pretraining(root, minutes=options.minutes, progress=progress, **how)
-        return pretrain(root, _plan(options), progress=progress, **how)
+        plan = None if options.resume else _plan(options)
+        return pretrain(root, plan, minutes=options.minutes, progress=_Later(stack), **how)
 
 
 class _Later:

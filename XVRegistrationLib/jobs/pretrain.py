@@ -37,40 +37,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.training.trainer import Progress, TrainingState
 
 
-def pretrain(
-    folder: str | os.PathLike[str],
-    plan: Plan,
-    *,
-    device: str | None = None,
-    team: Team | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    preparing: Callable[[int, int], None] | None = None,
-    on_placed: OnPlaced | None = None,
-    on_prepared: Callable[[Preparation], None] | None = None,
-) -> PretrainedModel:
-    """Pretrain by a plan in a new `folder`, which in the end holds the model and, in `prepared`, the CTs as it saw them.
-
-    `preparing` is told how many CTs are done of how many; `on_placed` and `on_prepared` see what becomes of them. Whatever
-    ends it, `resume_pretraining` goes on. Raises InputError for a folder that holds anything of this, for a template that
-    cannot be one, and for CTs that do not register to it.
-    """
-    root, team = Path(folder), team or Team()
-    if team.first:
-        start_pretraining(root, plan)
-    team.wait()
-    return resume_pretraining(
-        root,
-        device=device,
-        team=team,
-        progress=progress,
-        preparing=preparing,
-        on_placed=on_placed,
-        on_prepared=on_prepared,
-    )
-
-
 def start_pretraining(folder: str | os.PathLike[str], plan: Plan) -> None:
-    """Write a plan into a new `folder`: `resume_pretraining` does all the rest. InputError for a folder that holds a model."""
+    """Write a plan into a new `folder`: `pretrain` does all the rest. InputError for a folder that holds a model."""
     root = Path(folder)
     if root.exists() and not root.is_dir():
         raise InputError(f"{root} is a file; give a folder for the model.")
@@ -96,8 +64,9 @@ def pretrain_in_background(
     return new_job(model, plan.seconds if minutes is None else 60 * minutes, None, device, plan.seed, root)
 
 
-def resume_pretraining(
+def pretrain(
     folder: str | os.PathLike[str],
+    plan: Plan | None = None,
     *,
     minutes: float | None = None,
     device: str | None = None,
@@ -107,8 +76,18 @@ def resume_pretraining(
     on_placed: OnPlaced | None = None,
     on_prepared: Callable[[Preparation], None] | None = None,
 ) -> PretrainedModel:
-    """Go on with a pretraining where it ended, in its preparation or its training, up to `minutes` in all."""
+    """Pretrain by a plan in a new `folder`, or without one go on where that of the folder ended, up to `minutes` in all.
+
+    In the end the folder holds the model and, in `prepared`, the CTs as it saw them. `preparing` is told how many CTs are done
+    of how many; `on_placed` and `on_prepared` see what becomes of them. Whatever ends it, a call without a plan goes on.
+    Raises InputError for a new folder that holds anything of this, for a template that cannot be one, and for CTs that do
+    not register to it.
+    """
     root, team = Path(folder), team or Team()
+    if plan is not None:
+        if team.first:
+            start_pretraining(root, plan)
+        team.wait()
     plan = read_plan(root)
     if team.first:
         for half in root.rglob(".part-*"):  # what a killed process had begun to write

@@ -118,9 +118,9 @@ def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
 
     how: dict[str, Any] = {"minutes": job["minutes"], "device": job["device"], "progress": on_progress}
     if pretraining:
-        from XVRegistrationLib.jobs.pretrain import resume_pretraining
+        from XVRegistrationLib.jobs.pretrain import pretrain
 
-        done = resume_pretraining(model, preparing=on_prepared, **how).training
+        done = pretrain(model, preparing=on_prepared, **how).training
     else:
         from XVRegistrationLib.jobs.train_patient import resume_training
 

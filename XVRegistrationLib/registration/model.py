@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ from XVRegistrationLib.registration.card import (
     reading_of,
     view_of,
 )
-from XVRegistrationLib.registration.tensors import load_tensors, save_tensors
+from XVRegistrationLib.registration.tensors import load_tensors, remove_replaced, save_learnt, save_tensors
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.versions import versions
@@ -101,18 +100,12 @@ def save_model(
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    tag = f"{int(model.training.get('steps', 0)):07d}"
     bank = {"poses": torch.from_numpy(model.bank.poses), "features": model.bank.features.half()}
     content = hashlib.sha256(b"".join(t.numpy().tobytes() for t in bank.values())).hexdigest()[:12]
     files = {"bank": f"bank-{content}.safetensors"}
     if not (root / files["bank"]).exists():
         save_tensors(root / files["bank"], bank)
-    if model.network is not None:
-        files["network"] = f"network-{tag}.safetensors"
-        save_tensors(root / files["network"], dict(model.network.state_dict()))
-    if optimizer:
-        files["optimizer"] = f"optimizer-{tag}.safetensors"
-        save_tensors(root / files["optimizer"], optimizer)
+    files |= save_learnt(root, model.training, model.network, optimizer)
     card = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -136,12 +129,7 @@ def save_model(
         "versions": versions(),
     }
     write_json(root / CARD, card)
-    for kind in ("bank", "network", "optimizer"):
-        for old in root.glob(f"{kind}-*.safetensors"):
-            if old.name not in files.values():
-                # Windows keeps a file that another process is reading; the next save removes it.
-                with suppress(PermissionError):
-                    old.unlink()
+    remove_replaced(root, files)
 
 
 def load_model(

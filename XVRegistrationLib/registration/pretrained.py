@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from XVRegistrationLib.registration.card import (
     view_of,
 )
 from XVRegistrationLib.registration.model import load_network
-from XVRegistrationLib.registration.tensors import load_tensors, save_tensors
+from XVRegistrationLib.registration.tensors import load_tensors, remove_replaced, save_learnt, save_tensors
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -73,14 +72,10 @@ def save_pretrained(
     """Write a pretrained model, replacing the one in `folder` only when all of it is written."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    tag = f"{int(model.training.get('steps', 0)):07d}"
-    files = {"template": "template.safetensors", "network": f"network-{tag}.safetensors"}
+    files = {"template": "template.safetensors"}
     if not (root / files["template"]).exists():
         save_tensors(root / files["template"], {"hu": torch.from_numpy(np.ascontiguousarray(model.template.array))})
-    save_tensors(root / files["network"], dict(model.network.state_dict()))
-    if optimizer:
-        files["optimizer"] = f"optimizer-{tag}.safetensors"
-        save_tensors(root / files["optimizer"], optimizer)
+    files |= save_learnt(root, model.training, model.network, optimizer)
     card = {
         "format": PRETRAINED,
         "format_version": PRETRAINED_VERSION,
@@ -101,11 +96,7 @@ def save_pretrained(
         "versions": versions(),
     }
     write_json(root / CARD, card)
-    for kind in ("network", "optimizer"):
-        for old in root.glob(f"{kind}-*.safetensors"):
-            if old.name not in files.values():
-                with suppress(PermissionError):  # Windows keeps what another process reads; the next save removes it
-                    old.unlink()
+    remove_replaced(root, files)
 
 
 def load_pretrained(folder: str | os.PathLike[str]) -> PretrainedModel:

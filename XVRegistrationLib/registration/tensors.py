@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from torch import nn
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -29,6 +31,31 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
                 raise
             # safetensors hides that the disk is full in its text: callers look at OSError.errno.
             raise OSError(int(code.group(1)), os.strerror(int(code.group(1))), str(path)) from e
+
+
+def save_learnt(
+    root: Path, training: dict[str, Any], network: nn.Module | None, optimizer: dict[str, torch.Tensor] | None
+) -> dict[str, str]:
+    """Write what a training has learnt so far into a model's folder; names of the files, of their own for each step."""
+    tag, files = f"{int(training.get('steps', 0)):07d}", {}
+    for kind, tensors in (
+        ("network", None if network is None else dict(network.state_dict())),
+        ("optimizer", optimizer),
+    ):
+        if tensors:
+            files[kind] = f"{kind}-{tag}.safetensors"
+            save_tensors(root / files[kind], tensors)
+    return files
+
+
+def remove_replaced(root: Path, files: dict[str, str]) -> None:
+    """Remove the banks, networks and optimisers of a model's folder that its card, which names `files`, knows no more."""
+    for kind in ("bank", "network", "optimizer"):
+        for old in root.glob(f"{kind}-*.safetensors"):
+            if old.name not in files.values():
+                # Windows keeps a file that another process is reading; the next save removes it.
+                with suppress(PermissionError):
+                    old.unlink()
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

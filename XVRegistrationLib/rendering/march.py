@@ -59,6 +59,15 @@ def first_pixel(tile: int, width: int, height: int) -> wp.vec2i:
 
 
 @wp.func
+def tile_of(number: int, width: int, height: int, tiles: int):  # type: ignore[no-untyped-def]
+    """Of the so manieth of all tiles: its image, its upper left pixel, and its pixels across and down."""
+    side = tile_side()
+    b = number // tiles
+    corner = first_pixel(number - b * tiles, width, height)
+    return b, corner, wp.min(side, width - corner[0]), wp.min(side, height - corner[1])
+
+
+@wp.func
 def ray_tile(  # type: ignore[no-untyped-def]
     rays: RayBatch, b: int, corner: wp.vec2i, width: int, height: int, top: wp.vec3, step: float
 ):
@@ -124,14 +133,10 @@ def _march(  # type: ignore[no-untyped-def]
     jacobian: wp.array(dtype=wp.float32),
     first: int,
 ):
-    number = wp.tid() + first
-    b = number // tiles
     side = tile_side()
     pixels = width * height
-    corner = first_pixel(number - b * tiles, width, height)
+    b, corner, wide, high = tile_of(wp.tid() + first, width, height, tiles)
     tile = ray_tile(rays, b, corner, width, height, top_of(voxels), step)
-    wide = wp.min(side, width - corner[0])
-    high = wp.min(side, height - corner[1])
     if with_jacobian == 0:
         values = walk_value(voxels, rays.source[b], tile, step)
         for j in range(high):

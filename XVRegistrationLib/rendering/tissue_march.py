@@ -12,7 +12,7 @@ import torch
 import warp as wp
 
 from XVRegistrationLib.rendering.kernels import launch_over_rays
-from XVRegistrationLib.rendering.march import check_size, first_pixel, ray_tile, tiles_of, top_of, write_by_pose
+from XVRegistrationLib.rendering.march import check_size, ray_tile, tile_of, tiles_of, top_of, write_by_pose
 from XVRegistrationLib.rendering.march_native import Voxels, tile_side, voxels_of, walk_tissues, walk_tissues_value
 from XVRegistrationLib.rendering.warp_rays import RayBatch, pixel_ray, ray_batch, warp_array
 
@@ -44,14 +44,10 @@ def _march(  # type: ignore[no-untyped-def]
     jacobian: wp.array(dtype=wp.float32),
     first: int,
 ):
-    number = wp.tid() + first
-    b = number // tiles
     side = tile_side()
     pixels = width * height
-    corner = first_pixel(number - b * tiles, width, height)
+    b, corner, wide, high = tile_of(wp.tid() + first, width, height, tiles)
     tile = ray_tile(rays, b, corner, width, height, top_of(voxels), step)
-    wide = wp.min(side, width - corner[0])
-    high = wp.min(side, height - corner[1])
     if with_jacobian == 0:
         values = walk_tissues_value(voxels, rays.source[b], tile, step, knee, flat)
         for j in range(high):

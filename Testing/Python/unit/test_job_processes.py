@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 
+from Testing.Python.unit.waiting import wait_until
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import write_volume
@@ -38,10 +39,9 @@ from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from XVRegistrationLib.jobs.training_job import Job, JobStatus
+    from XVRegistrationLib.jobs.training_job import Job
 
 MINUTES = 0.16  # validated, and so saved, eight times
 
@@ -62,15 +62,6 @@ def model(bank_folder, tmp_path) -> Path:
 def voxels(phantom, tmp_path) -> Path:
     np.save(tmp_path / "voxels.npy", phantom.array)
     return tmp_path / "voxels.npy"
-
-
-def _wait(job: Job, until: Callable[[JobStatus], bool]) -> JobStatus:
-    deadline = time.monotonic() + 180
-    while not until(now := status(job)):
-        assert now.active, f"{now.state}: {now.message}"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return now
 
 
 def _process(job: Job) -> psutil.Process:
@@ -97,7 +88,7 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
     )
     (job,) = find_jobs(tmp_path / "home")
     assert find_training(model, tmp_path / "home") == job
-    done = _wait(job, lambda now: now.state == "done")
+    done = wait_until(job, lambda now: now.state == "done")
     assert "validation error" in done.message
     assert done.model == model
     assert done.validation == read_card(model)["training"]["history"][-1]["validation"]
@@ -117,12 +108,12 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
 
 def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
     job = start_training(model, minutes=MINUTES, volume=voxels, root=tmp_path)
-    running = _wait(job, lambda now: now.validation is not None)
+    running = wait_until(job, lambda now: now.validation is not None)
     assert running.state == "running"
     assert 0 <= running.eta <= 60 * MINUTES
     assert _process(job).nice() > psutil.Process().nice()
     request_cancel(job)
-    cancelled = _wait(job, lambda now: not now.active)
+    cancelled = wait_until(job, lambda now: not now.active)
     assert cancelled.state == "cancelled"
     assert "checkpoint" in cancelled.message
     saved, before = read_card(model)["training"], _weights(model, phantom)
@@ -134,20 +125,20 @@ def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkp
         resume(job)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    failed = _wait(job, lambda now: not now.active)
+    failed = wait_until(job, lambda now: not now.active)
     assert failed.state == "failed"
     assert "disk is full" in failed.message
     assert read_card(model)["training"] == saved
     assert all(torch.equal(a, b) for a, b in zip(before, _weights(model, phantom), strict=True))
 
-    _wait(resume(job), lambda now: now.state == "running")
+    wait_until(resume(job), lambda now: now.state == "running")
     _process(job).kill()
-    interrupted = _wait(job, lambda now: not now.active)
+    interrupted = wait_until(job, lambda now: not now.active)
     assert interrupted.state == "interrupted"
     _weights(model, phantom)
 
     minutes = read_card(model)["training"]["seconds"] / 60 + 0.02
-    done = _wait(resume(job, minutes=minutes), lambda now: now.state == "done")
+    done = wait_until(resume(job, minutes=minutes), lambda now: now.state == "done")
     assert done.elapsed >= 60 * minutes
     assert done.images > saved["images"]
     assert read_card(model)["training"]["history"][0] == saved["history"][0]
@@ -177,13 +168,13 @@ def test_a_job_that_is_killed_keeps_nobody_waiting(model, voxels, tmp_path):
 def test_the_copy_of_the_volume_is_removed_when_it_was_read_and_no_other_file_is(model, voxels, tmp_path):
     copy = shutil.copy(voxels, model / "volume.npy")
     job = start_training(model, minutes=MINUTES, volume=model / "volume.npy", root=tmp_path)
-    _wait(job, lambda now: now.state == "running")
+    wait_until(job, lambda now: now.state == "running")
     assert not copy.exists()
     cancel(job)
     with pytest.raises(InputError, match="has been removed"):
         resume(job)
     named_alike = voxels.rename(tmp_path / "volume.npy")
-    _wait(resume(job, volume=named_alike), lambda now: now.state == "running")
+    wait_until(resume(job, volume=named_alike), lambda now: now.state == "running")
     assert named_alike.exists()
     cancel(job)
 
@@ -191,7 +182,7 @@ def test_the_copy_of_the_volume_is_removed_when_it_was_read_and_no_other_file_is
 def test_a_volume_that_is_not_the_models_fails_in_one_sentence(model, phantom, tmp_path):
     np.save(tmp_path / "other.npy", phantom.array + 1)
     job = start_training(model, minutes=MINUTES, volume=tmp_path / "other.npy", root=tmp_path)
-    failed = _wait(job, lambda now: not now.active)
+    failed = wait_until(job, lambda now: not now.active)
     assert failed.state == "failed"
     assert "another volume" in failed.message
     assert "Traceback" not in (job.folder / "log.txt").read_text()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -17,21 +16,19 @@ import pytest
 from Testing.Python.unit import team_worker
 from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.many_patients import CAMERA, leg, write_patients
+from Testing.Python.unit.waiting import wait_until
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume, write_volume
 from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
 from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
-from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, resume_pretraining
+from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, read_plan, stem_of, write_plan
-from XVRegistrationLib.jobs.training_job import Job, JobStatus, status
+from XVRegistrationLib.jobs.training_job import status
 from XVRegistrationLib.registration.card import read_pretrained_card
 from XVRegistrationLib.registration.pretrained import load_pretrained
 from XVRegistrationLib.training.team import Team
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SMALL = (24, 36, 40)
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -149,7 +146,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path)
 def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, tmp_path, capsys):
     folder = prepared
     job = pretrain_in_background(folder, minutes=0.2, root=tmp_path)
-    _wait(job, lambda now: now.validation is not None)
+    wait_until(job, lambda now: now.validation is not None)
     psutil.Process(read_job(job.folder)["pid"]).kill()
     deadline = time.monotonic() + 30
     while status(job).active and time.monotonic() < deadline:
@@ -160,24 +157,15 @@ def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, tm
     stem = stem_of(folder, str(cts / "p1.nrrd"))
     stem.with_name(f"{stem.name}.npy").write_bytes(b"cut short")
 
-    model = resume_pretraining(folder, minutes=killed["seconds"] / 60 + 0.03)
+    model = pretrain(folder, minutes=killed["seconds"] / 60 + 0.03)
     assert model.training["images"] > killed["images"] > 0
     assert load_pretrained(folder).identity == model.identity
     assert model.training["history"][: len(killed["history"])] == killed["history"]
     assert model.patients == 3
     assert not list(folder.rglob(".part-*"))
     with pytest.raises(InputError, match="already; ask for more"):
-        resume_pretraining(folder, minutes=0.001)
+        pretrain(folder, minutes=0.001)
     assert main(["pretrain", str(cts), "-o", str(folder)]) == 2
     assert "already holds a model" in capsys.readouterr().err
     card = (folder / "model.json").read_text("utf-8")
     assert str(cts) not in card, "a card that may be handed on does not tell whose CTs it has learnt"
-
-
-def _wait(job: Job, until: Callable[[JobStatus], bool]) -> JobStatus:
-    deadline = time.monotonic() + 180
-    while not until(now := status(job)):
-        assert now.active, f"{now.state}: {now.message}"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return now
