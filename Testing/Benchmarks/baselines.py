@@ -24,7 +24,8 @@ from rich.table import Table
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.metrics import mtre, wilson_interval
 from XVRegistrationLib.evaluation.patients import load_patient
-from XVRegistrationLib.evaluation.protocol import find_protocol, fingerprint, read_protocol
+from XVRegistrationLib.evaluation.protocol import fingerprint
+from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays, xrays_fingerprint
 from XVRegistrationLib.evaluation.run_folder import code_fingerprint
 from XVRegistrationLib.evaluation.simulation import NanodrrRenderer

@@ -30,7 +30,8 @@ from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.metrics import mtre
 from XVRegistrationLib.evaluation.patients import Patient, load_patient
-from XVRegistrationLib.evaluation.protocol import StartError, find_protocol, fingerprint, read_protocol, with_volume
+from XVRegistrationLib.evaluation.protocol import StartError, fingerprint, with_volume
+from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
 from XVRegistrationLib.evaluation.rates import Rate
 from XVRegistrationLib.evaluation.run_folder import code_fingerprint

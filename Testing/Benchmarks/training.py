@@ -22,7 +22,7 @@ from rich.table import Table
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.metrics import mtre
 from XVRegistrationLib.evaluation.patients import load_patient
-from XVRegistrationLib.evaluation.protocol import find_protocol, read_protocol
+from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays
 from XVRegistrationLib.evaluation.rates import success_rate
 from XVRegistrationLib.files import write_json

@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING
 from XVRegistrationLib.cli.progress import console, counting
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.evaluation.protocol import (
-    SHIPPED,
-    SOURCES,
-    find_protocol,
-    read_protocol,
-    with_volume,
-)
+from XVRegistrationLib.evaluation.protocol import SOURCES, with_volume
+from XVRegistrationLib.evaluation.protocol_file import SHIPPED, find_protocol, read_protocol
 from XVRegistrationLib.imaging.volumes.reading import Reading
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.geometry.camera import Intrinsics
 
-IRON, TITANIUM = 0.66, 0.247
+IRON, TITANIUM = 0.643, 0.242
 """Linear attenuation at 70 keV, 1/mm (XCOM's mass attenuation of Fe and Ti; 7.874 and 4.506 g/cm3)."""
 _REACH = 110.0  # mm from the isocentre along each axis: within a body
 _WIRE_SEGMENTS = 24
@@ -110,7 +110,7 @@ def _wire(place: NDArray[np.float64], rng: np.random.Generator) -> Rods:
     return Rods(line[:-1], line[1:], float(rng.uniform(0.25, 0.5)), IRON)
 
 
-def _plate(place: NDArray[np.float64], size: Sequence[float], mu: float, rng: np.random.Generator) -> Plate:
+def _plate(place: NDArray[np.float64], size: ArrayLike, mu: float, rng: np.random.Generator) -> Plate:
     axes = np.asarray(rotation_from_vector(_direction(rng) * rng.uniform(0, np.pi)))
     return Plate(place, axes, np.asarray(size, dtype=np.float64), mu)
 
@@ -167,7 +167,7 @@ def rod_chord(
     a, b = np.maximum((d * d).sum(axis=1), 1e-18), d @ w
     root = np.sqrt(np.maximum(b * b - a * (w @ w - radius * radius), 0.0))
     near, far = (-b - root) / a, (-b + root) / a
-    enter, leave = _between(from_start @ axis, along, 0.0, float(length))
+    enter, leave = _between(float(from_start @ axis), along, 0.0, float(length))
     return np.asarray(np.clip(np.minimum(far, leave) - np.maximum(near, enter), 0.0, None))
 
 

@@ -123,7 +123,8 @@ def simulate_xray(
     rng = np.random.default_rng(seed)
     pose = draw_pose(renderer, view, intrinsics, pose_range or PoseRange(), min_body, rng)
     detector = draw_detector(rng, exposure)
-    integral, blades = renderer.line_integral(pose, intrinsics), None
+    integral: NDArray[np.floating[Any]] = renderer.line_integral(pose, intrinsics)
+    blades = None
     if obstacles is not None:
         instruments = draw_instruments(obstacles, view.isocenter, rng)
         integral = integral + instruments_integral(instruments, pose, intrinsics)

@@ -54,22 +54,38 @@ def register_prepared(
 ) -> tuple[Registration, ...]:
     """A registration for each X-ray, as `register_xray` and `register_views` describe.
 
-    Where the outcome of the bank's hypotheses is doubtful, the usual views and the opposites of what was found are tried
-    too, unless the X-rays show more than the volume. Where that of starts alone is all but certainly wrong, other poses about
-    them are, away from that one where the range says so. The more similar outcome counts.
+    Unless the X-rays are said to show more than the volume: where the outcome is doubtful and the volume ends within the body,
+    X-rays may show what it lacks; then the same is tried with only those pixels that it holds all of the body for, and the
+    surer outcome counts. Where that of the bank's hypotheses is doubtful still, the usual views and the opposites of what was
+    found are tried too. Where that of starts alone is all but certainly wrong, other poses about them are, away from that one
+    where the range says so. The more similar outcome counts.
     """
     about = search_range or _search_range(surroundings, len(prepared))
     attempt = partial(
         _attempt, model, prepared, progress=progress, surroundings=surroundings, depth=depth, geometry=geometry
     )
     found = attempt(sources, starts, about)
-    untried = [source for source in _RIVALS if source not in sources]
-    if not surroundings and found[0].verdict != "converged" and "bank" in sources and untried:
-        return _better(found, attempt(untried, {AGAIN: found[0].pose}, about))
-    if not sources and found[0].trust is not None and found[0].trust.probability > HOPELESS:
+    if not surroundings and found[0].verdict != "converged":
+        if model.cut_off:
+            held = attempt(sources, starts, about, cut_off=True)
+            surer = _doubt(held) < _doubt(found)
+            found = _either(found, held, surer)
+            if surer:
+                attempt = partial(attempt, cut_off=True)
+        untried = [source for source in _RIVALS if source not in sources]
+        if found[0].verdict != "converged" and "bank" in sources and untried:
+            second = attempt(untried, {AGAIN: found[0].pose}, about)
+            return _either(found, second, second[0].similarity > found[0].similarity)
+    if not sources and _doubt(found) > HOPELESS:
         other = dataclasses.replace(about, draw=about.draw + 1)
-        return _better(found, attempt((), starts, other, avoided=found[0].pose))
+        second = attempt((), starts, other, avoided=found[0].pose)
+        return _either(found, second, second[0].similarity > found[0].similarity)
     return found
+
+
+def _doubt(found: tuple[Registration, ...]) -> float:
+    """Probability (0..1) that what was found is wrong."""
+    return 1.0 if found[0].trust is None else found[0].trust.probability
 
 
 def _search_range(surroundings: bool, views: int) -> SearchRange:
@@ -91,9 +107,10 @@ def _attempt(
     depth: DepthPrior | None,
     geometry: bool,
     avoided: NDArray[np.float64] | None = None,
+    cut_off: bool = False,
 ) -> tuple[Registration, ...]:
     began = time.perf_counter()
-    hypotheses = _hypotheses(model, prepared, sources, starts, search_range, avoided)
+    hypotheses = _hypotheses(model, prepared, sources, starts, search_range, avoided, cut_off)
     pivots = np.array([model.view.isocenter], dtype=np.float64)
     found = search(
         [model.pyramid],
@@ -101,6 +118,7 @@ def _attempt(
         pivots,
         Estimates.at(hypotheses.poses, len(prepared)),
         surroundings=surroundings,
+        beyond=model.pyramid.beyond if cut_off else None,
         prior=depth,
         geometry=geometry,
         progress=progress,
@@ -116,23 +134,26 @@ def _hypotheses(
     starts: Mapping[str, ArrayLike] | None,
     search_range: SearchRange,
     avoided: NDArray[np.float64] | None,
+    cut_off: bool,
 ) -> Hypotheses:
     """Poses of the first camera, from what each X-ray proposes for its own."""
     first = prepared[0]
-    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight, avoided)
+    found = propose(model, first.image, first.xray, sources, starts, search_range, first.weight, avoided, cut_off)
     # The starts, and so their opposites, are the first camera's alone.
     proposing = {"bank", "presets"} | ({"network"} if model.network is not None else set())
     if proposing.isdisjoint(sources):
         return found
     for s in prepared[1:]:
-        own = propose(model, s.image, s.xray, sources, weight=s.weight)
+        own = propose(model, s.image, s.xray, sources, weight=s.weight, cut_off=cut_off)
         found += Hypotheses(own.poses @ invert(s.offset), own.kinds)
     return found
 
 
-def _better(first: tuple[Registration, ...], second: tuple[Registration, ...]) -> tuple[Registration, ...]:
-    """The attempt of higher similarity, with all that both of them tried and took."""
-    chosen = second if second[0].similarity > first[0].similarity else first
+def _either(
+    first: tuple[Registration, ...], second: tuple[Registration, ...], second_is_better: bool
+) -> tuple[Registration, ...]:
+    """One of two attempts, with all that both of them tried and took."""
+    chosen = second if second_is_better else first
     return tuple(_with_both(c, a, b) for c, a, b in zip(chosen, first, second, strict=True))
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 from XVRegistrationLib.geometry.views import NominalView, relative_motion
 from XVRegistrationLib.registration.similarity import sobel
 from XVRegistrationLib.rendering.grid import matched_to
+from XVRegistrationLib.rendering.projected_bounds import covered
 from XVRegistrationLib.rendering.render import render
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ BANK_SIZE = 4096
 BANK_PIXELS = 32
 _BATCH = 256
 _COUNTED_AT_ONCE = 4096
+_COVER_POWER = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +96,61 @@ def counted(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return _of_equal_norm(centred, gradient * torch.cat([inner, inner]))
 
 
+def similarity_where(
+    features: torch.Tensor, xray: torch.Tensor, cover: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean (N,) of image and gradient NCC of features (N, F) with an X-ray (H, W), of the pixels that count for each.
+
+    Those that its own `cover` (N, H, W) has, 0 or 1, of those with a `weight` (H, W) above one half.
+    """
+    good = cover if weight is None else cover * (weight > 0.5)
+    inner = -functional.max_pool2d(-good[:, None], 3, stride=1).flatten(1)
+    seen, gradient = xray.flatten(), sobel(xray[None]).flatten()
+    pixels = seen.numel()
+    w, image = good.flatten(1), features[:, :pixels]
+    total = w.sum(dim=1).clamp_min(1.0)
+    first, second = (w * image).sum(dim=1), w @ seen
+    inner_product = (w * image) @ seen - first * second / total
+    norms = ((w * image * image).sum(dim=1) - first**2 / total) * (w @ seen**2 - second**2 / total)
+    both = torch.cat([inner, inner], dim=1)
+    slopes = both * features[:, pixels:]
+    slope_norms = (slopes * slopes).sum(dim=1) * (both @ gradient**2)
+    found = inner_product / norms.clamp_min(1e-20).sqrt() + slopes @ gradient / slope_norms.clamp_min(1e-20).sqrt()
+    return found / 2
+
+
 def _of_equal_norm(*parts: torch.Tensor) -> torch.Tensor:
     """Parts (N, F1), (N, F2) side by side, scaled so that each has the same norm and all together one."""
     scaled = [part / part.norm(dim=1, keepdim=True).clamp_min(1e-12) for part in parts]
     return torch.cat(scaled, dim=1) / np.sqrt(len(parts))
 
 
-def best_of_bank(bank: Bank, xray: torch.Tensor, count: int, weight: torch.Tensor | None = None) -> NDArray[np.float64]:
+def bank_cover(bank: Bank, beyond: DensityGrid) -> torch.Tensor:
+    """(N, H, W) bool: which pixels of each render show nothing of what lies `beyond` its volume."""
+    parts = np.split(bank.poses, range(_BATCH, len(bank.poses), _BATCH))
+    return torch.cat([covered(beyond, part, bank.intrinsics) > 0 for part in parts])
+
+
+def best_of_bank(
+    bank: Bank,
+    xray: torch.Tensor,
+    count: int,
+    weight: torch.Tensor | None = None,
+    cover: torch.Tensor | None = None,
+) -> NDArray[np.float64]:
     """The `count` poses (count, 4, 4) of the bank whose renders are most similar to an X-ray (H, W) in the bank's camera.
 
-    `weight` (H, W) says which pixels count; all without it.
+    `weight` (H, W) says which pixels count, `cover` (N, H, W) which of them for each render; all without them.
     """
     seen = bank_features(xray[None], weight)[0]
-    if weight is None:
+    parts = bank.features.split(_COUNTED_AT_ONCE)
+    if cover is not None:
+        covers = cover.split(_COUNTED_AT_ONCE)
+        found = [similarity_where(f, xray, c.float(), weight) for f, c in zip(parts, covers, strict=True)]
+        # A few pixels are like anything.
+        similarity = torch.cat(found) * cover.flatten(1).float().mean(dim=1) ** _COVER_POWER
+    elif weight is None:
         similarity = bank.features @ seen
     else:
-        similarity = torch.cat([counted(part, weight) @ seen for part in bank.features.split(_COUNTED_AT_ONCE)])
+        similarity = torch.cat([counted(part, weight) @ seen for part in parts])
     return bank.poses[similarity.topk(min(count, len(bank.poses))).indices.numpy()]

@@ -89,11 +89,13 @@ def propose(
     search_range: SearchRange = SEARCH_RANGE,
     weight: torch.Tensor | None = None,
     avoided: NDArray[np.float64] | None = None,
+    cut_off: bool = False,
 ) -> Hypotheses:
     """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
 
     Those about starts that are given alone lie away from the pose `avoided` (4, 4), if there is one. `weight` (H, W) says
-    which of its pixels count, for all but the network, which looks at the whole image; all without it. Raises
+    which of its pixels count, for all but the network, which looks at the whole image; all without it. With `cut_off`, renders
+    of the bank are compared where the volume holds all that the X-ray shows. Raises
     InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
     """
     found = _given(sources, starts or {})
@@ -107,7 +109,7 @@ def propose(
     seen, good = _by_the_bank(model, image, xray, weight)
     if "bank" in sources:
         more = int(np.clip(len(model.bank.poses) // 8192, 1, 4))
-        poses = best_of_bank(model.bank, seen, BANK_STARTS * more, good)
+        poses = best_of_bank(model.bank, seen, BANK_STARTS * more, good, model.bank_cover if cut_off else None)
         found += Hypotheses(poses, ["bank"] * len(poses))
     if "presets" in sources:
         views = shifted(model, seen, presets(model.view.isocenter, model.view.sod), good)

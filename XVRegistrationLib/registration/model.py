@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
 from XVRegistrationLib.networks.create import create_network, settings_of_card
-from XVRegistrationLib.registration.bank import BANK_SIZE, Bank, build_bank
+from XVRegistrationLib.registration.bank import BANK_SIZE, Bank, bank_cover, build_bank
 from XVRegistrationLib.registration.card import (
     CARD,
     DEFAULT_SOD,
@@ -65,6 +66,16 @@ class PatientModel:
     """How the network was trained: seconds, budget, steps, images, and history (the validation curve)."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Of a network that was not trained from scratch: what it was before, and how the patient lies in its template."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the volume ends within the body."""
+        return self.pyramid.beyond is not None
+
+    @cached_property
+    def bank_cover(self) -> torch.Tensor | None:
+        """(N, H, W) which of a bank's pixels the volume holds all of the body for; None where it holds all of it."""
+        return None if self.pyramid.beyond is None else bank_cover(self.bank, self.pyramid.beyond)
 
 
 def prepare_model(

@@ -53,9 +53,15 @@ class View:
     """Sample distance, mm."""
     similarity: Similarity = field(default_factory=Similarity)
     weight: torch.Tensor | None = None
-    """(H, W) in 0..1: which pixels count; all without it."""
+    """(H, W) in 0..1: which pixels count, or (B, H, W), which of them for each hypothesis; all without it."""
     offset: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     """(4, 4) this camera -> the first view's camera, mm: pose of this camera = pose of the first @ offset."""
+
+    def of(self, hypotheses: NDArray[np.intp]) -> View:
+        """The view for some of the hypotheses, by their numbers."""
+        if self.weight is None or self.weight.ndim == 2:
+            return self
+        return dataclasses.replace(self, weight=self.weight[hypotheses])
 
 
 @dataclass(frozen=True, eq=False)

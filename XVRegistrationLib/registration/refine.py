@@ -78,7 +78,7 @@ def refine(
         free_now = chosen[None, :] & ~active_bounds(current[index], gradient[index])
         step = _solve(hessian[index], gradient[index], damped[index], free_now)
         proposed = current[index].moved(step, pivots)
-        tried, images = evaluate(proposed, views, pivots, free, prior)
+        tried, images = evaluate(proposed, [view.of(index) for view in views], pivots, free, prior)
         renders += index.size * n * structures
         new_cost = tried.cost.numpy()
         better = new_cost < cost[index]

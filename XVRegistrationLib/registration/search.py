@@ -20,7 +20,7 @@ from XVRegistrationLib.registration.response import NAMES
 from XVRegistrationLib.registration.result import Registration, Start
 from XVRegistrationLib.registration.stages import SearchResult, Stage, run_stages, stages_for
 from XVRegistrationLib.registration.verdict import evidence_of, trust_in
-from XVRegistrationLib.rendering.projected_bounds import detector_part, projected_mask
+from XVRegistrationLib.rendering.projected_bounds import covered, detector_part, projected_mask
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.hypotheses import Hypotheses
     from XVRegistrationLib.registration.objective import DepthPrior, Rendered
+    from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
 _CROP_BELOW = 0.7  # of the detector's area; above, a part of it saves nothing
@@ -79,6 +80,7 @@ def search(
     *,
     stages: Sequence[Stage] | None = None,
     surroundings: bool = False,
+    beyond: DensityGrid | None = None,
     prior: DepthPrior | None = None,
     geometry: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
@@ -86,15 +88,15 @@ def search(
     """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
 
     With `surroundings` the X-rays show more than the volumes: pixels away from these do not count, and what they cut off
-    goes on. `progress` is called with stages done, stages in all and the highest similarity.
+    goes on. Without, what lies `beyond` the first of them is shown too, and pixels that it falls on do not count. `progress` is called with stages done, stages in all and the highest similarity.
     """
     if prior is not None and prior.sd_mm == 0:
         start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))
     chosen = stages_for(len(start), surroundings, len(prepared)) if stages is None else stages
-    shown = [p.continued for p in pyramids] if surroundings else pyramids
+    shown = [p.continued for p in pyramids] if surroundings or beyond is not None else pyramids
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
-        return [_view(shown, s, pivots, stage, estimates, surroundings) for s in prepared]
+        return [_view(shown, s, pivots, stage, estimates, surroundings, beyond) for s in prepared]
 
     said = None if progress is None else partial(_say, progress, len(chosen))
     return run_stages(start, views_at, pivots, chosen, prior, said, geometry)
@@ -167,6 +169,7 @@ def _view(
     stage: Stage,
     estimates: Estimates,
     surroundings: bool,
+    beyond: DensityGrid | None,
 ) -> View:
     poses = estimates.poses @ s.offset
     depth = float(np.median(np.maximum(depth_of(poses[:, 0], pivots[0])[0], 1.0)))
@@ -199,11 +202,16 @@ def _view(
         part,
     )
     if not surroundings:
-        return view
+        return view if beyond is None else _counting(view, covered(beyond, poses[:, 0], view.intrinsics))
     seen = torch.stack(
         [projected_mask(g, few[:, k], view.intrinsics, stage.near_mm) for k, g in enumerate(coarse)]
     ).amax(dim=0)
-    return dataclasses.replace(view, weight=seen if view.weight is None else seen * view.weight)
+    return _counting(view, seen)
+
+
+def _counting(view: View, pixels: torch.Tensor) -> View:
+    """The view with those of its pixels left that count in `pixels` too."""
+    return dataclasses.replace(view, weight=pixels if view.weight is None else pixels * view.weight)
 
 
 def _common(whole: Intrinsics, parts: Sequence[Intrinsics]) -> Intrinsics | None:

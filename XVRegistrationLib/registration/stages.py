@@ -196,6 +196,7 @@ def run_stages(
         worst = max(float(view.cost[0]) for view in done.shown[kept[0]])
         trace.append((done.estimates.poses[kept[0]], worst))
         estimates, cost, origin, shown = done.estimates[kept], done.cost[kept], origin[kept], done.shown[kept[0]]
+        views = [view.of(kept[:1]) for view in views]
     return SearchResult(
         estimates,
         float(cost[0]),

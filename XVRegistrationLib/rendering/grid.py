@@ -32,6 +32,7 @@ NOTHING = 1e-3
 NEAR = 1
 """What is near a brick, bricks away."""
 _MOST = 65535  # the highest code
+_BODY, _CUT_FACE, _BEYOND_VOXEL = 0.01, 400.0, 6.0  # 1/mm (half of water's), mm2, mm
 _SLICES = 16  # decoded or encoded at once, as near as may be
 
 
@@ -180,6 +181,36 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
             data = np.concatenate([np.rint(first * np.flip(fade, axis)).astype(np.uint16), data], axis)
             grid_to_ras = grid_to_ras @ translation([-fade.size if a == 2 - axis else 0 for a in range(3)])
     return DensityGrid(torch.from_numpy(np.pad(data, 1)).to(codes.device), grid_to_ras, unit)
+
+
+def beyond(grid: DensityGrid, mm: float = 200.0) -> DensityGrid | None:
+    """What the volume lacks of the body, at a guess and coarsely: the slices at its cut faces, repeated over `mm` outside of it.
+
+    A face is cut where it shows more than a few square centimetres of body. None where the volume holds all of it.
+    """
+    codes, unit = grid.codes
+    fine, coarse = codes[1:-1, 1:-1, 1:-1], matched_to(grid, _BEYOND_VOXEL)
+    guess, first = coarse.densities()[1:-1, 1:-1, 1:-1].cpu().numpy(), [0, 0, 0]
+    inside = np.zeros(guess.shape, dtype=bool)
+    for axis in range(3):
+        i = 2 - axis
+        area = float(np.prod(np.delete(grid.spacing, i)))
+        steps = round(mm / coarse.spacing[i])
+        sides = [fine.select(axis, n).cpu().numpy() > _BODY / unit for n in (0, -1)]
+        before, after = (steps if int(np.count_nonzero(side)) * area > _CUT_FACE else 0 for side in sides)
+        padding = [(before, after) if a == axis else (0, 0) for a in range(3)]
+        # The outermost blocks may be half empty.
+        ends = [guess.take([n, n + 1 if n == 0 else n - 1], axis).max(axis, keepdims=True) for n in (0, -1)]
+        middle = guess
+        guess = np.concatenate([*[ends[0]] * before, middle, *[ends[1]] * after], axis)
+        inside = np.pad(inside, padding, constant_values=True)
+        first[i] = -before
+    if not inside.any():
+        return None
+    return DensityGrid(
+        torch.from_numpy(np.pad(np.where(inside, guess, np.float32(0)), 1)).to(codes.device),
+        coarse.grid_to_ras @ translation(np.array(first, dtype=np.float64)),
+    )
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:

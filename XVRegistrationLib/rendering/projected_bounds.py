@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # A ray that runs through more attenuation than this shows the volume.
 _SEEN = 1e-3
+# A ray that runs through less than a centimetre of water of what the volume lacks can be compared.
+_NEGLIGIBLE = 0.2
+_COVER_PIXELS = 48
 
 
 def projected_bounds(grid: VoxelGrid, pose: NDArray[np.float64], intrinsics: Intrinsics) -> tuple[int, int, int, int]:
@@ -85,6 +88,14 @@ def projected_mask(grid: DensityGrid, poses: NDArray[np.float64], camera: Intrin
     # A square, along one axis after the other.
     seen = functional.max_pool2d(seen, (1, 2 * reach + 1), stride=1, padding=(0, reach))
     return functional.max_pool2d(seen, (2 * reach + 1, 1), stride=1, padding=(reach, 0))[0, 0]
+
+
+def covered(beyond: DensityGrid, poses: NDArray[np.float64], camera: Intrinsics) -> torch.Tensor:
+    """(B, H, W) 1 where a pose's (B, 4, 4) ray crosses next to nothing of what lies beyond the volume, else 0."""
+    coarse = camera.fitted(_COVER_PIXELS)
+    lost = render(beyond, poses, coarse, float(beyond.spacing.min())).cpu()
+    width, height = camera.size
+    return functional.interpolate((lost < _NEGLIGIBLE).float()[:, None], (height, width))[:, 0]
 
 
 def _depth(grid: VoxelGrid, pose: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.rendering.grid import coarser, continued, reduction
+from XVRegistrationLib.rendering.grid import beyond, coarser, continued, reduction
 
 if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
@@ -29,3 +29,8 @@ class Pyramid:
     def continued(self) -> Pyramid:
         """That of the grid with what is cut off going on beyond its faces."""
         return Pyramid(continued(self.finest))
+
+    @cached_property
+    def beyond(self) -> DensityGrid | None:
+        """What the volume lacks of the body, at a guess; None where it holds all of it."""
+        return beyond(self.finest)

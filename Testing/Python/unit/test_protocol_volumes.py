@@ -15,7 +15,8 @@ from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.measures import read_rows
 from XVRegistrationLib.evaluation.patients import load_patient, structure_points
-from XVRegistrationLib.evaluation.protocol import Points, find_protocol, read_protocol, with_volume
+from XVRegistrationLib.evaluation.protocol import Points, with_volume
+from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays, xrays_fingerprint
 from XVRegistrationLib.evaluation.vessels import simulate_vessels
 from XVRegistrationLib.geometry.rigid import transform_points

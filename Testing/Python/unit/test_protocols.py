@@ -18,14 +18,8 @@ from XVRegistrationLib.evaluation import run_folder
 from XVRegistrationLib.evaluation.curves import write_curves
 from XVRegistrationLib.evaluation.measures import CaseRow, ellipse_radii, read_rows, write_rows
 from XVRegistrationLib.evaluation.patients import structure_points
-from XVRegistrationLib.evaluation.protocol import (
-    SHIPPED,
-    Points,
-    StartError,
-    find_protocol,
-    read_protocol,
-    with_volume,
-)
+from XVRegistrationLib.evaluation.protocol import Points, StartError, with_volume
+from XVRegistrationLib.evaluation.protocol_file import SHIPPED, find_protocol, read_protocol
 from XVRegistrationLib.evaluation.protocol_xrays import draw_start, protocol_xrays, xrays_fingerprint
 from XVRegistrationLib.evaluation.run_folder import code_fingerprint
 from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
