@@ -21,10 +21,10 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.job_status import curve, status
 from XVRegistrationLib.jobs.train_patient import start_patient
 from XVRegistrationLib.jobs.training_job import (
     cancel,
-    curve,
     find_jobs,
     find_training,
     forget,
@@ -32,7 +32,6 @@ from XVRegistrationLib.jobs.training_job import (
     request_cancel,
     resume,
     start_training,
-    status,
 )
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
@@ -40,7 +39,7 @@ from XVRegistrationLib.registration.model import load_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from XVRegistrationLib.jobs.training_job import Job
+    from XVRegistrationLib.jobs.job_status import Job
 
 MINUTES = 0.16  # validated, and so saved, eight times
 

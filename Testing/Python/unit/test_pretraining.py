@@ -22,10 +22,10 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.volume import Volume, write_volume
 from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.job_status import status
 from XVRegistrationLib.jobs.prepare_patients import held_out, prepare_patients
 from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes, read_plan, stem_of, write_plan
-from XVRegistrationLib.jobs.training_job import status
 from XVRegistrationLib.registration.card import read_pretrained_card
 from XVRegistrationLib.registration.pretrained import load_pretrained
 from XVRegistrationLib.training.team import Team
