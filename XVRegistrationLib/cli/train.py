@@ -88,6 +88,9 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
             view=view.name,
             sod=view.sod,
             pose_range=view.pose_range,
+            anatomy=options.anatomy or "",
+            forced=options.force,
+            on_doubt=lambda sentence: console.print(sentence, markup=False),
             progress=count,
         )
 

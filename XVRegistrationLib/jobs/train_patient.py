@@ -17,10 +17,12 @@ from XVRegistrationLib.registration.model import (
     load_model,
     load_network,
     load_optimizer,
+    nominal_view,
     prepare_model,
     save_model,
 )
 from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
+from XVRegistrationLib.training.suitability import suitability
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
@@ -47,14 +49,26 @@ def start_patient(
     view: str = "AP",
     sod: float = DEFAULT_SOD,
     pose_range: PoseRange | None = None,
+    anatomy: str = "",
+    forced: bool = False,
+    on_doubt: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PatientModel:
     """A model of `volume` that registers by its bank, saved in a new `folder`, in seconds.
 
-    `progress` is called with renders done and renders in all. Raises InputError when the folder already holds a model.
+    `on_doubt` is called with each sentence that speaks against the volume, `progress` with renders done and renders in all.
+    Raises InputError, and writes nothing, when the folder already holds a model, and unless `forced` for a CT full of metal or
+    clearly of another part of the body than the preset `anatomy`.
     """
     check_new_folder(folder)
-    model = prepare_model(volume, intrinsics, view, sod, pose_range, progress)
+    nominal = nominal_view(volume, view, sod)
+    found = suitability(volume, nominal, intrinsics, anatomy)
+    if found.refusal and not forced:
+        raise InputError(found.refusal, give=("forced",))
+    if on_doubt is not None:
+        for sentence in found.sentences:
+            on_doubt(sentence)
+    model = prepare_model(volume, intrinsics, nominal, pose_range=pose_range, progress=progress)
     save_model(folder, model)
     return model
 
