@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import XVRegistrationLib
 from XVRegistrationLib.cli.import_xvr import add_import_xvr
+from XVRegistrationLib.cli.network_options import add_network
 from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.view_options import add_view
@@ -25,6 +26,7 @@ from XVRegistrationLib.cli.xray_options import (
     in_words,
 )
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +99,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="even if the CT is full of metal, or not of the part of the body of --anatomy",
     )
+    add_network(p, NetworkSettings())
     add_reading(p)
 
     def run(options: argparse.Namespace) -> int:

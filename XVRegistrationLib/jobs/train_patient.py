@@ -87,7 +87,7 @@ def train_patient(
 
     The network is trained from scratch, or goes on from what it has learnt of other patients where the model has one.
 
-    `network` is what it is made of, by default `network_for` the model.
+    `network` is what one from scratch is made of; `network_for` says in which unit of output.
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -106,11 +106,13 @@ def resume_training(
     minutes: float | None = None,
     seed: int = 0,
     device: str | None = None,
+    network: NetworkSettings | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget.
 
-    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its.
+    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its, and
+    `network` what it is made of.
     """
     card = read_card(folder)
     seconds = training_seconds(folder, card, minutes)
@@ -120,16 +122,17 @@ def resume_training(
     model = load_model(folder, volume)
     training = card["training"]
     if not training:
-        return _train_anew(Path(folder), model, seconds, seed, where, progress)
+        return _train_anew(Path(folder), model, seconds, seed, where, progress, network)
     assert model.network is not None
     settings = _settings(model, seconds, training["seed"])
     state = restored_state(model.network.to(where), settings, training, load_optimizer(folder))
     return _run(Path(folder), model, state, settings, progress)
 
 
-def network_for(model: PatientModel) -> NetworkSettings:
-    """The network that is trained unless another is asked for; a unit of its output is the widest shift of the model's range."""
-    return NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0)
+def network_for(model: PatientModel, network: NetworkSettings | None = None) -> NetworkSettings:
+    """What is trained for a model, the default or another: a unit of its output is the widest shift of the model's range."""
+    scale = max(model.pose_range.translation) or 1.0
+    return dataclasses.replace(network or NetworkSettings(), translation_scale=scale)
 
 
 def check_device(name: str | None) -> torch.device:
@@ -157,7 +160,7 @@ def _train_anew(
     torch.manual_seed(seed)
     network = model.network if model.origin else None
     if network is None:
-        network = create_network(made_of or network_for(model))
+        network = create_network(network_for(model, made_of))
     settings = _settings(model, seconds, seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 

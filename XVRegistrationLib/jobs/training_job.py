@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
@@ -26,6 +26,9 @@ from XVRegistrationLib.jobs.job_status import Job, status
 from XVRegistrationLib.jobs.process import is_alive, kill_tree, launch, process_of
 from XVRegistrationLib.registration.card import read_card
 
+if TYPE_CHECKING:
+    from XVRegistrationLib.networks.settings import NetworkSettings
+
 _LOOK = 0.05  # seconds between looks at a process that is to end
 _TO_END = 5.0  # seconds that a killed process gets to be gone
 _log = logging.getLogger(__name__)
@@ -38,11 +41,13 @@ def start_training(
     volume: Path | None = None,
     device: str | None = None,
     seed: int = 0,
+    network: NetworkSettings | None = None,
     root: Path | None = None,
 ) -> Job:
     """Train the network of a model folder for `minutes` in all in a child process, and return at once.
 
-    The folder must hold at least a bank. A training that it holds goes on; None is up to the end of its budget.
+    The folder must hold at least a bank. A training that it holds goes on, else `network` says what is trained; None minutes
+    are up to the end of its budget.
     `volume` is needed where the card does not tell a place: a file that `read_volume` reads, or the voxels (K, J, I)
     as .npy, which then lie where the card says. Raises InputError where the training could not begin.
     """
@@ -54,11 +59,17 @@ def start_training(
     check_device_name(device)
     place = check_volume(model, card, volume)
     check_not_trained_now(model, root)
-    return new_job(model, seconds, place, device, seed, root)
+    return new_job(model, seconds, place, device, seed, root, network)
 
 
 def new_job(
-    model: Path, seconds: float, volume: str | None, device: str | None = None, seed: int = 0, root: Path | None = None
+    model: Path,
+    seconds: float,
+    volume: str | None,
+    device: str | None = None,
+    seed: int = 0,
+    root: Path | None = None,
+    network: NetworkSettings | None = None,
 ) -> Job:
     """A job that has just been started for a model's folder, for `seconds` of training in all."""
     created = datetime.now(UTC)
@@ -72,6 +83,7 @@ def new_job(
         "minutes": seconds / 60,
         "device": device or None,
         "seed": seed,
+        "network": None if network is None else network.to_dict(),
         "created": created.isoformat(timespec="milliseconds"),
         "state": STARTING,
         "message": "Starting.",

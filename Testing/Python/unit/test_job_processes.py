@@ -33,6 +33,7 @@ from XVRegistrationLib.jobs.training_job import (
     resume,
     start_training,
 )
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
 
@@ -105,7 +106,8 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
 
 
 def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
-    job = start_training(model, minutes=MINUTES, volume=voxels, root=tmp_path)
+    network = NetworkSettings(rotation="euler")
+    job = start_training(model, minutes=MINUTES, volume=voxels, network=network, root=tmp_path)
     running = wait_until(job, lambda now: now.validation is not None)
     assert running.state == "running"
     assert 0 <= running.eta <= 60 * MINUTES
@@ -115,6 +117,7 @@ def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkp
     assert cancelled.state == "cancelled"
     assert "checkpoint" in cancelled.message
     saved, before = read_card(model)["training"], _weights(model, phantom)
+    assert read_card(model)["network"]["rotation"] == "euler"
 
     # No file may become as large as the network's: what a full disk does, for this child only.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
