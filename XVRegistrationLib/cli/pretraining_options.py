@@ -53,7 +53,9 @@ def add_finetune(commands: Commands[argparse.ArgumentParser]) -> None:
     p.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder for the patient's model")
     p.add_argument("--minutes", type=float, default=1.0, help="time budget; 0 for the network as it is")
     p.add_argument("--picture", metavar="OUT.png", help="draw the CT on the template")
-    p.add_argument("--force", action="store_true", help="even if the CT does not register to the template")
+    p.add_argument(
+        "--force", action="store_true", help="even if the CT is full of metal, or does not register to the template"
+    )
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the poses")
     p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")
