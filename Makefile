@@ -1,6 +1,6 @@
 # Everything is run from an environment of its own, .venv, made on first use. See `make help`.
 
-MINUTES ?= 5
+MINUTES ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## Train for a patient (MINUTES=5), register X-rays, write a report into demo-output/.
+demo: $(STAMP) ## Train for a patient (MINUTES=1), register X-rays, write a report into demo-output/.
 	$(VENV)/bin/xvregistration demo --minutes $(MINUTES) -o demo-output
 
 panel: $(STAMP) ## Open the Slicer panel in a window of its own, with the demo's patient and three X-rays.

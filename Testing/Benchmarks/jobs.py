@@ -24,15 +24,16 @@ from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.imaging.volume import read_volume
 from XVRegistrationLib.jobs.folder import read_job
+from XVRegistrationLib.jobs.job_status import status
 from XVRegistrationLib.jobs.train_patient import start_patient
-from XVRegistrationLib.jobs.training_job import resume, start_training, status
+from XVRegistrationLib.jobs.training_job import resume, start_training
 from XVRegistrationLib.registration.model import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from XVRegistrationLib.imaging.volume import Volume
-    from XVRegistrationLib.jobs.training_job import Job
+    from XVRegistrationLib.jobs.job_status import Job
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
 _ROOM = 20.0  # seconds of training that each round may still do, so that none ends by itself

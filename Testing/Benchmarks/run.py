@@ -19,6 +19,7 @@ import baselines
 import evaluation
 import imaging
 import jobs
+import network_forward
 import panel
 import panel_drr
 import polyenergetic
@@ -28,7 +29,18 @@ from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("imaging", "rendering", "polyenergetic", "training", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = (
+    "imaging",
+    "rendering",
+    "polyenergetic",
+    "forward",
+    "training",
+    "baselines",
+    "evaluation",
+    "jobs",
+    "panel_drr",
+    "panel",
+)
 
 
 def main() -> None:
@@ -45,6 +57,8 @@ def main() -> None:
         rendering.run(options.data, options.output, options.device)
     if "polyenergetic" in which:
         polyenergetic.run(options.data, options.output)
+    if "forward" in which:
+        network_forward.run(options.output)
     if "training" in which:
         training.run(options.data, options.output, options.xrays, options.budgets, ways=not options.budgets_alone)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []

@@ -11,12 +11,13 @@ from rich.table import Table
 
 from XVRegistrationLib.cli.progress import clock, console
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.jobs.training_job import cancel, find_job, find_jobs, forget, resume, status
+from XVRegistrationLib.jobs.job_status import status
+from XVRegistrationLib.jobs.training_job import cancel, find_job, find_jobs, forget, resume
 
 if TYPE_CHECKING:
     import argparse
 
-    from XVRegistrationLib.jobs.training_job import Job
+    from XVRegistrationLib.jobs.job_status import Job
 
 
 def run(options: argparse.Namespace) -> int:

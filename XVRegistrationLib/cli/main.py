@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import XVRegistrationLib
 from XVRegistrationLib.cli.import_xvr import add_import_xvr
+from XVRegistrationLib.cli.network_options import add_network
 from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
 from XVRegistrationLib.cli.register_options import add_register
 from XVRegistrationLib.cli.view_options import add_view
@@ -25,6 +26,7 @@ from XVRegistrationLib.cli.xray_options import (
     in_words,
 )
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +94,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--seed", type=int, default=0, help="of the network's start and the poses")
     p.add_argument("--resume", action="store_true", help="go on with the training in MODEL")
     p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")
+    p.add_argument(
+        "--force",
+        action="store_true",
+        help="even if the CT is full of metal, or not of the part of the body of --anatomy",
+    )
+    add_network(p, NetworkSettings())
     add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
@@ -231,7 +239,7 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = commands.add_parser("demo", help="the main job on a real CT", formatter_class=Help)
-    p.add_argument("--minutes", type=float, default=5.0, help="training time; 0 registers by the bank alone")
+    p.add_argument("--minutes", type=float, default=1.0, help="training time; 0 registers by the bank alone")
     p.add_argument("--xrays", type=int, default=8, help="how many X-rays to simulate and register")
     p.add_argument("--seed", type=int, default=2026, help="of the X-rays' poses and detectors")
     p.add_argument("--kvp", type=float, help="X-rays of this tube voltage, 50 to 125 kV, instead of one energy")

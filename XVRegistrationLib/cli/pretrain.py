@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.cli.network_options import network_from
 from XVRegistrationLib.cli.placement_picture import draw_placement
 from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.cli.view_options import view_from
@@ -85,10 +85,7 @@ class _Later:
 
 def _plan(options: argparse.Namespace) -> Plan:
     view, volumes = view_from(options), find_volumes(options.folder)
-    network = PRETRAINED_NETWORK
-    for name in ("backbone", "pixels"):
-        if getattr(options, name) is not None:
-            network = dataclasses.replace(network, **{name: getattr(options, name)})
+    network = network_from(options, PRETRAINED_NETWORK) or PRETRAINED_NETWORK
     minutes = _DEFAULT_MINUTES if options.minutes is None else options.minutes
     return Plan(
         volumes,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from XVRegistrationLib.cli.network_options import add_network
 from XVRegistrationLib.cli.view_options import add_view
 from XVRegistrationLib.cli.volume_options import add_reading
 from XVRegistrationLib.cli.xray_options import Help
+from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK
 
 Commands = argparse._SubParsersAction
 
@@ -20,8 +22,6 @@ def add_pretrain(commands: Commands[argparse.ArgumentParser]) -> None:
         "--template", metavar="CT", help="the CT that all are registered to (default: the first file of FOLDER)"
     )
     p.add_argument("--minutes", type=float, default=None, help="time budget after the preparation (default: 60)")
-    p.add_argument("--backbone", default=None, metavar="NAME", help="of timm, instead of the usual one")
-    p.add_argument("--pixels", type=int, default=None, metavar="N", help="side of the network's input (default: 64)")
     add_view(p)
     p.add_argument(
         "--device", default=None, help="cpu or cuda; by default a GPU where there is one, under torchrun its own"
@@ -32,6 +32,7 @@ def add_pretrain(commands: Commands[argparse.ArgumentParser]) -> None:
         "--background", action="store_true", help="in a process of its own, without a team; see `xvregistration jobs`"
     )
     p.add_argument("--pictures", action="store_true", help="draw each CT on the template, in MODEL/prepared")
+    add_network(p, PRETRAINED_NETWORK)
     add_reading(p)
 
     def run(options: argparse.Namespace) -> int:
@@ -52,7 +53,9 @@ def add_finetune(commands: Commands[argparse.ArgumentParser]) -> None:
     p.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder for the patient's model")
     p.add_argument("--minutes", type=float, default=1.0, help="time budget; 0 for the network as it is")
     p.add_argument("--picture", metavar="OUT.png", help="draw the CT on the template")
-    p.add_argument("--force", action="store_true", help="even if the CT does not register to the template")
+    p.add_argument(
+        "--force", action="store_true", help="even if the CT is full of metal, or does not register to the template"
+    )
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the poses")
     p.add_argument("--background", action="store_true", help="train in a process of its own; see `xvregistration jobs`")

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from XVRegistrationLib.cli.network_options import network_from, words_of
 from XVRegistrationLib.cli.progress import console, counting, say_notes, training
 from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
@@ -15,6 +16,7 @@ from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.jobs.checks import DEFAULT_MINUTES, check_minutes, check_new_folder
 from XVRegistrationLib.jobs.train_patient import check_device, resume_training, start_patient, train_patient
 from XVRegistrationLib.jobs.training_job import start_training
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card, reading_of
 
 if TYPE_CHECKING:
@@ -38,13 +40,21 @@ def run(options: argparse.Namespace) -> int:
                     minutes=options.minutes,
                     seed=options.seed,
                     device=options.device,
+                    network=_network(options),
                     progress=progress,
                 )
         else:
-            model, minutes = _prepare(options), _minutes(options)
+            network = _network(options)
+            model = _prepare(options)
             with training() as progress:
                 model = train_patient(
-                    options.output, model, minutes=minutes, seed=options.seed, device=options.device, progress=progress
+                    options.output,
+                    model,
+                    minutes=_minutes(options),
+                    seed=options.seed,
+                    device=options.device,
+                    network=network,
+                    progress=progress,
                 )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(options)) from None
@@ -54,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _start_job(options: argparse.Namespace) -> None:
     """The bank here, in seconds; the network in a job."""
-    minutes = options.minutes
+    minutes, network = options.minutes, _network(options)
     if not options.resume:
         minutes = _minutes(options)
         if minutes == 0:
@@ -63,9 +73,22 @@ def _start_job(options: argparse.Namespace) -> None:
     else:
         check_device(options.device)
     job = start_training(
-        Path(options.output), minutes=minutes, volume=file_of(options.volume), device=options.device, seed=options.seed
+        Path(options.output),
+        minutes=minutes,
+        volume=file_of(options.volume),
+        device=options.device,
+        seed=options.seed,
+        network=network,
     )
     console.print(f"{job.id} trains in the background: see `xvregistration jobs`.")
+
+
+def _network(options: argparse.Namespace) -> NetworkSettings | None:
+    """What is asked for; InputError where the folder's network goes on, which is what it is."""
+    asked = network_from(options, NetworkSettings())
+    if asked is not None and options.resume and read_card(options.output)["training"]:
+        raise InputError(f"{options.output} goes on with the network that it holds; leave {words_of(options)[0]} out.")
+    return asked
 
 
 def _minutes(options: argparse.Namespace) -> float:
@@ -88,6 +111,9 @@ def _prepare(options: argparse.Namespace) -> PatientModel:
             view=view.name,
             sod=view.sod,
             pose_range=view.pose_range,
+            anatomy=options.anatomy or "",
+            forced=options.force,
+            on_doubt=lambda sentence: console.print(sentence, markup=False),
             progress=count,
         )
 
@@ -105,6 +131,7 @@ def _how_to_go_on(options: argparse.Namespace) -> str:
     if not trained:
         if options.seed != 0:
             again += ["--seed", str(options.seed)]
+        again += words_of(options)
         return (
             f"stopped before the first checkpoint. {options.output} holds the bank and registers without a network; "
             f"go on with: {shlex.join(again)}"

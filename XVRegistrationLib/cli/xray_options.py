@@ -40,6 +40,7 @@ OPTIONS = {
     "densities": "--densities TABLE.json",
     "resume": "--resume",
     "volume": "--volume FILE",
+    "forced": "--force",
 }
 """Arguments of the library that an InputError asks for -> how the command line takes them."""
 

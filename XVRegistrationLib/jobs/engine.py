@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
-import os
 import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.jobs.engine_protocol import ADDRESS_FILE, ProtocolError, decode, encode
-from XVRegistrationLib.jobs.interpreter import child_environment, interpreter
+from XVRegistrationLib.jobs.engine_process import EngineLog, EngineProcess
+from XVRegistrationLib.jobs.engine_protocol import ProtocolError, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -67,14 +61,11 @@ class Engine:
         """
         self._command = list(command) if command is not None else None
         self._environment = dict(environment) if environment is not None else None
-        self._log = log
-        self._log_begun = False
-        self._printed: tuple[Path, int] | None = None  # file, and where in it this child's words begin
+        self._log = EngineLog(log)
         self._reason = ""
         self._state: State = "stopped"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: EngineProcess | None = None
         self._connection: Connection | None = None
-        self._folder: Path | None = None
         self._key = b""
         self._deadline = 0.0
         self._number = 0
@@ -90,7 +81,7 @@ class Engine:
     @property
     def process_id(self) -> int | None:
         """The child's process id while there is one."""
-        return None if self._process is None else self._process.pid
+        return None if self._process is None else self._process.id
 
     @property
     def pending(self) -> list[int]:
@@ -104,25 +95,8 @@ class Engine:
         self._drop()
         self._reason = ""
         self._key = secrets.token_bytes(32)
-        command = self._command if self._command is not None else interpreter()
-        # Ctrl-C in a terminal is for the program that waits, not for its engine.
-        separate: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            separate = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="xvregistration-engine-"))
-            with self._open_log(self._folder) as log:
-                self._process = subprocess.Popen(
-                    [*command, "-m", "XVRegistrationLib.jobs.engine_server", str(self._folder)],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment if self._environment is not None else child_environment(),
-                    **separate,
-                )
-            assert self._process.stdin is not None
-            self._process.stdin.write(self._key.hex().encode() + b"\n")
-            self._process.stdin.flush()
+            self._process = EngineProcess(self._key, self._command, self._environment, self._log)
         except OSError as e:
             self._reason = f"The engine cannot be started: {e}"
             self._fail(self._reason)
@@ -200,7 +174,8 @@ class Engine:
         try:
             self._connection.send_bytes(frame)
         except OSError:
-            self._fail(self._died())
+            assert self._process is not None
+            self._fail(self._process.died())
 
     def _advance(self) -> None:
         """Connect if it is time, take in what has arrived, and see whether the process still lives."""
@@ -210,7 +185,7 @@ class Engine:
             self._connect()
         if self._process is None:  # the connection failed, and that has been said
             return
-        alive = self._process.poll() is None  # asked first: its last words are still read
+        alive = self._process.alive  # asked first: its last words are still read
         try:
             while self._connection is not None and self._connection.poll(0):
                 self._take(*decode(self._connection.recv_bytes()))
@@ -220,15 +195,14 @@ class Engine:
             self._fail(f"The engine's answer cannot be understood: {e}")
             return
         if not alive:
-            self._fail(self._died())
+            self._fail(self._process.died())
         elif self._state == "starting" and time.monotonic() > self._deadline:
-            self._fail(f"The engine did not start within {_START_SECONDS:.0f} seconds.{self._last_words()}")
+            self._fail(f"The engine did not start within {_START_SECONDS:.0f} seconds.{self._process.last_words()}")
 
     def _connect(self) -> None:
-        assert self._folder is not None
+        assert self._process is not None
         try:
-            address = json.loads((self._folder / ADDRESS_FILE).read_text("utf-8"))["address"]
-            self._connection = Client(address, authkey=self._key)
+            self._connection = Client(self._process.address(), authkey=self._key)
         except (OSError, EOFError):
             return  # it does not listen yet, or it is dead, which shows soon
         except AuthenticationError as e:
@@ -254,58 +228,12 @@ class Engine:
         self._drop()
         self._state = "failed"
 
-    def _died(self) -> str:
-        # The connection may break a moment before the process is gone.
-        code = None
-        if self._process is not None:
-            try:
-                code = self._process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                code = None
-        return f"The engine ended unexpectedly{'' if code is None else f' (exit code {code})'}.{self._last_words()}"
-
-    def _last_words(self) -> str:
-        if self._printed is None:
-            return ""
-        path, begin = self._printed
-        try:
-            lines = path.read_bytes()[begin:].decode("utf-8", errors="replace").splitlines()
-        except OSError:
-            return ""
-        said = [line.strip() for line in lines if line.strip()]
-        return f" Its last words: {said[-1]}" if said else ""
-
-    def _open_log(self, folder: Path) -> IO[bytes]:
-        """The file that the child writes to; later children go on in the first one's, so that what ended it stays."""
-        path = self._log or folder / "log.txt"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._log_begun:
-                path.write_bytes(b"")
-            log = path.open("ab")
-        except OSError:  # the engine is worth more than its log
-            path = folder / "log.txt"
-            log = path.open("ab")
-        self._log_begun = True
-        self._printed = path, log.seek(0, os.SEEK_END)
-        return log
-
     def _drop(self) -> None:
-        """End the process, close the connection and remove the shared folder."""
+        """End the process and close the connection."""
         self._unsent.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         process, self._process = self._process, None
         if process is not None:
-            # The end of its input ends it, also where a launcher stands between it and us.
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(2.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            process.end()

@@ -17,19 +17,20 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.pictures import side_markers
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
-from XVRegistrationLib.geometry.views import NominalView, PoseRange
+from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
-from XVRegistrationLib.registration.model import PatientModel, load_model, prepare_model, save_model
+from XVRegistrationLib.registration.model import PatientModel, load_model, nominal_view, prepare_model, save_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.labels import LabelGrid, label_grid, project_labels
 from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.render import render, sample_distance
+from XVRegistrationLib.training.suitability import suitability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,26 +121,35 @@ class Operations:
         }, {}
 
     def prepare(self, request: Request) -> Answer:
-        """Load the model of the folder `model`, or make one with a bank about the nominal `view` and save it there."""
+        """Load the model of the folder `model`, or make one with a bank about the nominal `view` and save it there.
+
+        The answer's `doubts` are sentences on what speaks against the volume, for the preset `anatomy`; nothing is refused.
+        """
         f, patient = request.fields, self._patient(request)
-        folder = Path(f["model"])
+        folder, camera, sod = (
+            Path(f["model"]),
+            Intrinsics.from_dict(f["intrinsics"]),
+            float(f.get("sod") or DEFAULT_SOD),
+        )
+        view = nominal_view(patient.volume, f["view"], sod)
+        doubts = {"doubts": list(suitability(patient.volume, view, camera, f.get("anatomy") or "").sentences)}
         if (folder / CARD).exists():
-            return self.load_model(request)
+            answer, arrays = self.load_model(request)
+            return answer | doubts, arrays
         pose_range = PoseRange(
             tuple(f.get("rotation") or PoseRange.rotation), tuple(f.get("translation") or PoseRange.translation)
         )
         model = prepare_model(
             patient.volume,
-            Intrinsics.from_dict(f["intrinsics"]),
-            f["view"],
-            float(f.get("sod") or DEFAULT_SOD),
-            pose_range,
-            lambda done, total: request.progress(done=done, total=total),
-            patient.pyramid,
+            camera,
+            view,
+            pose_range=pose_range,
+            progress=lambda done, total: request.progress(done=done, total=total),
+            pyramid=patient.pyramid,
         )
         save_model(folder, model)
         patient.model, patient.model_folder = model, folder
-        return self._described(model, folder), {}
+        return self._described(model, folder) | doubts, {}
 
     def load_model(self, request: Request) -> Answer:
         """Take the model of the folder `model` as it is now, with a network that has been trained in the meantime."""
@@ -151,8 +161,7 @@ class Operations:
     def nominal(self, request: Request) -> Answer:
         """What an X-ray from the nominal `view` should look like, and which side of the patient each side of it faces."""
         f, patient = request.fields, self._patient(request)
-        center = tuple(float(c) for c in patient.volume.center)
-        pose = NominalView(f["view"], (center[0], center[1], center[2]), float(f.get("sod") or DEFAULT_SOD)).pose
+        pose = nominal_view(patient.volume, f["view"], float(f.get("sod") or DEFAULT_SOD)).pose
         camera = Intrinsics.from_dict(f["intrinsics"]).fitted(int(f.get("pixels", 256)))
         image = _live_image(patient, pose, camera)
         markers = side_markers(pose, camera)

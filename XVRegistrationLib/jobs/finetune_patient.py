@@ -60,10 +60,11 @@ def start_finetuning(
 
     The network keeps its space: the patient's nominal view is the template's, moved to where the patient lies. `on_placed`
     is told the template and how the patient lies in it, also where that is refused. Raises InputError, and writes nothing,
-    for a folder that holds a model, a volume full of metal, and one that does not register to the template unless `forced`.
+    for a folder that holds a model, and unless `forced` for a volume full of metal and one that does not register to the template.
     """
     check_new_folder(folder)
-    check_suitable(volume)
+    if not forced:
+        check_suitable(volume)
     placement = place(volume, pretrained.template)
     if on_placed is not None:
         on_placed(pretrained.template, placement)

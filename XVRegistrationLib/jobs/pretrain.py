@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from XVRegistrationLib.imaging.volume import Volume
+    from XVRegistrationLib.jobs.job_status import Job
     from XVRegistrationLib.jobs.prepare_patients import OnPlaced, Preparation
-    from XVRegistrationLib.jobs.training_job import Job
     from XVRegistrationLib.training.trainer import Progress, TrainingState
 
 

@@ -20,6 +20,7 @@ from XVRegistrationLib.jobs.checks import is_kept_volume
 from XVRegistrationLib.jobs.folder import CANCEL, CANCELLED, DONE, FAILED, RUNNING, ProgressWriter, read_job, update_job
 from XVRegistrationLib.jobs.home import PLAN, what_is_kept
 from XVRegistrationLib.jobs.process import identity, lower_priority
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card, reading_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
         from XVRegistrationLib.jobs.train_patient import resume_training
 
         stop.check()
-        done = resume_training(model, volume=volume, seed=job["seed"], **how).training
+        described = job.get("network")
+        network = None if described is None else NetworkSettings(**described)
+        done = resume_training(model, volume=volume, seed=job["seed"], network=network, **how).training
     error = done["history"][-1]["validation"]
     return (
         f"Trained for {done['seconds'] / 60:.1f} minutes on {done['images']:,} X-rays; validation error {error:.1f} mm."

@@ -17,10 +17,12 @@ from XVRegistrationLib.registration.model import (
     load_model,
     load_network,
     load_optimizer,
+    nominal_view,
     prepare_model,
     save_model,
 )
 from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
+from XVRegistrationLib.training.suitability import suitability
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
@@ -47,14 +49,26 @@ def start_patient(
     view: str = "AP",
     sod: float = DEFAULT_SOD,
     pose_range: PoseRange | None = None,
+    anatomy: str = "",
+    forced: bool = False,
+    on_doubt: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PatientModel:
     """A model of `volume` that registers by its bank, saved in a new `folder`, in seconds.
 
-    `progress` is called with renders done and renders in all. Raises InputError when the folder already holds a model.
+    `on_doubt` is called with each sentence that speaks against the volume, `progress` with renders done and renders in all.
+    Raises InputError, and writes nothing, when the folder already holds a model, and unless `forced` for a CT full of metal or
+    clearly of another part of the body than the preset `anatomy`.
     """
     check_new_folder(folder)
-    model = prepare_model(volume, intrinsics, view, sod, pose_range, progress)
+    nominal = nominal_view(volume, view, sod)
+    found = suitability(volume, nominal, intrinsics, anatomy)
+    if found.refusal and not forced:
+        raise InputError(found.refusal, give=("forced",))
+    if on_doubt is not None:
+        for sentence in found.sentences:
+            on_doubt(sentence)
+    model = prepare_model(volume, intrinsics, nominal, pose_range=pose_range, progress=progress)
     save_model(folder, model)
     return model
 
@@ -73,7 +87,7 @@ def train_patient(
 
     The network is trained from scratch, or goes on from what it has learnt of other patients where the model has one.
 
-    `network` is what it is made of, by default `network_for` the model.
+    `network` is what one from scratch is made of; `network_for` says in which unit of output.
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -92,11 +106,13 @@ def resume_training(
     minutes: float | None = None,
     seed: int = 0,
     device: str | None = None,
+    network: NetworkSettings | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget.
 
-    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its.
+    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its, and
+    `network` what it is made of.
     """
     card = read_card(folder)
     seconds = training_seconds(folder, card, minutes)
@@ -106,16 +122,17 @@ def resume_training(
     model = load_model(folder, volume)
     training = card["training"]
     if not training:
-        return _train_anew(Path(folder), model, seconds, seed, where, progress)
+        return _train_anew(Path(folder), model, seconds, seed, where, progress, network)
     assert model.network is not None
     settings = _settings(model, seconds, training["seed"])
     state = restored_state(model.network.to(where), settings, training, load_optimizer(folder))
     return _run(Path(folder), model, state, settings, progress)
 
 
-def network_for(model: PatientModel) -> NetworkSettings:
-    """The network that is trained unless another is asked for; a unit of its output is the widest shift of the model's range."""
-    return NetworkSettings(translation_scale=max(model.pose_range.translation) or 1.0)
+def network_for(model: PatientModel, network: NetworkSettings | None = None) -> NetworkSettings:
+    """What is trained for a model, the default or another: a unit of its output is the widest shift of the model's range."""
+    scale = max(model.pose_range.translation) or 1.0
+    return dataclasses.replace(network or NetworkSettings(), translation_scale=scale)
 
 
 def check_device(name: str | None) -> torch.device:
@@ -143,7 +160,7 @@ def _train_anew(
     torch.manual_seed(seed)
     network = model.network if model.origin else None
     if network is None:
-        network = create_network(made_of or network_for(model))
+        network = create_network(network_for(model, made_of))
     settings = _settings(model, seconds, seed)
     return _run(folder, model, new_state(network.to(device), settings), settings, progress)
 

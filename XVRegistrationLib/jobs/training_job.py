@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import write_json
@@ -22,71 +20,18 @@ from XVRegistrationLib.jobs.checks import (
     is_kept_volume,
     training_seconds,
 )
-from XVRegistrationLib.jobs.folder import (
-    CANCEL,
-    CANCELLED,
-    FORMAT,
-    FORMAT_VERSION,
-    INTERRUPTED,
-    JOB,
-    LOG,
-    RUNNING,
-    STARTING,
-    ProgressReader,
-    read_job,
-    update_job,
-)
-from XVRegistrationLib.jobs.home import PLAN, jobs_folder, saved_training, what_is_kept
+from XVRegistrationLib.jobs.folder import CANCEL, FORMAT, FORMAT_VERSION, JOB, STARTING, read_job, update_job
+from XVRegistrationLib.jobs.home import PLAN, jobs_folder
+from XVRegistrationLib.jobs.job_status import Job, status
 from XVRegistrationLib.jobs.process import is_alive, kill_tree, launch, process_of
 from XVRegistrationLib.registration.card import read_card
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.networks.settings import NetworkSettings
 
 _LOOK = 0.05  # seconds between looks at a process that is to end
 _TO_END = 5.0  # seconds that a killed process gets to be gone
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training in the background."""
-
-    folder: Path
-    _progress: ProgressReader = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_progress", ProgressReader(self.folder))
-
-    @property
-    def id(self) -> str:
-        """Its short name."""
-        return self.folder.name
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """How far a job is."""
-
-    state: str
-    """starting, running, done, cancelled, failed, or interrupted: it says that it runs, but its process is gone."""
-    elapsed: float
-    """Seconds of training, over all runs."""
-    budget: float
-    """Seconds."""
-    images: int
-    loss: float
-    """mm; NaN before the first report."""
-    validation: float | None
-    """Latest median error, mm."""
-    eta: float | None
-    """Seconds that are left; None where it does not train."""
-    message: str
-    """One sentence."""
-    model: Path
-    """The model's folder."""
-
-    @property
-    def active(self) -> bool:
-        """Whether its process lives."""
-        return self.state in (STARTING, RUNNING)
 
 
 def start_training(
@@ -96,11 +41,13 @@ def start_training(
     volume: Path | None = None,
     device: str | None = None,
     seed: int = 0,
+    network: NetworkSettings | None = None,
     root: Path | None = None,
 ) -> Job:
     """Train the network of a model folder for `minutes` in all in a child process, and return at once.
 
-    The folder must hold at least a bank. A training that it holds goes on; None is up to the end of its budget.
+    The folder must hold at least a bank. A training that it holds goes on, else `network` says what is trained; None minutes
+    are up to the end of its budget.
     `volume` is needed where the card does not tell a place: a file that `read_volume` reads, or the voxels (K, J, I)
     as .npy, which then lie where the card says. Raises InputError where the training could not begin.
     """
@@ -112,11 +59,17 @@ def start_training(
     check_device_name(device)
     place = check_volume(model, card, volume)
     check_not_trained_now(model, root)
-    return new_job(model, seconds, place, device, seed, root)
+    return new_job(model, seconds, place, device, seed, root, network)
 
 
 def new_job(
-    model: Path, seconds: float, volume: str | None, device: str | None = None, seed: int = 0, root: Path | None = None
+    model: Path,
+    seconds: float,
+    volume: str | None,
+    device: str | None = None,
+    seed: int = 0,
+    root: Path | None = None,
+    network: NetworkSettings | None = None,
 ) -> Job:
     """A job that has just been started for a model's folder, for `seconds` of training in all."""
     created = datetime.now(UTC)
@@ -130,6 +83,7 @@ def new_job(
         "minutes": seconds / 60,
         "device": device or None,
         "seed": seed,
+        "network": None if network is None else network.to_dict(),
         "created": created.isoformat(timespec="milliseconds"),
         "state": STARTING,
         "message": "Starting.",
@@ -150,42 +104,6 @@ def find_jobs(root: Path | None = None) -> list[Job]:
         except InputError as e:
             _log.warning("Left out of the list of jobs: %s", e)
     return [job for _, job in sorted(found, key=lambda pair: pair[0], reverse=True)]
-
-
-def status(job: Job) -> JobStatus:
-    """How far the job is; InputError where its folder is gone or damaged."""
-    content = read_job(job.folder)
-    state, message = content["state"], content["message"]
-    if state in (STARTING, RUNNING) and not is_alive(content, job.folder):
-        # Its last words may have been written between reading them and looking for the process.
-        content = read_job(job.folder)
-        state, message = _last_words(job, content)
-    model = Path(content["model"])
-    rows = job._progress.read()
-    last = rows[-1] if rows else None
-    validation = next((row.validation for row in reversed(rows) if row.validation is not None), None)
-    # Before its first report a job is where the model's folder is.
-    saved = saved_training(model) if validation is None else {}
-    if validation is None and saved.get("history"):
-        validation = saved["history"][-1]["validation"]
-    budget = 60 * float(content["minutes"])
-    elapsed = last.elapsed if last else float(saved.get("seconds", 0.0))
-    return JobStatus(
-        state=state,
-        elapsed=elapsed,
-        budget=budget,
-        images=last.images if last else int(saved.get("images", 0)),
-        loss=last.loss if last else math.nan,
-        validation=validation,
-        eta=max(0.0, budget - elapsed) if state == RUNNING and last else None,
-        message=message,
-        model=model,
-    )
-
-
-def curve(job: Job) -> list[tuple[float, float, float | None]]:
-    """The training so far: rows of seconds, loss in mm, and validation error in mm where it was measured."""
-    return [(row.elapsed, row.loss, row.validation) for row in job._progress.read()]
 
 
 def request_cancel(job: Job) -> None:
@@ -305,17 +223,6 @@ def _place_again(model: Path, card: dict[str, Any], before: str | None) -> str |
         f"The copy of the volume with which {model} was trained has been removed, as it always is once it was read; "
         "give a file of the volume, or go on in Slicer's panel."
     )
-
-
-def _last_words(job: Job, content: dict[str, Any]) -> tuple[str, str]:
-    """State and message of a job whose process is gone."""
-    model = Path(content["model"])
-    if content["state"] not in (STARTING, RUNNING):
-        return content["state"], content["message"]
-    if (job.folder / CANCEL).exists():
-        return CANCELLED, f"Cancelled; {what_is_kept(model)}"
-    words = f"The training's process ended without a word (killed, computer off, or disk full; see {job.folder / LOG})"
-    return INTERRUPTED, f"{words}; {what_is_kept(model)}"
 
 
 def check_not_trained_now(model: Path, root: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _MOST_GROUPS = 32
+_NEAR = 5  # names that are told of for one that is wrong
 
 
 def create_backbone(settings: NetworkSettings) -> tuple[nn.Module, tuple[int, int, int]]:
@@ -49,7 +51,9 @@ def create_timm_model(name: str, **options: Any) -> nn.Module:
     """
     timm = timm_package()
     if not isinstance(name, str) or ":" in name or not timm.is_model(name):
-        raise InputError(f"There is no timm backbone called {name!r}; see timm.list_models().")
+        near = ", ".join(difflib.get_close_matches(str(name), timm.list_models(), _NEAR))
+        there = f"there is {near}" if near else "see timm.list_models()"
+        raise InputError(f"There is no timm backbone called {name!r}; {there}.")
     model: nn.Module = timm.create_model(name, in_chans=1, num_classes=0, pretrained=False, **options)
     return model
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import roma
 import torch
 
+from XVRegistrationLib.networks.settings import ADJUGATE, EULER, SIX_D
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -64,7 +66,7 @@ def symmetric(numbers: torch.Tensor) -> torch.Tensor:
 
 
 ROTATIONS = {
-    "6d": RotationOutput((1.0, 0.0, 0.0, 1.0, 0.0, 0.0), from_two_columns),
-    "quaternion_adjugate": RotationOutput((1.0, *(9 * (0.0,))), from_adjugate),
-    "euler": RotationOutput((0.0, 0.0, 0.0), from_angles),
+    SIX_D: RotationOutput((1.0, 0.0, 0.0, 1.0, 0.0, 0.0), from_two_columns),
+    ADJUGATE: RotationOutput((1.0, *(9 * (0.0,))), from_adjugate),
+    EULER: RotationOutput((0.0, 0.0, 0.0), from_angles),
 }

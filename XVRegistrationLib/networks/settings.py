@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from XVRegistrationLib.errors import InputError
@@ -11,6 +11,10 @@ PLACES, ATTENTION = "places", "attention"
 ARCHITECTURES = (PLACES, ATTENTION)
 BATCH, GROUP = "batch", "group"
 NORMALIZATIONS = (BATCH, GROUP)
+SIX_D, ADJUGATE, EULER = "6d", "quaternion_adjugate", "euler"
+ROTATIONS = (SIX_D, ADJUGATE, EULER)
+"""What they are, networks.rotations says."""
+DEFAULT, PSSS = "default", "psss"
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,16 @@ class NetworkSettings:
     reconstructs the X-ray's gradients (Zhang et al. 2023)."""
     normalization: str = BATCH
     """`batch`, as timm has it, or `group`: batch normalisation replaced by group normalisation, the same in training and use."""
-    rotation: str = "6d"
-    """How a rotation is written in the network's outputs: one of networks.rotations.ROTATIONS."""
+    rotation: str = SIX_D
+    """How a rotation is written in the network's outputs: one of ROTATIONS."""
     attention_heads: int = 4
     """Of the `attention` architecture."""
 
     def __post_init__(self) -> None:
-        from XVRegistrationLib.networks.rotations import ROTATIONS
-
         for what, value, known in (
             ("architecture", self.architecture, ARCHITECTURES),
             ("normalisation", self.normalization, NORMALIZATIONS),
-            ("rotation", self.rotation, tuple(ROTATIONS)),
+            ("rotation", self.rotation, ROTATIONS),
         ):
             if value not in known:
                 raise InputError(f"There is no {what} {value!r} for networks; choose one of {', '.join(known)}.")
@@ -62,5 +64,14 @@ def attention_settings(translation_scale: float = 30.0) -> NetworkSettings:
         pixels=256,
         translation_scale=translation_scale,
         architecture=ATTENTION,
-        rotation="euler",
+        rotation=EULER,
     )
+
+
+def network_named(name: str, usual: NetworkSettings) -> NetworkSettings:
+    """The settings called `default` (the `usual` ones) or `psss`; by another name the usual ones with that timm backbone."""
+    if name == DEFAULT:
+        return usual
+    if name == PSSS:
+        return replace(attention_settings(usual.translation_scale), normalization=usual.normalization)
+    return replace(usual, backbone=name)

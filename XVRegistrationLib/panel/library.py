@@ -10,7 +10,8 @@ import numpy as np
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs.home import list_models, models_folder, new_model_folder
-from XVRegistrationLib.jobs.training_job import find_training, status
+from XVRegistrationLib.jobs.job_status import status
+from XVRegistrationLib.jobs.training_job import find_training
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import LibraryRow
 from XVRegistrationLib.registration.card import CARD, intrinsics_of, pose_range_of, read_card, view_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from XVRegistrationLib.geometry.camera import Intrinsics
-    from XVRegistrationLib.jobs.training_job import Job
+    from XVRegistrationLib.jobs.job_status import Job
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
 

@@ -40,10 +40,8 @@ class Model:
         """Its training."""
         self.camera: Callable[[], Intrinsics | None] = lambda: None
         """Geometry of the X-rays that are to be registered, if there are any."""
-        self._used = ""
-        """The folder that was put into the parameters from here, not by the user."""
-        self._token = 0
-        """Number of the request whose answer counts."""
+        self._used = ""  # the folder that was put into the parameters from here, not by the user
+        self._token = 0  # of the request whose answer counts
         self._reset()
 
     def _reset(self) -> None:
@@ -51,8 +49,7 @@ class Model:
         self._folder: Path | None = None
         self._card: dict[str, Any] = {}
         self._stamp = 0.0
-        self._loaded_at = 0.0
-        """When the last answer came."""
+        self._loaded_at = 0.0  # when the last answer came
         self._request: int | None = None
         self._fraction: float | None = None
         self.problem = ""
@@ -61,6 +58,7 @@ class Model:
         """Whether the engine holds it."""
         self.network = False
         """Whether it has a network."""
+        self._doubts: tuple[str, ...] = ()  # sentences on what speaks against the volume, for the preset
 
     @property
     def folder(self) -> Path | None:
@@ -114,6 +112,7 @@ class Model:
         self._fraction = 0.0
         self._ask(
             "prepare",
+            anatomy=preset.name,
             view=preset.view,
             sod=preset.sod,
             intrinsics=(self.camera() or preset.intrinsics).to_dict(),
@@ -176,9 +175,11 @@ class Model:
         self._request, self._fraction, self.problem = None, None, ""
         self.ready, self.network = True, bool(message.fields["network"])
         self._loaded_at = time.monotonic()
+        self._doubts = tuple(message.fields.get("doubts", self._doubts))
         if not was_ready:
             self._stamp = saved_at(self._folder)
-            self._context.say(_("The model is ready: X-rays can be registered."))
+            for sentence in (*self._doubts, _("The model is ready: X-rays can be registered.")):
+                self._context.say(sentence)
         elif self.network and not had_network:
             self._context.say(_("The network that is being trained is in use from now on."))
         self._context.changed.emit("model")
@@ -266,7 +267,7 @@ class Model:
         state, text, fraction, eta = self._state()
         return ModelView(
             state,
-            text,
+            " ".join([text, *self._doubts]),
             fraction,
             eta,
             str(self._folder or ""),

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.jobs import training_job
+from XVRegistrationLib.jobs import job_status, training_job
 from XVRegistrationLib.jobs.folder import DONE
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
@@ -18,7 +18,7 @@ from XVRegistrationLib.scene.plots import set_training_curve
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from XVRegistrationLib.jobs.training_job import Job, JobStatus
+    from XVRegistrationLib.jobs.job_status import Job, JobStatus
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
 
@@ -118,7 +118,7 @@ class Training:
         return ""
 
     def curve(self) -> list[tuple[float, float, float | None]]:
-        return [] if self._job is None else training_job.curve(self._job)
+        return [] if self._job is None else job_status.curve(self._job)
 
     def _started(self, job: Job) -> None:
         self._cancelled_at = None
@@ -136,7 +136,7 @@ class Training:
         assert self._job is not None
         self._looked = time.monotonic()
         try:
-            self.status = training_job.status(self._job)
+            self.status = job_status.status(self._job)
         except InputError:  # forgotten, by the terminal for instance
             self._job, self.status = None, None
             self._context.changed.emit("model")

@@ -92,14 +92,17 @@ def prepare_model(
 
     `progress` is called with renders done and renders in all. `pyramid` is the volume's where there is one already.
     """
-    if isinstance(view, NominalView):
-        nominal = view
-    else:
-        nominal = NominalView(view, (float(volume.center[0]), float(volume.center[1]), float(volume.center[2])), sod)
+    nominal = view if isinstance(view, NominalView) else nominal_view(volume, view, sod)
     pyramid = pyramid or Pyramid(density_grid(volume))
     poses = pose_range or PoseRange()
     bank = build_bank(pyramid.finest, nominal, poses, intrinsics, bank_size, progress)
     return PatientModel(volume, pyramid, nominal, poses, intrinsics, bank)
+
+
+def nominal_view(volume: Volume, name: str, sod: float = DEFAULT_SOD) -> NominalView:
+    """The view of this name of a volume's centre."""
+    x, y, z = volume.center.tolist()
+    return NominalView(name, (x, y, z), sod)
 
 
 def save_model(

@@ -95,7 +95,7 @@ def coarse_body(volume: Volume, spacing: float | None = None) -> CoarseBody:
     if spacing is None:
         spacing = max(_FINEST, float((body[1] - body[0]).max()) / _MOST_VOXELS)
     factors = np.maximum(1, np.floor(spacing / volume.spacing)).astype(int)
-    pooled = _pooled(volume.array, (int(factors[0]), int(factors[1]), int(factors[2])))
+    pooled = mean_hu(volume.array, (int(factors[0]), int(factors[1]), int(factors[2]))) - np.float32(_AIR)
     source = sitk.GetImageFromArray(pooled)
     shift = np.eye(4)
     shift[:3, 3] = (factors - 1) / 2
@@ -167,6 +167,18 @@ def checked_place(volume: Volume, placement: Placement) -> None:
         raise InputError(f"{volume.name}: {placement.sentence}")
 
 
+def mean_hu(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Means of HU (K, J, I), clipped to air and bone, over blocks of (i, j, k) `factors` voxels; the rest is cut off."""
+    fi, fj, fk = factors
+    k, j, i = (n // f for n, f in zip(array.shape, factors[::-1], strict=True))
+    out = np.empty((k, j, i), dtype=np.float32)
+    for layer in range(k):
+        part = finite_hu(array[layer * fk : (layer + 1) * fk, : j * fj, : i * fi])
+        values = np.clip(part, _AIR, _DENSEST).astype(np.float32)
+        out[layer] = values.reshape(fk, j, fj, i, fi).mean(axis=(0, 2, 4))
+    return out
+
+
 def _bounds(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lowest and highest corner (3,), RAS mm, of what is denser than air."""
     along = [np.zeros(n, dtype=bool) for n in volume.array.shape]
@@ -181,18 +193,6 @@ def _bounds(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     corners = np.array(np.meshgrid(*ends, indexing="ij"), dtype=np.float64).reshape(3, -1).T
     ras = transform_points(volume.ijk_to_ras, corners)
     return ras.min(axis=0), ras.max(axis=0)
-
-
-def _pooled(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Means of HU + 1000 of (K, J, I) voxels over blocks of (i, j, k) `factors`, clipped to what counts; the rest is cut off."""
-    fi, fj, fk = factors
-    k, j, i = (n // f for n, f in zip(array.shape, factors[::-1], strict=True))
-    out = np.empty((k, j, i), dtype=np.float32)
-    for layer in range(k):
-        part = finite_hu(array[layer * fk : (layer + 1) * fk, : j * fj, : i * fi])
-        values = np.clip(part, _AIR, _DENSEST).astype(np.float32) - _AIR
-        out[layer] = values.reshape(fk, j, fj, i, fi).mean(axis=(0, 2, 4))
-    return out
 
 
 def _shifts(fixed: CoarseBody, moving: CoarseBody) -> list[NDArray[np.float64]]:

@@ -14,7 +14,8 @@ import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
-from XVRegistrationLib.jobs.training_job import find_jobs, status
+from XVRegistrationLib.jobs.job_status import status
+from XVRegistrationLib.jobs.training_job import find_jobs
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node
 

@@ -243,7 +243,7 @@ def test_what_waits_is_given_up_when_the_engine_keeps_ending(session, files, mon
     nodes = add(session, files)
     session.register()
     session.tick()
-    session._context._engine._process.kill()
+    session._context._engine._process.popen.kill()
     session.wait(TIMEOUT)
     assert not session.busy
     assert [row_of(session, node).state for node in nodes] == ["failed", "failed"]

@@ -65,8 +65,8 @@ def test_the_engine_may_die_with_what_was_said(session):
     before, folder = session.patient_view().check, session.model_view().folder
     assert "Densities" in before
     engine = session._context._engine
-    engine._process.kill()
-    engine._process.wait()
+    engine._process.popen.kill()
+    engine._process.popen.wait()
     session.tick()
     session.wait(TIMEOUT)
     assert session.patient_view().check == before

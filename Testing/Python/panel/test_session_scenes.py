@@ -91,7 +91,7 @@ def test_closing_the_scene_during_a_registration_forgets_it_and_the_session_goes
 def test_an_engine_that_dies_is_replaced(session, files):
     choose(session)
     node = add(session, files[:1])[0]
-    session._context._engine._process.kill()
+    session._context._engine._process.popen.kill()
     session.register()
     session.wait(TIMEOUT)
     assert row_of(session, node).state in ("failed", "registered")

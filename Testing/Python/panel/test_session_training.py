@@ -64,6 +64,7 @@ def _new_model(session):
 
 def test_a_training_is_watched_drawn_cancelled_and_resumed_and_its_network_is_used(session, tmp_path):
     _new_model(session)
+    assert "shows no lungs, so it is not of a thorax" in session.model_view().text, "said, and not refused"
     assert session.can_resume_training() == "There is no training that could go on."
     _begin(session)
     view = session.model_view()

@@ -21,10 +21,10 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.jobs.folder import read_job
 from XVRegistrationLib.jobs.interpreter import child_environment
+from XVRegistrationLib.jobs.job_status import curve, status
 from XVRegistrationLib.jobs.train_patient import start_patient
 from XVRegistrationLib.jobs.training_job import (
     cancel,
-    curve,
     find_jobs,
     find_training,
     forget,
@@ -32,15 +32,15 @@ from XVRegistrationLib.jobs.training_job import (
     request_cancel,
     resume,
     start_training,
-    status,
 )
+from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from XVRegistrationLib.jobs.training_job import Job
+    from XVRegistrationLib.jobs.job_status import Job
 
 MINUTES = 0.16  # validated, and so saved, eight times
 
@@ -106,7 +106,8 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
 
 
 def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
-    job = start_training(model, minutes=MINUTES, volume=voxels, root=tmp_path)
+    network = NetworkSettings(rotation="euler")
+    job = start_training(model, minutes=MINUTES, volume=voxels, network=network, root=tmp_path)
     running = wait_until(job, lambda now: now.validation is not None)
     assert running.state == "running"
     assert 0 <= running.eta <= 60 * MINUTES
@@ -116,6 +117,7 @@ def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkp
     assert cancelled.state == "cancelled"
     assert "checkpoint" in cancelled.message
     saved, before = read_card(model)["training"], _weights(model, phantom)
+    assert read_card(model)["network"]["rotation"] == "euler"
 
     # No file may become as large as the network's: what a full disk does, for this child only.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -20,9 +20,10 @@ from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.jobs import home, process, training_job
 from XVRegistrationLib.jobs.folder import JOB, PROGRESS, ProgressReader, ProgressWriter
 from XVRegistrationLib.jobs.interpreter import child_environment, interpreter
+from XVRegistrationLib.jobs.job_status import Job, curve, status
 from XVRegistrationLib.jobs.run_training import CancelledError, StopRequest, read_job_volume
 from XVRegistrationLib.jobs.train_patient import resume_training, start_patient, train_patient
-from XVRegistrationLib.jobs.training_job import Job, curve, find_job, find_jobs, forget, resume, start_training, status
+from XVRegistrationLib.jobs.training_job import find_job, find_jobs, forget, resume, start_training
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model, save_model
 from XVRegistrationLib.training.trainer import Progress

@@ -18,13 +18,14 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import point_distance
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
 from XVRegistrationLib.imaging.resample import cover_as, resample
+from XVRegistrationLib.networks import settings as known
 from XVRegistrationLib.networks.attention import gradient_images
 from XVRegistrationLib.networks.backbones import create_backbone
 from XVRegistrationLib.networks.create import create_network, settings_of_card
 from XVRegistrationLib.networks.pose_network import PoseNetwork
 from XVRegistrationLib.networks.predict import network_camera
 from XVRegistrationLib.networks.rotations import ROTATIONS
-from XVRegistrationLib.networks.settings import NetworkSettings, attention_settings
+from XVRegistrationLib.networks.settings import NetworkSettings, attention_settings, network_named
 from XVRegistrationLib.registration.hypotheses import propose
 from XVRegistrationLib.registration.model import load_model, prepare_model, save_model
 from XVRegistrationLib.registration.register import register_xray
@@ -133,6 +134,14 @@ def test_what_cannot_be_a_network_is_refused():
     ):
         with pytest.raises(InputError, match=reason):
             create_network(NetworkSettings(backbone=backbone))
+
+
+def test_networks_have_names_and_what_is_said_beside_one_stays():
+    usual = NetworkSettings(normalization="group", translation_scale=12.0)
+    assert network_named("default", usual) == usual
+    assert network_named("psss", usual) == dataclasses.replace(attention_settings(12.0), normalization="group")
+    assert network_named("resnet18", usual) == dataclasses.replace(usual, backbone="resnet18")
+    assert set(ROTATIONS) == set(known.ROTATIONS)
 
 
 def test_cards_keep_settings_and_older_cards_are_read():

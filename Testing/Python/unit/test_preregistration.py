@@ -22,7 +22,6 @@ from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.training.patients import PreparedPatients, prepare_patient, read_prepared
 from XVRegistrationLib.training.preregistration import Placement, checked_place, coarse_template, overlays, place
-from XVRegistrationLib.training.suitability import check_suitable, metal_share
 
 MOTION = rigid(rotation_from_euler_zxy([7.0, -16.0, 10.0]), [150.0, -60.0, 220.0])
 
@@ -56,16 +55,6 @@ def test_another_part_of_the_body_and_too_little_of_it_are_refused(phantom, temp
         place(Volume(np.full((8, 8, 8), -1000), np.eye(4), "air"), template)
     with pytest.raises(InputError, match="no Hounsfield units"):
         place(Volume(np.ones((8, 8, 8)), np.eye(4), "vessels", units="1/mm"), template)
-
-
-def test_a_ct_full_of_metal_is_refused_and_one_with_a_screw_is_not(phantom):
-    metal = phantom.array.copy()
-    metal[20:22, 30:32, 30:38] = 3071
-    check_suitable(Volume(metal, phantom.ijk_to_ras, "screw"))
-    metal[15:35, 25:50, 25:50] = 3071
-    assert metal_share(Volume(metal, phantom.ijk_to_ras, "metal")) > 0.05
-    with pytest.raises(InputError, match="metal is full of metal"):
-        check_suitable(Volume(metal, phantom.ijk_to_ras, "metal"))
 
 
 def test_the_pictures_agree_more_after_than_before(phantom, template, placed):

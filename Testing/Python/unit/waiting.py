@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.jobs.training_job import status
+from XVRegistrationLib.jobs.job_status import status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from XVRegistrationLib.jobs.training_job import Job, JobStatus
+    from XVRegistrationLib.jobs.job_status import Job, JobStatus
 
 
 def wait_until(job: Job, until: Callable[[JobStatus], bool]) -> JobStatus:
