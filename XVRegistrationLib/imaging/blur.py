@@ -33,14 +33,12 @@ def blur_each(images: torch.Tensor, sigma: torch.Tensor | tuple[torch.Tensor, to
 
 
 def _mixing(count: int, sigma: torch.Tensor) -> torch.Tensor:
-    """(B, count, count): what each of so many pixels gives to each under a Gaussian, the border repeated."""
+    """(B, count, count): what each of so many pixels gets from each under Gaussians of `sigma` (B,) px, the border repeated."""
     width = sigma.clamp_min(1e-3)[:, None]
-    farthest = max(count, int(2.5 * float(sigma.max())) + 2)
-    distance = torch.arange(farthest, device=sigma.device, dtype=sigma.dtype)
-    taps = torch.exp(-0.5 * (distance / width).square())
+    distance = torch.arange(max(count, int(2.5 * float(sigma.max())) + 2), device=sigma.device, dtype=sigma.dtype)
     # As far as each one's own reach: what `gaussian_blur` takes of it.
-    taps = taps * (distance <= torch.floor(2.5 * width) + 1)
-    taps = taps / (2 * taps.sum(dim=1, keepdim=True) - 1)
+    taps = torch.exp(-0.5 * (distance / width).square()) * (distance <= torch.floor(2.5 * width) + 1)
+    taps = taps / (2 * taps.sum(dim=1, keepdim=True) - taps[:, :1])
     # Row i has the tap of distance |i - j| in column j: a window of the taps on both sides, moved on by one a row.
     both = torch.cat((taps[:, 1:count].flip(1), taps[:, :count]), dim=1)
     shares = both.unfold(1, count, 1).flip(1)

@@ -180,20 +180,25 @@ def _detected(
         share = _each(d.scatter_to_primary, images) / SCATTER_REFERENCE
         signal = torch.addcmul(signal, share, _scattered(primary * images, spacing, d.scatter_sigma_mm))
     counted = isinstance(d.photons, torch.Tensor) or math.isfinite(d.photons)
-    a_photon = 1 / _each(d.photons, images)
-    darkest = (0.5 * a_photon).clamp_min(_DARKEST)
+    photons = _each(d.photons, images)
+    least = darkest(photons)
     if counted:
-        deviation = (torch.maximum(signal, darkest) * a_photon).sqrt()
+        deviation = (torch.maximum(signal, least) / photons).sqrt()
         signal = torch.addcmul(signal, deviation, _normal(images, generator))
     signal = _blurred(signal, d.scintillator_sigma_px)
     if counted and _any(d.electronic_noise):
-        signal = torch.addcmul(signal, _each(d.electronic_noise, images) * a_photon, _normal(images, generator))
-    signal = torch.maximum(signal, darkest)
+        signal = torch.addcmul(signal, _each(d.electronic_noise, images) / photons, _normal(images, generator))
+    signal = torch.maximum(signal, least)
     if _any(d.saturation, math.inf):
         signal = torch.minimum(signal, _each(d.saturation, images))
     if _any(d.gamma, 1.0):
         signal = signal ** _each(d.gamma, images)
     return signal * _each(d.gain, images) if _any(d.gain, 1.0) else signal
+
+
+def darkest(photons: torch.Tensor) -> torch.Tensor:
+    """The least signal that a detector which counts so many photons in the open field can show."""
+    return (0.5 / photons).clamp_min(_DARKEST)
 
 
 def _any(value: Setting, usual: float = 0.0) -> bool:

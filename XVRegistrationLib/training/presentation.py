@@ -47,15 +47,10 @@ def local_contrast(images: torch.Tensor, strength: torch.Tensor) -> torch.Tensor
     By means and deviations of tiles, interpolated between their centres, as CLAHE interpolates its tiles' curves; the
     contrast is raised by no more than four times, which is what CLAHE's limit is for.
     """
-    size = images.shape[1:]
-    x = images[:, None]
-
-    def smooth(values: torch.Tensor) -> torch.Tensor:
-        tiles = functional.adaptive_avg_pool2d(values, _TILES)
-        return functional.interpolate(tiles, size=size, mode="bilinear", align_corners=False)
-
-    mean = smooth(x)
-    deviation = (smooth(x * x) - mean * mean).clamp_min(0).sqrt()
-    whole = images.std(dim=(1, 2), keepdim=True)[:, None]
-    evened = (x - mean) * whole / deviation.clamp_min(whole / 4 + 1e-9) + images.mean(dim=(1, 2), keepdim=True)[:, None]
-    return torch.lerp(images, evened[:, 0], strength)
+    tiles = functional.adaptive_avg_pool2d(torch.stack((images, images.square()), dim=1), _TILES)
+    mean, squares = functional.interpolate(tiles, size=images.shape[1:], mode="bilinear", align_corners=False).unbind(1)
+    whole_mean = images.mean(dim=(1, 2), keepdim=True)
+    whole = torch.linalg.vector_norm(images - whole_mean, dim=(1, 2), keepdim=True) / (images[0].numel() - 1) ** 0.5
+    deviation = torch.addcmul(squares, mean, mean, value=-1).clamp_min(0).sqrt()
+    evened = torch.addcdiv(whole_mean, (images - mean) * whole, torch.maximum(deviation, whole / 4 + 1e-9))
+    return torch.lerp(images, evened, strength)
