@@ -27,7 +27,9 @@ def blur_each(images: torch.Tensor, sigma: torch.Tensor | tuple[torch.Tensor, to
     """
     along_rows, along_columns = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     rows = _mixing(images.shape[1], along_rows.to(images))
-    alike = images.shape[1] == images.shape[2] and (along_rows is along_columns or torch.equal(along_rows, along_columns))
+    alike = images.shape[1] == images.shape[2] and (
+        along_rows is along_columns or torch.equal(along_rows, along_columns)
+    )
     columns = rows if alike else _mixing(images.shape[2], along_columns.to(images))
     return rows @ images @ columns.mT
 

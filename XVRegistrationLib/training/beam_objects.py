@@ -64,11 +64,14 @@ def beam_objects(
     return integrals
 
 
+_ROUND = 2  # images a lot, before some are drawn anew
+
+
 class ObjectPool:
     """Objects drawn beforehand, of which each image gets one lot; with every round some are drawn anew, and others turned over.
 
-    To draw them takes longer than to render the patient; what is drawn serves many images, each in another place. A round is as
-    many images as there are lots.
+    To draw them takes longer than to render the patient; what is drawn serves many images, each in another place. A round is twice
+    as many images as there are lots.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class ObjectPool:
         if difficulty < 1:
             chosen *= torch.rand(count, 1, 1, generator=g, device=device) < difficulty
         self._since += count
-        if self._since >= len(self._lots):
+        if self._since >= _ROUND * len(self._lots):
             self._since = 0
             self._renew()
         return chosen

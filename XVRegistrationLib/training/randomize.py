@@ -26,7 +26,7 @@ SYSTEMS = SystemRange(
     gamma=(1.0, 1.0),
 )
 """What trainings draw detectors from."""
-_BLOCK = 0.6  # sigma of the scatter: the blocks whose means it is made from
+BLOCK = 0.6  # sigma of the scatter: the blocks whose means it is made from
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def randomized(images: torch.Tensor, spacing: tuple[float, float], generator: to
     if images.device.type != "cpu":
         return shown_by(images, spacing, appearance, generator)
     noise = torch.randn(images.shape, generator=generator)
-    block = max(1, round(_BLOCK * SYSTEMS.scatter_sigma_mm[0] / max(spacing)))
+    block = max(1, round(BLOCK * SYSTEMS.scatter_sigma_mm[0] / max(spacing)))
     return show(images, noise, _settings(appearance, images, spacing), block)
 
 

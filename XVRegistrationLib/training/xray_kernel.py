@@ -153,7 +153,13 @@ _SNIPPET = r"""
             EACH(l, columns) sum[l] += w * from[l];
         }
         __builtin_memset(value, 0, W * sizeof(float));
-        for (int l = 0; l < columns; ++l) {
+        int l = 0;
+        for (; l + 3 < columns; l += 4) {
+            const float w0 = sum[l], w1 = sum[l + 1], w2 = sum[l + 2], w3 = sum[l + 3];
+            const float* __restrict from = of_columns + l * W;
+            EACH(i, W) value[i] += w0 * from[i] + w1 * from[W + i] + w2 * from[2 * W + i] + w3 * from[3 * W + i];
+        }
+        for (; l < columns; ++l) {
             const float w = sum[l];
             const float* __restrict from = of_columns + l * W;
             EACH(i, W) value[i] += w * from[i];

@@ -66,7 +66,9 @@ class XraySource(Protocol):
         """Renders as a network gets them; `difficulty` (0..1) is how hard they are."""
 
 
-def batches_of(source: XraySource, rendered: Sequence[tuple[torch.Tensor, torch.Tensor]], difficulty: float) -> list[Batch]:
+def batches_of(
+    source: XraySource, rendered: Sequence[tuple[torch.Tensor, torch.Tensor]], difficulty: float
+) -> list[Batch]:
     """What is shown of several batches' renders, made at once: small operations take as long for all of them as for one."""
     counts = [len(motions) for _, motions in rendered]
     made = source.shown(torch.cat([clean for clean, _ in rendered]), torch.cat([m for _, m in rendered]), difficulty)

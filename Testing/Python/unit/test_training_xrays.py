@@ -13,9 +13,11 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.training import randomize
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS, ObjectPool, ObjectShares, beam_objects
 from XVRegistrationLib.training.prefetch import TOGETHER, Prefetched
 from XVRegistrationLib.training.presentation import ShownShares, local_contrast, presented
+from XVRegistrationLib.training.randomize import draw_appearance, randomized, shown_by
 from XVRegistrationLib.training.task import Task, dense_points
 from XVRegistrationLib.training.trainer import TrainingSettings
 from XVRegistrationLib.training.xray_sources import Batch, Pool, Randomization, Stream, batches_of
@@ -77,6 +79,25 @@ def test_local_contrast_evens_out_a_slope_and_inversion_turns_around():
     turned = presented(image, ShownShares(0.0, 1.0), g)
     torch.testing.assert_close(turned + image, (image.amax() + image.amin()).expand_as(image))
     assert torch.equal(presented(image, ShownShares(0.0, 0.0), g), image)
+
+
+@pytest.mark.parametrize(("block", "bound"), [(0.01, 1e-4), (randomize.BLOCK, 0.004)])
+def test_the_kernel_shows_what_torch_says(block, bound, monkeypatch):
+    """Whatever the size; the same but for rounding where scatter is made from single pixels, and by its mean square with blocks."""
+    monkeypatch.setattr(randomize, "BLOCK", block)
+    x, y = torch.meshgrid(torch.linspace(-1, 1, 50), torch.linspace(-1, 1, 37), indexing="xy")
+    body = 5 * (1 - x**2 - 0.7 * y**2).clamp_min(0).sqrt() + 2 * torch.sigmoid(40 * (x * y - 0.1))
+    images = body * torch.linspace(0.1, 1.2, 24)[:, None, None]
+    images[0] = 0.0
+    generators = [torch.Generator().manual_seed(4) for _ in range(2)]
+    found = randomized(images, (6.0, 9.0), generators[0])
+    appearance = draw_appearance(images, generators[1])
+    expected = shown_by(images, (6.0, 9.0), appearance, generators[1])
+    assert float((found - expected).square().mean(dim=(1, 2)).sqrt().max()) < bound
+    # Blades cover exactly the same pixels, and some images have some.
+    covered, same = (i == i.amax(dim=(1, 2), keepdim=True) for i in (expected, found))
+    assert torch.equal(covered.sum(dim=(1, 2)) > 30, same.sum(dim=(1, 2)) > 30)
+    assert 3 < int((appearance.covered.sum(dim=1) > 0).sum()) < 15
 
 
 def test_images_get_harder_over_the_budget():
