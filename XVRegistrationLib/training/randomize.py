@@ -26,7 +26,7 @@ SYSTEMS = SystemRange(
     gamma=(1.0, 1.0),
 )
 """What trainings draw detectors from."""
-BLOCK = 0.6  # sigma of the scatter: the blocks whose means it is made from
+BLOCK = 0.9  # sigma of the scatter: the blocks whose means it is made from
 
 
 @dataclass(frozen=True)

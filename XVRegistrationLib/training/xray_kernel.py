@@ -181,9 +181,9 @@ _SNIPPET = r"""
         EACH(i, W) value[i] += taps[0] * middle[i];
         for (int r = 1; r <= reach; ++r) {
             const float w = taps[r];
-            const float* __restrict before = middle - r;
-            const float* __restrict after = middle + r;
-            EACH(i, W) value[i] += w * (before[i] + after[i]);
+            const float *before = middle - r, *after = middle + r;
+            for (int i = 0; i < W; ++i)
+                value[i] += w * (before[i] + after[i]);
         }
         // Photons are counted, and the logarithm is taken.
         const float* __restrict e = normal + j * W;

@@ -81,7 +81,7 @@ def test_local_contrast_evens_out_a_slope_and_inversion_turns_around():
     assert torch.equal(presented(image, ShownShares(0.0, 0.0), g), image)
 
 
-@pytest.mark.parametrize(("block", "bound"), [(0.01, 1e-4), (randomize.BLOCK, 0.004)])
+@pytest.mark.parametrize(("block", "bound"), [(0.01, 1e-5), (randomize.BLOCK, 0.008)])
 def test_the_kernel_shows_what_torch_says(block, bound, monkeypatch):
     """Whatever the size; the same but for rounding where scatter is made from single pixels, and by its mean square with blocks."""
     monkeypatch.setattr(randomize, "BLOCK", block)
@@ -93,7 +93,9 @@ def test_the_kernel_shows_what_torch_says(block, bound, monkeypatch):
     found = randomized(images, (6.0, 9.0), generators[0])
     appearance = draw_appearance(images, generators[1])
     expected = shown_by(images, (6.0, 9.0), appearance, generators[1])
-    assert float((found - expected).square().mean(dim=(1, 2)).sqrt().max()) < bound
+    apart = (found - expected).square().mean(dim=(1, 2)).sqrt()
+    assert float(apart.max()) < bound
+    assert float(apart.median()) < bound / 5
     # Blades cover exactly the same pixels, and some images have some.
     covered, same = (i == i.amax(dim=(1, 2), keepdim=True) for i in (expected, found))
     assert torch.equal(covered.sum(dim=(1, 2)) > 30, same.sum(dim=(1, 2)) > 30)
