@@ -34,10 +34,11 @@ from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS
 from XVRegistrationLib.training.objective import LossWeights, Weight
+from XVRegistrationLib.training.prefetch import TOGETHER
 from XVRegistrationLib.training.presentation import AS_IS
 from XVRegistrationLib.training.task import Task
-from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
-from XVRegistrationLib.training.xray_sources import Randomization, Stream
+from XVRegistrationLib.training.trainer import TrainingSettings, new_state, threads_for_both, train
+from XVRegistrationLib.training.xray_sources import Randomization, Stream, batches_of
 from XVRegistrationLib.versions import versions
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _COMPARED_FOR = 20.0  # seconds that each way to learn gets
 _RANGE = PoseRange((20.0, 20.0, 20.0), (30.0, 30.0, 30.0))
 _OFF = Weight(0.0)
 _EASY = Randomization(NO_OBJECTS, AS_IS)
-_PROFILED = 40  # steps
+_PROFILED = 80  # steps
 _WAYS = {
     "as by default": {},
     "without objects in the beam": {"randomization": _EASY},
@@ -163,28 +164,34 @@ def _way(model: PatientModel, name: str, changes: dict[str, Any]) -> dict[str, A
 
 
 def profile(model: PatientModel, batch: int = 16) -> dict[str, float]:
-    """Seconds of the processor that a step of `batch` X-rays takes for what, medians; one thing after the other."""
+    """Seconds of the processor, all its cores, that a step of `batch` X-rays takes for what, on average; one thing after the other."""
     task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
     network = create_network(NetworkSettings()).to(memory_format=torch.channels_last)
     stream = Stream(
         task, network_camera(task.intrinsics, network.settings.pixels), Randomization(), torch.device("cpu"), 0
     )
     optimizer = new_state(network, TrainingSettings()).optimizer
-    times: dict[str, list[float]] = {"poses and render": [], "objects, detector, processing": [], "network": []}
-    for _ in range(_PROFILED):
-        laps = [time.process_time()]
-        clean, motions = stream.rendered(batch)
-        laps.append(time.process_time())
-        x = stream.shown(clean, motions, 1.0)
-        laps.append(time.process_time())
-        rotation, translation = network(x.images)
-        ((rotation - motions[:, :3, :3]).square().sum() + (translation - motions[:, :3, 3]).square().sum()).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        laps.append(time.process_time())
-        for taken, seconds in zip(times.values(), np.diff(laps), strict=True):
-            taken.append(float(seconds))
-    return {name: float(np.median(taken)) for name, taken in times.items()}
+    times = dict.fromkeys(("poses and render", "objects, detector, processing", "network"), 0.0)
+    with threads_for_both(torch.device("cpu")):
+        for block in range(-1, _PROFILED // TOGETHER):  # the first warms up
+            laps = [time.process_time()]
+            rendered = [stream.rendered(batch) for _ in range(TOGETHER)]
+            laps.append(time.process_time())
+            made = batches_of(stream, rendered, 1.0)
+            laps.append(time.process_time())
+            for x in made:
+                rotation, translation = network(x.images)
+                (
+                    (rotation - x.motions[:, :3, :3]).square().sum()
+                    + (translation - x.motions[:, :3, 3]).square().sum()
+                ).backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            laps.append(time.process_time())
+            if block >= 0:
+                for name, seconds in zip(times, np.diff(laps), strict=True):
+                    times[name] += float(seconds) / (_PROFILED // TOGETHER * TOGETHER)
+    return times
 
 
 def peak_memory(side: int, seconds: float = 5.0) -> int:

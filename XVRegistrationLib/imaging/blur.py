@@ -20,43 +20,35 @@ def gaussian_blur(images: torch.Tensor, sigma: tuple[float, float]) -> torch.Ten
     return blurred.reshape(images.shape)
 
 
-def blur_each(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Images (B, H, W), each under a Gaussian of its own standard deviation `sigma` (B,), px, as `gaussian_blur`; zero is none."""
-    reach = int(2.5 * float(sigma.max())) + 1
-    taps = _taps(torch.arange(-reach, reach + 1, device=images.device), sigma.to(images))
-    rows = functional.pad(images[:, None], (0, 0, reach, reach), mode="replicate").swapaxes(0, 1)
-    rows = functional.conv2d(rows, taps[:, None, :, None], groups=len(images))
-    columns = functional.pad(rows, (reach, reach, 0, 0), mode="replicate")
-    return functional.conv2d(columns, taps[:, None, None, :], groups=len(images))[0]
+def blur_each(images: torch.Tensor, sigma: torch.Tensor | tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Images (B, H, W), each under a Gaussian of its own standard deviation `sigma` (B,), px, as `gaussian_blur`; zero is none.
 
-
-def wide_blur_each(images: torch.Tensor, sigma: tuple[torch.Tensor, torch.Tensor], block: float = 0.5) -> torch.Tensor:
-    """Images (B, H, W) under Gaussians many pixels wide, as `wide_blur`, each of its own `sigma` (B,) along rows' and columns' numbers."""
-    size = (images.shape[1], images.shape[2])
-    blocks = [max(2, min(n, round(n / (block * float(s.min()))))) for n, s in zip(size, sigma, strict=True)]
-    coarse = functional.interpolate(images[:, None], size=blocks, mode="area")[:, 0]
-    rows, columns = (_mixing(count, s.to(images) * count / n) for n, count, s in zip(size, blocks, sigma, strict=True))
-    blurred = rows @ coarse @ columns.mT
-    return functional.interpolate(blurred[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    Two where rows' and columns' numbers have different ones. However wide it is, it takes two products of matrices an image.
+    """
+    along_rows, along_columns = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    rows = _mixing(images.shape[1], along_rows.to(images))
+    alike = images.shape[1] == images.shape[2] and (
+        along_rows is along_columns or torch.equal(along_rows, along_columns)
+    )
+    columns = rows if alike else _mixing(images.shape[2], along_columns.to(images))
+    return rows @ images @ columns.mT
 
 
 def _mixing(count: int, sigma: torch.Tensor) -> torch.Tensor:
-    """(B, count, count): what each of so many pixels gives to each under a Gaussian, the border repeated."""
-    place = torch.arange(count, device=sigma.device)
-    reach = int(2.5 * float(sigma.max())) + 1
-    around = torch.arange(-reach, count + reach, device=sigma.device)
-    shares = _taps(around - place[:, None], sigma)
-    folded = shares.new_zeros(len(sigma), count, count)
-    return folded.index_add_(2, around.clamp(0, count - 1), shares)
-
-
-def _taps(distance: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Shares (B, ...) at distances (...), px, under Gaussians of `sigma` (B,), that add up to one along the last axis."""
-    width = sigma.clamp_min(1e-3).reshape(-1, *[1] * distance.ndim)
-    taps = torch.exp(-0.5 * (distance / width) ** 2)
+    """(B, count, count): what each of so many pixels gets from each under Gaussians of `sigma` (B,) px, the border repeated."""
+    width = sigma.clamp_min(1e-3)[:, None]
+    distance = torch.arange(max(count, int(2.5 * float(sigma.max())) + 2), device=sigma.device, dtype=sigma.dtype)
     # As far as each one's own reach: what `gaussian_blur` takes of it.
-    taps = taps * (distance.abs() <= torch.floor(2.5 * width) + 1)
-    return taps / taps.sum(dim=-1, keepdim=True)
+    taps = torch.exp(-0.5 * (distance / width).square()) * (distance <= torch.floor(2.5 * width) + 1)
+    taps = taps / (2 * taps.sum(dim=1, keepdim=True) - taps[:, :1])
+    # Row i has the tap of distance |i - j| in column j: a window of the taps on both sides, moved on by one a row.
+    both = torch.cat((taps[:, 1:count].flip(1), taps[:, :count]), dim=1)
+    shares = both.unfold(1, count, 1).flip(1)
+    # A pixel at the border stands for all beyond it.
+    beyond = taps.flip(1).cumsum(1).flip(1)[:, :count]
+    shares[:, :, 0] = beyond
+    shares[:, :, -1] = beyond.flip(1)
+    return shares
 
 
 def wide_blur(images: torch.Tensor, sigma: tuple[float, float], block: float = 0.3) -> torch.Tensor:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.blur import blur_each, gaussian_blur, wide_blur, wide_blur_each
+from XVRegistrationLib.imaging.blur import blur_each, gaussian_blur, wide_blur
 from XVRegistrationLib.rendering.spectrum import Scintillator, Tube
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = torch.as_tensor(getattr(self, field.name), dtype=torch.float64)
+            value = getattr(self, field.name)
             positive = field.name in ("photons", "scatter_sigma_mm", "saturation", "gain", "gamma")
             endless = field.name in ("photons", "saturation")
-            right = (value > 0 if positive else value >= 0) & (value.isfinite() | endless)
-            if not bool(right.all()):
-                wrong = float(value[~right].flatten()[0])
-                raise InputError(
-                    f"A detector's {field.name} must be {'positive' if positive else 'zero or more'}, not {wrong:g}."
-                )
+            # What is not a number is both the least and the greatest.
+            for wrong in map(float, value.aminmax()) if isinstance(value, torch.Tensor) else (float(value),):
+                if not (wrong > 0 if positive else wrong >= 0) or (wrong == math.inf and not endless):
+                    raise InputError(
+                        f"A detector's {field.name} must be {'positive' if positive else 'zero or more'}, not {wrong:g}."
+                    )
 
     @staticmethod
     def together(settings: Sequence[DetectorSettings]) -> DetectorSettings:
@@ -178,19 +178,27 @@ def _detected(
     signal = _blurred(primary, d.focal_spot_sigma_px)
     if _any(d.scatter_to_primary):
         share = _each(d.scatter_to_primary, images) / SCATTER_REFERENCE
-        signal = signal + share * _scattered(primary * images, spacing, d.scatter_sigma_mm)
+        signal = torch.addcmul(signal, share, _scattered(primary * images, spacing, d.scatter_sigma_mm))
     counted = isinstance(d.photons, torch.Tensor) or math.isfinite(d.photons)
     photons = _each(d.photons, images)
-    darkest = (0.5 / photons).clamp_min(_DARKEST)
+    least = darkest(photons)
     if counted:
-        signal = signal + (torch.maximum(signal, darkest) / photons).sqrt() * _normal(images, generator)
+        deviation = (torch.maximum(signal, least) / photons).sqrt()
+        signal = torch.addcmul(signal, deviation, _normal(images, generator))
     signal = _blurred(signal, d.scintillator_sigma_px)
     if counted and _any(d.electronic_noise):
-        signal = signal + _each(d.electronic_noise, images) / photons * _normal(images, generator)
-    signal = torch.minimum(torch.maximum(signal, darkest), _each(d.saturation, images))
+        signal = torch.addcmul(signal, _each(d.electronic_noise, images) / photons, _normal(images, generator))
+    signal = torch.maximum(signal, least)
+    if _any(d.saturation, math.inf):
+        signal = torch.minimum(signal, _each(d.saturation, images))
     if _any(d.gamma, 1.0):
         signal = signal ** _each(d.gamma, images)
     return signal * _each(d.gain, images) if _any(d.gain, 1.0) else signal
+
+
+def darkest(photons: torch.Tensor) -> torch.Tensor:
+    """The least signal that a detector which counts so many photons in the open field can show."""
+    return (0.5 / photons).clamp_min(_DARKEST)
 
 
 def _any(value: Setting, usual: float = 0.0) -> bool:
@@ -205,7 +213,7 @@ def _each(value: Setting, images: torch.Tensor) -> torch.Tensor:
 
 def _scattered(lost: torch.Tensor, spacing: tuple[float, float], sigma_mm: Setting) -> torch.Tensor:
     if isinstance(sigma_mm, torch.Tensor):
-        return wide_blur_each(lost, (sigma_mm / spacing[1], sigma_mm / spacing[0]))
+        return blur_each(lost, (sigma_mm / spacing[1], sigma_mm / spacing[0]))
     return wide_blur(lost, (sigma_mm / spacing[1], sigma_mm / spacing[0]), _BLOCK)
 
 

@@ -64,10 +64,14 @@ def beam_objects(
     return integrals
 
 
-class ObjectPool:
-    """Objects drawn beforehand, of which each image gets one lot, turned over by chance; with every use some are drawn anew.
+_ROUND = 2  # images a lot, before some are drawn anew
 
-    To draw them takes longer than to render the patient; what is drawn serves many images, each in another place.
+
+class ObjectPool:
+    """Objects drawn beforehand, of which each image gets one lot; with every round some are drawn anew, and others turned over.
+
+    To draw them takes longer than to render the patient; what is drawn serves many images, each in another place. A round is twice
+    as many images as there are lots.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class ObjectPool:
         lots: int = 128,
         renewed: int = 8,
     ) -> None:
-        """As `beam_objects`; `lots` are kept, and `renewed` of them drawn anew after as many images as there are lots."""
+        """As `beam_objects`; `lots` are kept, and `renewed` of them drawn anew in each round."""
         self._size, self._spacing, self._shares, self._generator = size, spacing, shares, generator
         self._renewed, self._since = renewed, 0
         self._lots = beam_objects(lots, size, spacing, shares, generator)
@@ -90,15 +94,22 @@ class ObjectPool:
         if difficulty <= 0:
             return torch.zeros(count, self._size[1], self._size[0], device=device)
         chosen = self._lots[torch.randint(len(self._lots), (count,), generator=g, device=device)]
-        turned, upside, shown = torch.rand(3, count, 1, 1, generator=g, device=device)
-        chosen = torch.where(turned < 0.5, chosen.flip(2), chosen)
-        chosen = torch.where(upside < 0.5, chosen.flip(1), chosen)
+        if difficulty < 1:
+            chosen *= torch.rand(count, 1, 1, generator=g, device=device) < difficulty
         self._since += count
-        if self._since >= len(self._lots):
+        if self._since >= _ROUND * len(self._lots):
             self._since = 0
-            new = torch.randint(len(self._lots), (self._renewed,), generator=g, device=device)
-            self._lots[new] = beam_objects(self._renewed, self._size, self._spacing, self._shares, g)
-        return chosen * (shown < difficulty)
+            self._renew()
+        return chosen
+
+    def _renew(self) -> None:
+        """Turn half of the lots from left to right and half upside down, and draw some anew."""
+        g, device = self._generator, self._generator.device
+        turned, upside = (torch.rand(2, len(self._lots), generator=g, device=device) < 0.5).unbind()
+        for chosen, axis in ((turned, 2), (upside, 1)):
+            self._lots[chosen] = self._lots[chosen].flip(axis)
+        new = torch.randint(len(self._lots), (self._renewed,), generator=g, device=device)
+        self._lots[new] = beam_objects(self._renewed, self._size, self._spacing, self._shares, g)
 
 
 class _Draw:

@@ -6,11 +6,15 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
+from XVRegistrationLib.training.xray_sources import Batch, batches_of
+
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from XVRegistrationLib.training.xray_sources import Batch, XraySource
+    from XVRegistrationLib.training.xray_sources import XraySource
 
+TOGETHER = 4
+"""Batches that are made at once."""
 _AHEAD = 4  # batches
 _LOOK = 0.1  # seconds between looks whether there is still anybody to make batches for
 
@@ -48,16 +52,27 @@ class Prefetched:
 
     def _work(self) -> None:
         while not self._ended.is_set():
-            made: Batch | BaseException
             try:
-                made = self._source.batch(self._count, self.difficulty)
+                made = self._made()
             except BaseException as e:  # raised again where the batch is waited for
-                made = e
-            while not self._ended.is_set():
-                try:
-                    self._ready.put(made, timeout=_LOOK)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(made, BaseException):
+                self._hand_over(e)
                 return
+            for batch in made:
+                self._hand_over(batch)
+
+    def _made(self) -> list[Batch]:
+        """The next batches; none where nobody is there any more."""
+        rendered = []
+        for _ in range(TOGETHER):
+            if self._ended.is_set():
+                return []
+            rendered.append(self._source.rendered(self._count))
+        return batches_of(self._source, rendered, self.difficulty)
+
+    def _hand_over(self, made: Batch | BaseException) -> None:
+        while not self._ended.is_set():
+            try:
+                self._ready.put(made, timeout=_LOOK)
+                return
+            except queue.Full:
+                continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as functional
@@ -47,15 +48,25 @@ def local_contrast(images: torch.Tensor, strength: torch.Tensor) -> torch.Tensor
     By means and deviations of tiles, interpolated between their centres, as CLAHE interpolates its tiles' curves; the
     contrast is raised by no more than four times, which is what CLAHE's limit is for.
     """
-    size = images.shape[1:]
-    x = images[:, None]
+    down_rows, up_rows = _tiling(images.shape[1], images.dtype, images.device)
+    down_columns, up_columns = _tiling(images.shape[2], images.dtype, images.device)
 
     def smooth(values: torch.Tensor) -> torch.Tensor:
-        tiles = functional.adaptive_avg_pool2d(values, _TILES)
-        return functional.interpolate(tiles, size=size, mode="bilinear", align_corners=False)
+        return up_rows @ (down_rows @ values @ down_columns.mT) @ up_columns.mT
 
-    mean = smooth(x)
-    deviation = (smooth(x * x) - mean * mean).clamp_min(0).sqrt()
-    whole = images.std(dim=(1, 2), keepdim=True)[:, None]
-    evened = (x - mean) * whole / deviation.clamp_min(whole / 4 + 1e-9) + images.mean(dim=(1, 2), keepdim=True)[:, None]
-    return torch.lerp(images, evened[:, 0], strength)
+    mean = smooth(images)
+    squares = smooth(images.square())
+    whole_mean = images.mean(dim=(1, 2), keepdim=True)
+    whole = torch.linalg.vector_norm(images - whole_mean, dim=(1, 2), keepdim=True) / (images[0].numel() - 1) ** 0.5
+    deviation = torch.addcmul(squares, mean, mean, value=-1).clamp_min(0).sqrt()
+    evened = torch.addcdiv(whole_mean, (images - mean) * whole, torch.maximum(deviation, whole / 4 + 1e-9))
+    return torch.lerp(images, evened, strength)
+
+
+@lru_cache
+def _tiling(pixels: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(tiles, pixels) and (pixels, tiles): means of tiles along an axis, and what is interpolated between their centres."""
+    averaged = functional.adaptive_avg_pool1d(torch.eye(pixels, dtype=dtype, device=device)[None], _TILES)[0].mT
+    tiles = torch.eye(_TILES, dtype=dtype, device=device)[None]
+    between = functional.interpolate(tiles, size=pixels, mode="linear", align_corners=False)[0].mT
+    return averaged.contiguous(), between.contiguous()

@@ -137,7 +137,7 @@ def train(
     began, before = time.monotonic(), state.elapsed
     interval = min(settings.validate_every, settings.seconds / 8)
     next_validation = before + interval
-    with _threads_for_both(device), Prefetched(source, settings.batch) as batches:
+    with threads_for_both(device), Prefetched(source, settings.batch) as batches:
         while True:
             state.elapsed = team.agreed(before + time.monotonic() - began)
             done = state.elapsed >= settings.seconds
@@ -194,7 +194,7 @@ def _progress(state: TrainingState, settings: TrainingSettings, loss: float, err
 
 
 @contextmanager
-def _threads_for_both(device: torch.device) -> Iterator[None]:
+def threads_for_both(device: torch.device) -> Iterator[None]:
     """On the CPU, half of torch's threads for the network: the other half of the cores makes the next X-rays meanwhile.
 
     Small networks gain little from a second thread, and lose where it has to be waited for.

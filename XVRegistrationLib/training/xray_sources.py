@@ -57,10 +57,23 @@ class Batch:
 
 
 class XraySource(Protocol):
-    """What X-rays are drawn from."""
+    """What X-rays are drawn from: a batch is what is `shown` of what was `rendered`."""
 
-    def batch(self, count: int, difficulty: float) -> Batch:
-        """The next `count` X-rays; `difficulty` (0..1) is how hard they are."""
+    def rendered(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Line integrals (count, H, W) of the next X-rays, and their motions (count, 4, 4)."""
+
+    def shown(self, clean: torch.Tensor, motions: torch.Tensor, difficulty: float) -> Batch:
+        """Renders as a network gets them; `difficulty` (0..1) is how hard they are."""
+
+
+def batches_of(
+    source: XraySource, rendered: Sequence[tuple[torch.Tensor, torch.Tensor]], difficulty: float
+) -> list[Batch]:
+    """What is shown of several batches' renders, made at once: small operations take as long for all of them as for one."""
+    counts = [len(motions) for _, motions in rendered]
+    made = source.shown(torch.cat([clean for clean, _ in rendered]), torch.cat([m for _, m in rendered]), difficulty)
+    parts = zip(made.images.split(counts), made.clean.split(counts), made.motions.split(counts), strict=True)
+    return [Batch(*part) for part in parts]
 
 
 class Stream:
@@ -77,10 +90,6 @@ class Stream:
         at_patient = task.view.sod / camera.sdd
         spacing = (camera.spacing[0] * at_patient, camera.spacing[1] * at_patient)
         self._objects = ObjectPool(camera.size, spacing, randomization.objects, self._generator)
-
-    def batch(self, count: int, difficulty: float) -> Batch:
-        """The next X-rays, all new."""
-        return self.shown(*self.rendered(count), difficulty)
 
     def rendered(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Line integrals (count, H, W) of new poses, and their motions (count, 4, 4)."""
@@ -115,7 +124,7 @@ class Pool:
         self._begun = False
         self._oldest = 0
 
-    def batch(self, count: int, difficulty: float) -> Batch:
+    def rendered(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The next X-rays of the epoch, in random order; the first epoch is the pool as it was rendered."""
         clean, motions, missing = [], [], count
         while missing > 0:
@@ -129,7 +138,11 @@ class Pool:
             clean.append(self._clean[index])
             motions.append(self._motions[index])
             missing -= len(chosen)
-        return self._stream.shown(torch.cat(clean), torch.cat(motions), difficulty)
+        return torch.cat(clean), torch.cat(motions)
+
+    def shown(self, clean: torch.Tensor, motions: torch.Tensor, difficulty: float) -> Batch:
+        """As the stream shows them."""
+        return self._stream.shown(clean, motions, difficulty)
 
     def _replace(self) -> None:
         """The oldest part of the pool makes place for new X-rays."""

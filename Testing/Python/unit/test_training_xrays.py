@@ -13,12 +13,14 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.training import randomize
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS, ObjectPool, ObjectShares, beam_objects
-from XVRegistrationLib.training.prefetch import Prefetched
+from XVRegistrationLib.training.prefetch import TOGETHER, Prefetched
 from XVRegistrationLib.training.presentation import ShownShares, local_contrast, presented
+from XVRegistrationLib.training.randomize import draw_appearance, randomized, shown_by
 from XVRegistrationLib.training.task import Task, dense_points
 from XVRegistrationLib.training.trainer import TrainingSettings
-from XVRegistrationLib.training.xray_sources import Pool, Randomization, Stream
+from XVRegistrationLib.training.xray_sources import Batch, Pool, Randomization, Stream, batches_of
 
 SIZE, SPACING = (60, 48), (4.0, 4.0)
 KINDS = [field.name for field in dataclasses.fields(ObjectShares)]
@@ -79,10 +81,35 @@ def test_local_contrast_evens_out_a_slope_and_inversion_turns_around():
     assert torch.equal(presented(image, ShownShares(0.0, 0.0), g), image)
 
 
+@pytest.mark.parametrize(("block", "bound"), [(0.01, 1e-5), (randomize.BLOCK, 0.008)])
+def test_the_kernel_shows_what_torch_says(block, bound, monkeypatch):
+    """Whatever the size; the same but for rounding where scatter is made from single pixels, and by its mean square with blocks."""
+    monkeypatch.setattr(randomize, "BLOCK", block)
+    x, y = torch.meshgrid(torch.linspace(-1, 1, 50), torch.linspace(-1, 1, 37), indexing="xy")
+    body = 5 * (1 - x**2 - 0.7 * y**2).clamp_min(0).sqrt() + 2 * torch.sigmoid(40 * (x * y - 0.1))
+    images = body * torch.linspace(0.1, 1.2, 24)[:, None, None]
+    images[0] = 0.0
+    generators = [torch.Generator().manual_seed(4) for _ in range(2)]
+    found = randomized(images, (6.0, 9.0), generators[0])
+    appearance = draw_appearance(images, generators[1])
+    expected = shown_by(images, (6.0, 9.0), appearance, generators[1])
+    apart = (found - expected).square().mean(dim=(1, 2)).sqrt()
+    assert float(apart.max()) < bound
+    assert float(apart.median()) < bound / 5
+    # Blades cover exactly the same pixels, and some images have some.
+    covered, same = (i == i.amax(dim=(1, 2), keepdim=True) for i in (expected, found))
+    assert torch.equal(covered.sum(dim=(1, 2)) > 30, same.sum(dim=(1, 2)) > 30)
+    assert 3 < int((appearance.covered.sum(dim=1) > 0).sum()) < 15
+
+
 def test_images_get_harder_over_the_budget():
     hard = Randomization(full_at=0.4)
     assert [hard.difficulty(p) for p in (0.0, 0.2, 0.4, 1.0)] == [0.0, 0.5, 1.0, 1.0]
     assert Randomization(full_at=0.0).difficulty(0.0) == 1.0
+
+
+def batch_of(stream: Stream, count: int) -> Batch:
+    return stream.shown(*stream.rendered(count), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -97,27 +124,26 @@ def stream_of(phantom):
 def test_a_stream_shows_what_its_motions_say_and_repeats_itself(stream_of):
     new, task, camera = stream_of
     stream = new()
-    batch = stream.batch(6, 1.0)
+    batch = batch_of(stream, 6)
     poses = task.view.absolute(batch.motions.double().numpy())
     torch.testing.assert_close(render(stream.grid, poses, camera, stream.step), batch.clean, atol=1e-3, rtol=1e-3)
-    assert torch.equal(new().batch(6, 1.0).images, batch.images)
-    assert not torch.equal(new(1).batch(6, 1.0).images, batch.images)
-    assert not torch.equal(stream.batch(6, 1.0).clean, batch.clean)
+    assert torch.equal(batch_of(new(), 6).images, batch.images)
+    assert not torch.equal(batch_of(new(1), 6).images, batch.images)
+    assert not torch.equal(batch_of(stream, 6).clean, batch.clean)
 
 
 def test_a_pool_goes_through_all_then_replaces_its_part(stream_of):
     pool = Pool(stream_of[0](), 40, 0.25)
     epochs = []
     for _ in range(3):
-        batches = [pool.batch(10, 0.0) for _ in range(4)]
-        motions = torch.cat([b.motions for b in batches]).flatten(1)
+        motions = torch.cat([pool.rendered(10)[1] for _ in range(4)]).flatten(1)
         epochs.append({tuple(row) for row in motions.tolist()})
     assert [len(e) for e in epochs] == [40, 40, 40]
     assert len(epochs[0] & epochs[1]) == 30
     assert len(epochs[0] & epochs[2]) == 20
     # A batch over the border of two epochs has the rest of one and the first of the next.
     uneven = Pool(stream_of[0](), 25, 0.2)
-    rows = torch.cat([uneven.batch(10, 0.0).motions for _ in range(5)]).flatten(1).tolist()
+    rows = torch.cat([uneven.rendered(10)[1] for _ in range(5)]).flatten(1).tolist()
     first, second = ({tuple(row) for row in rows[a : a + 25]} for a in (0, 25))
     assert len(first) == len(second) == 25
     assert len(first & second) == 20
@@ -128,14 +154,18 @@ def test_batches_made_ahead_are_the_sources_in_its_order(stream_of):
     direct = new()
     before = threading.active_count()
     with Prefetched(new(), 4) as batches:
-        for _ in range(8):
-            torch.testing.assert_close(batches.next().images, direct.batch(4, 0.0).images)
+        for _ in range(2):
+            for expected in batches_of(direct, [direct.rendered(4) for _ in range(TOGETHER)], 0.0):
+                found = batches.next()
+                torch.testing.assert_close(found.images, expected.images)
+                torch.testing.assert_close(found.motions, expected.motions)
+                assert found.clean.shape == expected.clean.shape == (4, 32, 32)
     assert threading.active_count() == before
 
 
 def test_what_goes_wrong_in_making_a_batch_is_raised_where_it_is_waited_for():
     class Broken:
-        def batch(self, count: int, difficulty: float) -> None:
+        def rendered(self, count: int) -> None:
             raise ValueError("no more X-rays")
 
     with Prefetched(Broken(), 4) as batches, pytest.raises(ValueError, match="no more X-rays"):
