@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from XVRegistrationLib.evaluation.metrics import wilson_interval
 from XVRegistrationLib.evaluation.page import DISCLAIMER, facts_html, figure_html, finite, page, write_text
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from XVRegistrationLib.registration.result import Registration
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -135,9 +135,7 @@ def write_report(
             for case in cases
         ],
     }
-    write_text(
-        folder / "report.json", json.dumps(finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    write_text(folder / "report.json", json.dumps(finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     page = _page(cases, summary, title, training_curve, scene_picture, facts, versions)
     write_text(folder / "report.html", page)
     return folder / "report.html"

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.rendering.pyramid import Pyramid
 
 PIXELS = 900
 """Along the longer side of a picture."""
+DRR_PIXELS = 512
 EDGES = "#ffb000"
 TARGETS = "#00e5ff"
 _MARKERS = "#ffe680"
@@ -78,7 +80,7 @@ def report_pictures(
         _paint(overlay, inner_edge(_resized(mask, size), 2), rgb)
         legend.append((name.replace("_", " "), "#{:02x}{:02x}{:02x}".format(*rgb)))
     if rendered is not None and not shown:
-        edges = drr_edges(np.asarray(rendered, dtype=np.float32) / 255)[..., 3] > 0
+        edges = drr_edges(np.asarray(rendered, dtype=np.float32) / np.float32(255))[..., 3] > 0
         _paint(overlay, edges, _rgb(EDGES))
         legend.append(("edges of the DRR", EDGES))
     if targets:
@@ -183,3 +185,12 @@ def _jpeg(image: Image) -> bytes:
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()
+
+
+def rendered_drr(pyramid: Pyramid, found: Registration) -> NDArray[np.float32]:
+    """The volume as the X-ray's camera sees it at the pose found: line integrals (h, w), `DRR_PIXELS` along the longer side."""
+    from XVRegistrationLib.rendering.render import render
+
+    camera = found.intrinsics.fitted(DRR_PIXELS)
+    image: NDArray[np.float32] = render(pyramid.finest, found.pose[None], camera)[0].cpu().numpy()
+    return image
