@@ -20,7 +20,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
 table { border-collapse: collapse; } th, td { padding: .3rem .7rem; border-bottom: 1px solid #d7dce1; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
+th:first-child, td:first-child, .facts td { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
 .good { background: #dff3e3; } .fair { background: #fff3cc; } .poor { background: #fadfd9; }
 .reason { font-size: .8rem; max-width: 22rem; margin-left: auto; color: #57606a; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #57606a; }
@@ -43,14 +43,14 @@ def facts_html(facts: Mapping[str, str]) -> str:
     lines = "".join(
         f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(said))}</td></tr>" for name, said in facts.items()
     )
-    return f"<table>{lines}</table>"
+    return f'<table class="facts" cellpadding="3">{lines}</table>'
 
 
 def table_html(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table of texts."""
     head = "".join(f"<th>{html.escape(h)}</th>" for h in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table cellpadding="3"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def image_html(picture: bytes, width: int, text: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STYLE = """
 td { vertical-align: top; } .pictures td { border: none; padding: .2rem; text-align: left; }
 .caption { color: #57606a; font-size: .85rem; } .review { font-weight: 600; } .warning { color: #8a2d0b; font-weight: 600; }
-.rejected { color: #57606a; } section { break-inside: avoid; }
+.rejected { color: #57606a; } .pictures { break-inside: avoid; }
 """
 WIDTH = 1000
 """px, of the pictures of one X-ray side by side."""
@@ -85,7 +85,7 @@ def _section(report: XrayReport, xray: ReportedXray, width: int) -> str:
     parts.append(facts_html({**xray.identity, **_pose_facts(report, found)}))
     if report.targets:
         parts += [_targets(report, found)] if xray.usable else ["<p>Targets are left out: the pose failed.</p>"]
-    return "<section>\n" + "\n".join(parts) + "\n</section>"
+    return '<div class="xray">\n' + "\n".join(parts) + "\n</div>"
 
 
 def _pictures(name: str, pictures: ReportPictures, width: int) -> str:

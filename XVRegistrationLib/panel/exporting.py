@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.xrays import Xrays
 
 
+def can_export(context: Context, xrays: Xrays) -> str:
+    """Why no X-ray can be exported; empty if one can."""
+    if context.parameters is None or not any(registration_that_holds(node) is not None for node in xrays.nodes()):
+        return _("Register an X-ray first.")
+    return ""
+
+
 def export_registered(
     context: Context, xrays: Xrays, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool
 ) -> list[Path]:
