@@ -135,7 +135,7 @@ class Session(XraySession):
         """Write a page about all X-rays to `path` (.html), with its pictures inside, and the same for programs (.json) beside it.
 
         Rejected ones are listed by themselves, without pose and pictures. Nothing names the patient unless `keep_identity`.
-        `pdf(page, path)` is called for a PDF beside it, and returns why there is none (`panel.pdf.write_pdf`).
+        `pdf(page, path)` is called for a PDF beside it, and returns why there is none (`panel.widgets.pdf.write_pdf`).
         """
         self._reporting.report(Path(path), keep_identity, pdf)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.pdf import write_pdf
+from XVRegistrationLib.panel.widgets.pdf import write_pdf
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
 
 if TYPE_CHECKING:
