@@ -23,12 +23,24 @@ import panel
 import panel_drr
 import polyenergetic
 import rendering
+import report
 import training
 from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("imaging", "rendering", "polyenergetic", "training", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = (
+    "imaging",
+    "rendering",
+    "polyenergetic",
+    "training",
+    "baselines",
+    "evaluation",
+    "jobs",
+    "panel_drr",
+    "panel",
+    "report",
+)
 
 
 def main() -> None:
@@ -65,6 +77,8 @@ def main() -> None:
         panel_drr.run(options.data, options.output)
     if "panel" in which:
         panel.run(options.data, options.output)
+    if "report" in which:
+        report.run(options.data, options.output)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,7 +31,9 @@ def registered(session, tmp_path):
     targets.AddControlPoint(*TARGET, "entry")
     choose(session, segmentation=add_segmentation(session.scene, bones(3)), targets=targets)
     dicom = write(tmp_path / "one.dcm", grey(line_integrals(patient(), 0)))
-    others = [write_xray(tmp_path / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("two", "three"))]
+    others = [
+        write_xray(tmp_path / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("two", "three"))
+    ]
     nodes = add(session, [dicom, *others])
     session.register(nodes[:2])
     session.wait(TIMEOUT)
