@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from PIL.Image import Image
+    from PIL.Image import Image as Picture
 
     from XVRegistrationLib.evaluation.pictures import Outline
     from XVRegistrationLib.imaging.xray import Xray
@@ -37,6 +37,7 @@ EDGES = "#ffb000"
 TARGETS = "#00e5ff"
 _MARKERS = "#ffe680"
 _QUALITY = 90
+_THICKNESS = 2  # px of an outline
 _RADIUS = 0.010
 """Of a target's circle, as a share of the longer side."""
 
@@ -66,6 +67,8 @@ def report_pictures(
     `outlines` are masks (H, W) of structures on the X-ray, `targets` names and points (3,), RAS mm. Raises InputError for
     an X-ray that shows nothing.
     """
+    from PIL import Image
+
     dx, dy = found.intrinsics.spacing
     width, height = found.intrinsics.size
     scale = PIXELS / max(width, height * dy / dx)
@@ -73,16 +76,17 @@ def report_pictures(
     grey = _grey(display_integral(xray), size)
     markers = side_markers(found.pose, found.intrinsics)
     rendered = None if drr is None else _grey(window(drr), size)
-    overlay, legend = grey.convert("RGB"), []
+    painted, legend = np.array(grey.convert("RGB")), []
     shown = [(name, color, mask) for name, color, mask in outlines if mask.any()]
     for name, color, mask in shown:
         rgb = (round(255 * color[0]), round(255 * color[1]), round(255 * color[2]))
-        _paint(overlay, inner_edge(_resized(mask, size), 2), rgb)
+        painted[_outline(mask, size)] = rgb
         legend.append((name.replace("_", " "), "#{:02x}{:02x}{:02x}".format(*rgb)))
     if rendered is not None and not shown:
         edges = drr_edges(np.asarray(rendered, dtype=np.float32) / np.float32(255))[..., 3] > 0
-        _paint(overlay, edges, _rgb(EDGES))
+        painted[edges] = _rgb(EDGES)
         legend.append(("edges of the DRR", EDGES))
+    overlay = Image.fromarray(painted)
     if targets:
         to_picture = np.array([size[0] / width, size[1] / height])
         legend += _draw_targets(overlay, found, targets, to_picture)
@@ -93,24 +97,29 @@ def report_pictures(
     return made if rendered is None else replace(made, drr=files[1])
 
 
-def _grey(image: NDArray[np.float32], size: tuple[int, int]) -> Image:
+def _grey(image: NDArray[np.float32], size: tuple[int, int]) -> Picture:
     """Grey values (H, W) from 0 to 1 as an image of this size."""
     from PIL import Image
 
     return Image.fromarray(np.round(255 * image).astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
 
 
-def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pixels of a picture of this size that are at the inner border of a mask (H, W).
+
+    Only the part that the structure takes is enlarged: a chest CT has ninety of them.
+    """
     from PIL import Image
 
-    large = Image.fromarray(255 * mask.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(np.asarray(large) > 127)
-
-
-def _paint(image: Image, where: NDArray[np.bool_], color: tuple[int, int, int]) -> None:
-    from PIL import Image
-
-    image.paste(color, (0, 0), Image.fromarray(255 * where.astype(np.uint8)))
+    (height, width), there = mask.shape, [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    scale = size[1] / height, size[0] / width
+    low = [max(0, int((found[0] - 1) * s)) for found, s in zip(there, scale, strict=True)]
+    high = [min(n, int(np.ceil((found[-1] + 2) * s))) for found, s, n in zip(there, scale, size[::-1], strict=True)]
+    box = (low[1] / scale[1], low[0] / scale[0], min(width, high[1] / scale[1]), min(height, high[0] / scale[0]))
+    part = Image.fromarray(255 * mask.astype(np.uint8))
+    part = part.resize((high[1] - low[1], high[0] - low[0]), Image.Resampling.BILINEAR, box=box)
+    rows, columns = np.nonzero(inner_edge(np.asarray(part) > 127, _THICKNESS))
+    return rows + low[0], columns + low[1]
 
 
 def _rgb(color: str) -> tuple[int, int, int]:
@@ -118,7 +127,7 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def _draw_targets(
-    image: Image, found: Registration, targets: Sequence[Target], scale: NDArray[np.float64]
+    image: Picture, found: Registration, targets: Sequence[Target], scale: NDArray[np.float64]
 ) -> list[tuple[str, str]]:
     """Circles and names at the targets, and their 95 % ellipses; the legend's entries."""
     from PIL import ImageDraw
@@ -154,7 +163,7 @@ def _ellipses(found: Registration, points: NDArray[np.float64]) -> list[NDArray[
     return [outline for outline in outlines if np.isfinite(outline).all()]
 
 
-def _with_markers(image: Image, markers: dict[str, str]) -> Image:
+def _with_markers(image: Picture, markers: dict[str, str]) -> Picture:
     """A copy in colour with the patient's sides at its four."""
     from PIL import ImageDraw
 
@@ -181,7 +190,7 @@ def _font(share: float) -> Any:
     return ImageFont.load_default(round(share * PIXELS))
 
 
-def _jpeg(image: Image) -> bytes:
+def _jpeg(image: Picture) -> bytes:
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()

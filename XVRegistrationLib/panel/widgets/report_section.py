@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.pdf import write_pdf
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
+from XVRegistrationLib.panel.widgets.pdf import write_pdf
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
