@@ -19,8 +19,8 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
-table { border-collapse: collapse; } th, td { padding: .3rem .7rem; border-bottom: 1px solid #d7dce1; text-align: right; }
-th:first-child, td:first-child, .facts td { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
+table { border-collapse: collapse; } th, td { padding: 4px 8px; border-bottom: 1px solid #d7dce1; text-align: right; }
+th:first-child, td:first-child, .facts th, .facts td { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
 .good { background: #dff3e3; } .fair { background: #fff3cc; } .poor { background: #fadfd9; }
 .reason { font-size: .8rem; max-width: 22rem; margin-left: auto; color: #57606a; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #57606a; }
@@ -46,11 +46,12 @@ def facts_html(facts: Mapping[str, str]) -> str:
     return f'<table class="facts" cellpadding="3">{lines}</table>'
 
 
-def table_html(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of texts."""
+def table_html(header: Sequence[str], lines: Sequence[Sequence[str]], *, of_words: bool = False) -> str:
+    """A table of texts: of numbers, which stand to the right, or of words."""
+    kind = ' class="facts"' if of_words else ""
     head = "".join(f"<th>{html.escape(h)}</th>" for h in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
-    return f'<table cellpadding="3"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table{kind} cellpadding="3"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def image_html(picture: bytes, width: int, text: str) -> str:

@@ -82,8 +82,9 @@ def report_pictures(
         rgb = (round(255 * color[0]), round(255 * color[1]), round(255 * color[2]))
         painted[_outline(mask, size)] = rgb
         legend.append((name.replace("_", " "), "#{:02x}{:02x}{:02x}".format(*rgb)))
-    if rendered is not None and not shown:
-        edges = drr_edges(np.asarray(rendered, dtype=np.float32) / np.float32(255))[..., 3] > 0
+    if drr is not None and not shown:
+        # Found in the DRR's own values: of grey values, enlarged, there are edges everywhere.
+        edges = _enlarged(drr_edges(window(drr))[..., 3] > 0, size)
         painted[edges] = _rgb(EDGES)
         legend.append(("edges of the DRR", EDGES))
     overlay = Image.fromarray(painted)
@@ -102,6 +103,12 @@ def _grey(image: NDArray[np.float32], size: tuple[int, int]) -> Picture:
     from PIL import Image
 
     return Image.fromarray(np.round(255 * image).astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
+
+
+def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
 def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.result import Registration
 
 _STYLE = """
-td { vertical-align: top; } .pictures td { border: none; padding: .2rem; text-align: left; }
+td { vertical-align: top; } .pictures td { border: none; padding: 3px; text-align: left; }
 .caption { color: #57606a; font-size: .85rem; } .review { font-weight: 600; } .warning { color: #8a2d0b; font-weight: 600; }
 .rejected { color: #57606a; } .pictures { break-inside: avoid; }
 """
@@ -61,7 +61,7 @@ def _overview(report: XrayReport) -> list[str]:
         lines.append([xray.name, xray.review.decision, verdict_in_words(found), _probability(found)])
         lines[-1] += [direction_in_words(found.pose), xray.review.note]
     header = ["X-ray", "review", "verdict", "P(error > 2 mm)", "C-arm", "note"]
-    return [table_html(header, lines)] if lines else []
+    return [table_html(header, lines, of_words=True)] if lines else []
 
 
 def _section(report: XrayReport, xray: ReportedXray, width: int) -> str:
@@ -136,7 +136,7 @@ def _targets(report: XrayReport, found: Registration) -> str:
     for i, (name, point) in enumerate(report.targets):
         pixel = np.asarray(project(point, found.pose, found.intrinsics))
         line = [name, _place(point), _pixel(pixel, found.intrinsics.size)]
-        ellipse, plane, along = _UNKNOWN, _UNKNOWN, f"{depths[i]:.0f}"
+        ellipse, plane, along = _UNKNOWN, _UNKNOWN, f"{depths[i]:.0f}" if depths[i] > 0 else _UNKNOWN
         if spread is not None and np.isfinite([*spread.semi_axes[i], spread.depth_mm[i]]).all():
             a, b = spread.semi_axes[i]
             ellipse = f"{a:.1f} x {b:.1f} at {spread.angle_deg[i]:.0f}°"
@@ -156,7 +156,7 @@ def _targets(report: XrayReport, found: Registration) -> str:
 def _without_pose(report: XrayReport) -> list[str]:
     found = report.of("without a pose")
     lines = [[xray.name, xray.reason or _UNKNOWN, xray.review.note] for xray in found]
-    return ["<h2>Without a pose</h2>", table_html(["X-ray", "why", "note"], lines)] if found else []
+    return ["<h2>Without a pose</h2>", table_html(["X-ray", "why", "note"], lines, of_words=True)] if found else []
 
 
 def _rejected(report: XrayReport) -> list[str]:
@@ -172,7 +172,7 @@ def _rejected(report: XrayReport) -> list[str]:
     return [
         "<h2>Rejected</h2>",
         words,
-        f'<div class="rejected">{table_html(["X-ray", "note", "verdict"], lines)}</div>',
+        f'<div class="rejected">{table_html(["X-ray", "note", "verdict"], lines, of_words=True)}</div>',
     ]
 
 

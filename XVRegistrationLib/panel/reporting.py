@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     WritePdf = Callable[[str, Path], str]
     """Prints a page of HTML into a file; returns why that was not possible, or nothing."""
 
-PDF_WIDTH = 630
+PDF_WIDTH = 580
 """px, of the pictures of an X-ray on a page of A4."""
 
 
