@@ -12,11 +12,13 @@ from XVRegistrationLib.panel.i18n import tr as _
 if TYPE_CHECKING:
     from pathlib import Path
 
+_NOT_HERE = _("A PDF cannot be printed here: print the page from a browser.")
+
 
 def write_pdf(page: str, path: Path) -> str:
     """Print a page of HTML; why that was not possible, a sentence, else nothing. The file is whole or not there."""
     if not (hasattr(qt, "QTextDocument") and (hasattr(qt, "QPrinter") or hasattr(qt, "QPdfWriter"))):
-        return _("A PDF cannot be printed here: print the page from a browser.")
+        return _NOT_HERE
     try:
         with replacing(path) as temporary:
             document = qt.QTextDocument()
@@ -25,6 +27,8 @@ def write_pdf(page: str, path: Path) -> str:
             (document.print_ if hasattr(document, "print_") else document.print)(_device(str(temporary)))
             if not temporary.stat().st_size:
                 raise OSError("Qt wrote nothing")
+    except (AttributeError, TypeError, ValueError):  # PythonQt lacks what is needed, or an overload of it
+        return _NOT_HERE
     except OSError as e:
         return _("The PDF cannot be written: {reason}.").format(reason=e.strerror or e)
     return ""
