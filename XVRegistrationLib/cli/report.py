@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
 def _results(paths: Sequence[str]) -> list[ReportedXray]:
     """The X-rays of result files; those of tries that did not replace a better one, and of earlier reports, are passed over."""
     from XVRegistrationLib.cli.export import json_in
+    from XVRegistrationLib.evaluation.xray_report import is_report
 
     found: dict[str, ReportedXray] = {}
     for path in paths:
@@ -106,7 +107,7 @@ def _results(paths: Sequence[str]) -> list[ReportedXray]:
         if path.endswith(".failed.json") and plain in paths:
             continue
         content = json_in(path)
-        if isinstance(content, dict) and "signed_off" in content:
+        if is_report(content):
             continue
         for one in content if isinstance(content, list) else [content]:
             xray = _reported(path, one)

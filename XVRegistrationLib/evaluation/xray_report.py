@@ -130,6 +130,9 @@ def write_xray_report(path: str | os.PathLike[str], report: XrayReport) -> list[
     from XVRegistrationLib.evaluation.xray_report_page import page_of
 
     page = Path(path)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
+    _check_not_another(page.with_suffix(".json"))
     content = json.dumps(finite(as_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         write_text(page, page_of(report))
@@ -137,6 +140,21 @@ def write_xray_report(path: str | os.PathLike[str], report: XrayReport) -> list[
     except OSError as e:
         raise InputError(f"The report cannot be written to {page}: {e.strerror or e}. Choose another folder.") from e
     return [page, page.with_suffix(".json")]
+
+
+def is_report(content: Any) -> bool:
+    """Whether what a JSON file holds was written with a report."""
+    return isinstance(content, dict) and "signed_off" in content
+
+
+def _check_not_another(program: Path) -> None:
+    """Raise InputError where a file is in the way that is no report's, such as the result of an X-ray of that name."""
+    try:
+        ours = not program.exists() or is_report(json.loads(program.read_text("utf-8")))
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise InputError(f"{program} is something else and would be overwritten; choose another name for the report.")
 
 
 def as_dict(report: XrayReport) -> dict[str, Any]:

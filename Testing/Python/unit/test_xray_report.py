@@ -204,6 +204,8 @@ def test_bad_input_of_the_command_is_a_sentence_and_loses_nothing(results, tmp_p
         if (tmp_path / "t.json").write_text("[1]")
         else ""
     )
+    assert "choose another name" in refused(one, "-o", folder / "two.html")
+    assert Registration.from_dict(json.loads(two.read_text())).name == "two"
     assert page.read_text("utf-8") == before
     assert not list(tmp_path.rglob(".part-*"))
 

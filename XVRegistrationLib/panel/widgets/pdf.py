@@ -12,13 +12,11 @@ from XVRegistrationLib.panel.i18n import tr as _
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NOT_HERE = _("A PDF cannot be printed here: print the page from a browser.")
-
 
 def write_pdf(page: str, path: Path) -> str:
     """Print a page of HTML; why that was not possible, a sentence, else nothing. The file is whole or not there."""
     if not (hasattr(qt, "QTextDocument") and (hasattr(qt, "QPrinter") or hasattr(qt, "QPdfWriter"))):
-        return _NOT_HERE
+        return _not_here()
     try:
         with replacing(path) as temporary:
             document = qt.QTextDocument()
@@ -28,10 +26,14 @@ def write_pdf(page: str, path: Path) -> str:
             if not temporary.stat().st_size:
                 raise OSError("Qt wrote nothing")
     except (AttributeError, TypeError, ValueError):  # PythonQt lacks what is needed, or an overload of it
-        return _NOT_HERE
+        return _not_here()
     except OSError as e:
         return _("The PDF cannot be written: {reason}.").format(reason=e.strerror or e)
     return ""
+
+
+def _not_here() -> str:
+    return _("A PDF cannot be printed here: print the page from a browser.")
 
 
 def _device(file: str) -> Any:
