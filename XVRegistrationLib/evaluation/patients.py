@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,12 +14,14 @@ from XVRegistrationLib.errors import InputError, names_there
 from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.metrics import farthest_points
 from XVRegistrationLib.evaluation.protocol import DEMO, GIVEN, VESSELS
-from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.geometry.rigid import transform_points, translation
 from XVRegistrationLib.imaging.attenuation import linear_attenuation
 from XVRegistrationLib.imaging.volume import LabelMap, Volume, read_label_map, read_label_names, read_volume
 from XVRegistrationLib.imaging.volumes.vessels import IODINE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.protocol import Points, Protocol
@@ -35,6 +38,8 @@ class Patient:
     volume: Volume
     points: NDArray[np.float64]
     """(N, 3) at most 100, RAS mm: the points of the mTRE."""
+    known: Volume
+    """What registrations know of the volume: all, unless the protocol cuts it off."""
 
 
 def load_patient(protocol: Protocol, data: Path) -> Patient:
@@ -56,7 +61,20 @@ def load_patient(protocol: Protocol, data: Path) -> Patient:
         volume = read_volume(source.source, reading)
         if source.labels:
             labels = read_label_map(Path(source.labels), read_label_names(source.label_names))
-    return Patient(volume, structure_points(volume, labels, protocol.points))
+    known = cut_off(volume, source.kept)
+    return Patient(volume, structure_points(volume, labels, protocol.points), known)
+
+
+def cut_off(volume: Volume, kept: Sequence[float]) -> Volume:
+    """The middle of a volume, a share (0..1) of its extent along i, j and k."""
+    size = np.array(volume.array.shape[::-1])
+    first = np.round(size * (1 - np.asarray(kept)) / 2).astype(int)
+    if not first.any():
+        return volume
+    i, j, k = (slice(int(a), int(n - a)) for a, n in zip(first, size, strict=True))
+    return dataclasses.replace(
+        volume, array=volume.array[k, j, i], ijk_to_ras=volume.ijk_to_ras @ translation(first.astype(np.float64))
+    )
 
 
 def structure_points(volume: Volume, labels: LabelMap | None, points: Points) -> NDArray[np.float64]:
@@ -90,4 +108,5 @@ def _vessels() -> Patient:
     # The tree is painted only for those who ask for it: it takes seconds.
     from XVRegistrationLib.evaluation.vessels import simulate_vessels, vessel_points
 
-    return Patient(simulate_vessels(), farthest_points(vessel_points()))
+    volume = simulate_vessels()
+    return Patient(volume, farthest_points(vessel_points()), volume)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.obstacles import Obstacles
 from XVRegistrationLib.evaluation.simulation import ExposureRange
 from XVRegistrationLib.evaluation.toml_fields import Fields, read_toml
 from XVRegistrationLib.geometry.camera import Intrinsics
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-SHIPPED = ("psss", "wide", "near", "far", "strong-scatter", "vessels")
+SHIPPED = ("psss", "wide", "near", "far", "strong-scatter", "vessels", "hard", "hard-wide")
 """Names of the protocols in Resources/protocols."""
 DEMO, VESSELS, GIVEN = "demo", "vessels", "given"
 """Sources of a volume that are no path: the demo's chest CT, the simulated vessel tree, what the caller brings."""
@@ -48,6 +49,8 @@ class VolumeSource:
     """Path of a label map for `Points.labels`; the demo has its own."""
     label_names: str = ""
     """Path of the table of its names."""
+    kept: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Share (0..1) of its extent along i, j and k, about its middle, that registrations know; X-rays show the whole."""
 
     @property
     def subtracted(self) -> bool:
@@ -112,6 +115,8 @@ class Protocol:
     poses: Poses
     registration: RegistrationSettings
     exposure: ExposureRange = field(default_factory=ExposureRange)
+    obstacles: Obstacles | None = None
+    """What X-rays show beside the patient; None for nothing."""
     spectrum: Tube | None = None
     """The tube of the X-rays; None for one energy, that of nanodrr's own attenuation (70 keV)."""
     start: StartError | None = None
@@ -159,6 +164,7 @@ def read_protocol(path: str | os.PathLike[str]) -> Protocol:
     tables = {name: Fields(file, name, top.take(name, {})) for name in _TABLES}
     start = Fields(file, "start", top.take("start")) if "start" in top else None
     spectrum = Fields(file, "spectrum", top.take("spectrum")) if "spectrum" in top else None
+    obstacles = Fields(file, "obstacles", top.take("obstacles")) if "obstacles" in top else None
     view_name, sod = _view(tables["view"])
     poses = _poses(tables["poses"])
     protocol = Protocol(
@@ -171,11 +177,12 @@ def read_protocol(path: str | os.PathLike[str]) -> Protocol:
         poses=poses,
         registration=_registration(tables["registration"], poses.range, started=start is not None),
         exposure=_exposure(tables["exposure"]),
+        obstacles=None if obstacles is None else _obstacles(obstacles),
         spectrum=None if spectrum is None else _spectrum(spectrum, file),
         start=None if start is None else StartError(start.number("mm", low=0), start.number("degrees", low=0, high=90)),
         points=_points(tables["points"]),
     )
-    for fields in (*tables.values(), top, start, spectrum):
+    for fields in (*tables.values(), top, start, spectrum, obstacles):
         if fields is not None:
             fields.finish()
     if spectrum is not None and (protocol.volume.subtracted or protocol.volume.reading.units != "HU"):
@@ -195,7 +202,10 @@ def _volume(fields: Fields, file: Path) -> VolumeSource:
     paths = [p if not p or p in (DEMO, VESSELS, GIVEN) else str(file.parent / p) for p in (source, labels, names)]
     if reading != Reading() and source in (DEMO, VESSELS, GIVEN):
         raise fields.wrong("source", f"must be a file or folder for what is said of its values, not {source!r}")
-    return VolumeSource(paths[0], reading, paths[1], paths[2])
+    kept = fields.numbers("kept", 3, (1.0, 1.0, 1.0), low=0.1)
+    if max(kept) > 1:
+        raise fields.wrong("kept", f"must be shares of the volume, at most 1, not {max(kept):g}")
+    return VolumeSource(paths[0], reading, paths[1], paths[2], (kept[0], kept[1], kept[2]))
 
 
 def _reading(fields: Fields, file: Path) -> Reading:
@@ -267,6 +277,14 @@ def _exposure(fields: Fields) -> ExposureRange:
     if high > 16 or low % 1 or high % 1:
         raise fields.wrong("bits", "must be two whole numbers up to 16")
     return ExposureRange(**ranges, bits=(int(low), int(high)))
+
+
+def _obstacles(fields: Fields) -> Obstacles:
+    low, high = fields.bounds("instruments", (0.0, 0.0))
+    if low % 1 or high % 1:
+        raise fields.wrong("instruments", "must be two whole numbers")
+    opening = fields.bounds("opening", (1.0, 1.0), low=0.1) if "opening" in fields else None
+    return Obstacles((int(low), int(high)), opening, fields.number("off_centre", 0.0, 0, 0.5))
 
 
 def _spectrum(fields: Fields, file: Path) -> Tube:

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from XVRegistrationLib.imaging.xray import Scale
 
 # What draws poses and makes X-rays of a patient.
-_MAKERS = ("geometry", *(f"evaluation/{name}.py" for name in ("patients", "protocol_xrays", "simulation", "vessels")))
+_MAKERS = (
+    "geometry",
+    *(f"evaluation/{name}.py" for name in ("obstacles", "patients", "protocol_xrays", "simulation", "vessels")),
+)
 # ... and what makes them of a tube's beam.
 _BEAM_MAKERS = (
     "evaluation/polyenergetic_xrays.py",
@@ -55,7 +58,12 @@ class TrueXray:
 def xrays_fingerprint(protocol: Protocol, volume: Volume) -> str:
     """What tells X-rays of this protocol and volume from others: all that they are made of and by, but for how many."""
     poses = dataclasses.replace(protocol.poses, count=1)
-    parts = [asdict(poses), asdict(protocol.intrinsics), asdict(protocol.exposure)]
+    parts = [
+        asdict(poses),
+        asdict(protocol.intrinsics),
+        asdict(protocol.exposure),
+        protocol.obstacles and asdict(protocol.obstacles),
+    ]
     subtracted = protocol.volume.subtracted
     place = volume.ijk_to_ras.round(6).tolist()
     spectrum = protocol.spectrum
@@ -91,7 +99,8 @@ def _simulate(protocol: Protocol, volume: Volume, renderer: Renderer, i: int) ->
     view, camera, poses = protocol.nominal_view(volume.center), protocol.intrinsics, protocol.poses
     if not protocol.volume.subtracted:
         seed = (poses.seed, i)
-        return simulate_xray(renderer, view, camera, seed, poses.range, protocol.exposure, poses.min_body)
+        exposure, obstacles = protocol.exposure, protocol.obstacles
+        return simulate_xray(renderer, view, camera, seed, poses.range, exposure, poses.min_body, obstacles)
     from XVRegistrationLib.evaluation.vessels import expose_subtracted, head_integral
 
     rng = np.random.default_rng((poses.seed, i))

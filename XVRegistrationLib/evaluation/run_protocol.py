@@ -77,7 +77,7 @@ def evaluate_protocol(
     waiting = [(i, image) for i, image in enumerate(images) if image.xray.name not in run.rows]
     if waiting:
         began = time.perf_counter()
-        model = prepare(protocol, patient.volume, say)
+        model = prepare(protocol, patient.known, say)
         run.note(ready_after_s=time.perf_counter() - began)
         for done, (i, image) in enumerate(waiting, len(images) - len(waiting) + 1):
             run.keep(_register(protocol, model, image, i, patient.points))

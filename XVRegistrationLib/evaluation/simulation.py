@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.obstacles import collimator_integral, draw_instruments, instruments_integral
 from XVRegistrationLib.geometry.conventions import nanodrr_camera
 from XVRegistrationLib.geometry.views import PoseRange, draw_poses
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from XVRegistrationLib.evaluation.obstacles import Obstacles
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.geometry.views import NominalView
     from XVRegistrationLib.imaging.volume import Volume
@@ -111,15 +113,22 @@ def simulate_xray(
     pose_range: PoseRange | None = None,
     exposure: ExposureRange | None = None,
     min_body: float = 0.0,
+    obstacles: Obstacles | None = None,
 ) -> SimulatedXray:
     """The X-ray that belongs to `seed`, at a pose drawn uniformly from those of the range that see enough of the body.
 
-    `min_body` (0..1) is the least share of pixels whose ray crosses the body. Raises InputError where no pose has it.
+    `min_body` (0..1) is the least share of pixels whose ray crosses the body, `obstacles` what is in the beam beside it.
+    Raises InputError where no pose has so much body.
     """
     rng = np.random.default_rng(seed)
     pose = draw_pose(renderer, view, intrinsics, pose_range or PoseRange(), min_body, rng)
     detector = draw_detector(rng, exposure)
-    pixels, detector = expose(renderer.line_integral(pose, intrinsics), intrinsics, detector, rng)
+    integral, blades = renderer.line_integral(pose, intrinsics), None
+    if obstacles is not None:
+        instruments = draw_instruments(obstacles, view.isocenter, rng)
+        integral = integral + instruments_integral(instruments, pose, intrinsics)
+        blades = collimator_integral(obstacles, intrinsics, rng)
+    pixels, detector = expose(integral, intrinsics, detector, rng, blades)
     return SimulatedXray(pose, intrinsics, pixels, detector)
 
 
@@ -157,23 +166,33 @@ def draw_detector(rng: np.random.Generator, exposure: ExposureRange | None = Non
 
 
 def expose(
-    line_integral: NDArray[np.floating[Any]], intrinsics: Intrinsics, detector: Detector, rng: np.random.Generator
+    line_integral: NDArray[np.floating[Any]],
+    intrinsics: Intrinsics,
+    detector: Detector,
+    rng: np.random.Generator,
+    blades: NDArray[np.floating[Any]] | None = None,
 ) -> tuple[NDArray[np.uint16], Detector]:
-    """Linear intensities (H, W) uint16 of line integrals (H, W), and the detector with the exposure and bits used."""
+    """Linear intensities (H, W) uint16 of line integrals (H, W), and the detector with the exposure and bits used.
+
+    `blades` (H, W) are a collimator's line integrals; nobody exposes for what lies behind them.
+    """
     from scipy.ndimage import gaussian_filter
 
     primary = np.exp(-np.maximum(np.asarray(line_integral, dtype=np.float64), 0.0))
+    looked_at: NDArray[np.bool_] | slice = slice(None)
+    if blades is not None:
+        primary, looked_at = primary * np.exp(-blades), blades == 0
     dx, dy = intrinsics.spacing
     sigma = (detector.scatter_sigma_mm / dy, detector.scatter_sigma_mm / dx)
     scatter = detector.scatter_to_primary * gaussian_filter(primary, sigma, mode="nearest", truncate=3.0)
     signal = gaussian_filter(primary + scatter, detector.blur_sigma_px, mode="nearest")
-    photons = max(detector.photons, _DARKEST_COUNTS / float(np.percentile(signal, 0.1)))
+    photons = max(detector.photons, _DARKEST_COUNTS / float(np.percentile(signal[looked_at], 0.1)))
     counts = np.maximum(rng.poisson(photons * signal), 0.5)
     # The gamma bends the curve but keeps its ends: from the brightest pixel to the darkest.
     log_signal = np.log(counts.max() / counts)
     span = float(log_signal.max())
     bent = span * (log_signal / span) ** detector.gamma if span > 0 else log_signal
-    darkest = float(np.exp(-np.percentile(bent, 99.9)))
+    darkest = float(np.exp(-np.percentile(bent[looked_at], 99.9)))
     bits = min(16, max(detector.bits, math.ceil(math.log2(_DARKEST_LEVELS / darkest))))
     pixels = np.round((2**bits - 1) * np.exp(-bent)).astype(np.uint16)
     return pixels, dataclasses.replace(detector, photons=photons, bits=bits)
