@@ -16,9 +16,9 @@ from rich.table import Table
 
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.measures import read_rows
+from XVRegistrationLib.evaluation.page import write_text
 from XVRegistrationLib.evaluation.protocol import with_volume
 from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
-from XVRegistrationLib.evaluation.report import write_text
 from XVRegistrationLib.evaluation.run_folder import ROWS
 from XVRegistrationLib.evaluation.run_protocol import evaluate_protocol
 from XVRegistrationLib.evaluation.summary import summarize_rows

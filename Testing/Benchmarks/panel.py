@@ -33,10 +33,10 @@ def run(data: Path, output: Path) -> None:
 
     from XVRegistrationLib.files import write_json
 
-    _child("prepare", data)
-    starts = [_child("start", data)["seconds"] for _ in range(_STARTS)]
-    beats = _child("heartbeat", data)["phases"]
-    live = _child("live", data)["per_second"]
+    child("prepare", data)
+    starts = [child("start", data)["seconds"] for _ in range(_STARTS)]
+    beats = child("heartbeat", data)["phases"]
+    live = child("live", data)["per_second"]
     console = Console(width=120)
     console.print(
         f"Module usable after it is opened: {median(starts):.2f} s (median of {_STARTS}, worst {max(starts):.2f})"
@@ -51,10 +51,11 @@ def run(data: Path, output: Path) -> None:
     write_json(output / "panel.json", {"start_s": starts, "gaps_ms": beats, "live_per_second": live})
 
 
-def _child(what: str, data: Path) -> dict[str, Any]:
+def child(*arguments: str | Path, program: str = __file__) -> dict[str, Any]:
+    """What a benchmark prints that runs in a process, and with models, of its own."""
     with tempfile.TemporaryDirectory(prefix="xvregistration-bench-") as home:
         environment = {**os.environ, "XVREGISTRATION_HOME": home, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, __file__, what, str(data.resolve())]
+        command = [sys.executable, program, *(str(a.resolve()) if isinstance(a, Path) else a for a in arguments)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result

@@ -24,6 +24,7 @@ import panel
 import panel_drr
 import polyenergetic
 import rendering
+import report
 import training
 from volumes import volumes_of
 
@@ -40,6 +41,7 @@ NAMES = (
     "jobs",
     "panel_drr",
     "panel",
+    "report",
 )
 
 
@@ -79,6 +81,8 @@ def main() -> None:
         panel_drr.run(options.data, options.output)
     if "panel" in which:
         panel.run(options.data, options.output)
+    if "report" in which:
+        report.run(options.data, options.output)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,11 +13,11 @@ import sys
 import types
 from typing import Any
 
-from PySide6 import QtCore, QtGui, QtNetwork, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtNetwork, QtPrintSupport, QtUiTools, QtWidgets
 
 from Testing.Host import signals
 
-_QT_MODULES = (QtCore, QtGui, QtWidgets, QtUiTools, QtNetwork)
+_QT_MODULES = (QtCore, QtGui, QtWidgets, QtUiTools, QtNetwork, QtPrintSupport)
 _QObject = QtCore.QObject
 # For Qt's own Python classes `type(x)` is this; a class with it makes instances that only carry what Qt gave them.
 _HostedType = type(_QObject)

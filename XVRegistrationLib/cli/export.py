@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     frame = one_frame(options)
     structures = structures_of(options)
     items = [
-        _exported(registration, files[i] if files else None, frame, options, structures)
+        exported(registration, files[i] if files else None, frame, options, structures)
         for i, registration in enumerate(found)
     ]
     inputs = [*options.results, *files, *(p for p in (options.labels, options.targets, options.label_names) if p)]
@@ -110,7 +110,7 @@ def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
     return found
 
 
-def _exported(
+def exported(
     found: Registration,
     file: str | None,
     frame: int | str | None,
@@ -192,8 +192,20 @@ def _write_scene(
 
 
 def _registration(path: str) -> Registration:
+    return registration_in(path, json_in(path))
+
+
+def json_in(path: str) -> Any:
+    """The content of a JSON file; InputError for a file that is none."""
     try:
-        content = json.loads(_text(path))
+        return json.loads(_text(path))
+    except ValueError as e:
+        raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
+
+
+def registration_in(path: str, content: Any) -> Registration:
+    """The registration in what the file `path` holds; InputError where there is none."""
+    try:
         if isinstance(content, dict) and "pose" in content and content["pose"] is None:
             raise InputError(f"the X-ray has no pose: {content.get('reason')}")
         return Registration.from_dict(content)

@@ -13,6 +13,7 @@ from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.network_options import add_network
 from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
 from XVRegistrationLib.cli.register_options import add_register
+from XVRegistrationLib.cli.report import add_report
 from XVRegistrationLib.cli.view_options import add_view
 from XVRegistrationLib.cli.volume_options import add_reading
 from XVRegistrationLib.cli.xray_options import (
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add_models(commands)
     add_register(commands)
     _add_export(commands)
+    add_report(commands)
     _add_inspect(commands)
     _add_evaluate(commands)
     _add_jobs(commands)

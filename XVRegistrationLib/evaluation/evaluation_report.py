@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.evaluation.curves import write_curves
-from XVRegistrationLib.evaluation.report import DISCLAIMER, STYLE, figure_html, write_text
+from XVRegistrationLib.evaluation.page import facts_html, figure_html, page, table_html, write_text
 from XVRegistrationLib.evaluation.summary import table
 
 if TYPE_CHECKING:
@@ -79,24 +78,18 @@ def _page(
     curves: Sequence[tuple[str, str]],
     versions: Mapping[str, str],
 ) -> str:
-    title = html.escape(protocol.title)
     body = [
-        f"<h1>{title}</h1>",
-        f'<p class="notice">{DISCLAIMER}</p>',
         _INTRODUCTION,
-        _html_table(["measure", "value"], table(summary)),
+        table_html(["measure", "value"], table(summary)),
         *(figure_html(name, caption) for name, caption in curves),
         f"<h2>The {min(_WORST, len(rows))} X-rays with the largest errors</h2>",
-        _html_table(list(_COLUMNS.values()), [_cells(row) for row in _worst(rows)]),
+        table_html(list(_COLUMNS.values()), [_cells(row) for row in _worst(rows)]),
         "<h2>Protocol</h2>",
-        _html_table(["", ""], _facts(protocol)),
+        facts_html(dict(_facts(protocol))),
         "<h2>Versions</h2>",
-        _html_table(["", ""], list(versions.items())),
+        facts_html(versions),
     ]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return page(protocol.title, body)
 
 
 def _worst(rows: Sequence[CaseRow]) -> list[CaseRow]:
@@ -134,9 +127,3 @@ def _starts(p: Protocol) -> str:
 
 def _list(values: Sequence[float]) -> str:
     return "/".join(f"{v:g}" for v in values)
-
-
-def _html_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -122,7 +122,7 @@ def xray_picture(
         _draw_markers(axes, markers or {})
     axes = figure.axes[-1]
     if not (outlines or targets):
-        axes.imshow(_edges(window(drr)), extent=extent, aspect=aspect, interpolation="antialiased")
+        axes.imshow(drr_edges(window(drr)), extent=extent, aspect=aspect, interpolation="antialiased")
     handles = _draw_outlines(axes, outlines) + _draw_targets(axes, targets, width)
     handles += _draw_ellipses(axes, ellipses, panel * _DPI / width * np.array([1.0, aspect]))
     axes.set_xlim(-0.5, width - 0.5)
@@ -139,7 +139,7 @@ def _drawn(outlines: Sequence[Outline], targets: Sequence[Target]) -> str:
     return " and ".join(said) or "edges of the DRR"
 
 
-def _edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def drr_edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W, 4) the edges of an image of 0..1 (Canny's), as a colour over what is below them."""
     import SimpleITK as sitk
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from XVRegistrationLib.evaluation.metrics import wilson_interval
+from XVRegistrationLib.evaluation.page import DISCLAIMER, facts_html, figure_html, finite, page, write_text
 from XVRegistrationLib.evaluation.report_table import html_table
-from XVRegistrationLib.files import replacing
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from XVRegistrationLib.registration.result import Registration
-
-DISCLAIMER = "Research use only. Not a medical device."
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +135,7 @@ def write_report(
             for case in cases
         ],
     }
-    write_text(
-        folder / "report.json", json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    write_text(folder / "report.json", json.dumps(finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     page = _page(cases, summary, title, training_curve, scene_picture, facts, versions)
     write_text(folder / "report.html", page)
     return folder / "report.html"
@@ -154,30 +149,6 @@ def _intervals(summary: Summary) -> dict[str, list[float]]:
     }
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
-table { border-collapse: collapse; } th, td { padding: .3rem .7rem; border-bottom: 1px solid #d7dce1; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #8c96a0; }
-.good { background: #dff3e3; } .fair { background: #fff3cc; } .poor { background: #fadfd9; }
-.reason { font-size: .8rem; max-width: 22rem; margin-left: auto; color: #57606a; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #57606a; }
-@media print { figure, tr { break-inside: avoid; } }
-"""
-
-
 def _page(
     cases: Sequence[Case],
     summary: Summary,
@@ -189,8 +160,6 @@ def _page(
 ) -> str:
     e = html.escape
     body = [
-        f"<h1>{e(title)}</h1>",
-        f'<p class="notice">{DISCLAIMER}</p>',
         f'<p class="line">{e(summary_line(cases))}</p>',
     ]
     if summary.judged:
@@ -208,24 +177,5 @@ def _page(
         body += ["<h2>Training</h2>", figure_html(curve, "Loss and validation error over time")]
     for heading, entries in (("About this run", facts), ("Versions", versions)):
         if entries:
-            lines = "".join(f"<tr><td>{e(str(k))}</td><td>{e(str(v))}</td></tr>" for k, v in entries.items())
-            body.append(f"<h2>{heading}</h2><table>{lines}</table>")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{e(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
-
-
-def figure_html(picture: str, caption: str) -> str:
-    """A picture of the page, whose path is relative to the page's folder, with its caption."""
-    from urllib.parse import quote
-
-    source = html.escape(quote(Path(picture).as_posix()))
-    text = html.escape(caption)
-    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+            body += [f"<h2>{heading}</h2>", facts_html(entries)]
+    return page(title, body)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MTRE, _VERDICT = "mTRE, mm", "verdict"
 _COLORS = {"good": "green", "fair": "yellow", "poor": "red"}
-_GRADES = {"converged": "good", "check": "fair", "failed": "poor"}
+GRADES = {"converged": "good", "check": "fair", "failed": "poor"}
 _UNKNOWN = "–"
 
 
@@ -77,7 +77,7 @@ def _grades(case: Case) -> dict[str, str]:
     """Column -> "good", "fair" or "poor"; empty where nothing is known."""
     error = case.mtre_mm
     by_error = "" if error is None else "good" if error < 1 else "fair" if error < 2 else "poor"
-    return {_MTRE: by_error, _VERDICT: _GRADES.get(case.registration.verdict, "")}
+    return {_MTRE: by_error, _VERDICT: GRADES.get(case.registration.verdict, "")}
 
 
 def _cells(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+_BEHIND = 90.0
+"""Degrees of the primary angle from which on the detector lies behind the patient, and the source in front."""
+
 
 def pose_from_angles(primary_deg: float, secondary_deg: float, sod: float, isocenter: ArrayLike) -> NDArray[np.float64]:
     """Pose (4, 4), camera -> RAS, mm, of a C-arm turned about `isocenter` (3,), RAS mm, with the source `sod` mm from it.
@@ -39,6 +42,21 @@ def angles_of(direction: ArrayLike) -> tuple[float, float]:
     """Primary and secondary angle, degrees, of a C-arm whose detector lies in a direction (3,), RAS, from the isocentre."""
     r, a, s = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
     return float(np.degrees(np.arctan2(-r, a))), float(np.degrees(np.arcsin(np.clip(s, -1, 1))))
+
+
+def direction_in_words(pose: ArrayLike) -> str:
+    """Where the detector of a pose (4, 4), camera -> RAS, lies about the patient, in the operator's words: LAO 30.0, CRAN 5.0."""
+    primary, secondary = angles_of(np.asarray(pose, dtype=np.float64)[:3, 2])
+    words = f"{'LAO' if primary >= 0 else 'RAO'} {abs(primary):.1f}°, {'CRAN' if secondary >= 0 else 'CAUD'} {abs(secondary):.1f}°"
+    return words if abs(primary) <= _BEHIND else f"{words} (detector behind the patient)"
+
+
+def turn_of(pose: ArrayLike) -> float:
+    """By how many degrees, clockwise as seen from the source, a camera (4, 4) is turned about its beam from the upright one."""
+    matrix = np.asarray(pose, dtype=np.float64)[:3, :3]
+    upright = pose_from_angles(*angles_of(matrix[:, 2]), 1.0, np.zeros(3))[:3, :3]
+    turned = upright.T @ matrix
+    return float(np.degrees(np.arctan2(turned[1, 0], turned[0, 0])))
 
 
 def shown_axes(primary_deg: float, secondary_deg: float, mirrored: bool, rotation_deg: float) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ def write_overlay(
     picture = np.repeat((255 * np.clip(shown, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
     thickness = max(1, round(max(height, width) / 1000))
     for label in labels:
-        picture[_edge(label.mask, thickness)] = np.round(255 * np.array(label.color)).astype(np.uint8)
+        picture[inner_edge(label.mask, thickness)] = np.round(255 * np.array(label.color)).astype(np.uint8)
     arm = max(2, round(max(height, width) / 100))
     for column, row in targets:
         if np.isfinite((column, row)).all() and -0.5 <= column < width - 0.5 and -0.5 <= row < height - 0.5:
@@ -95,7 +95,7 @@ def write_overlay(
         sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(temporary))
 
 
-def _edge(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
+def inner_edge(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
     """Pixels of a mask with one outside it among the next `thickness` to each side."""
     inside = mask.copy()
     for _ in range(thickness):

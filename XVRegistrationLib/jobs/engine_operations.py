@@ -21,6 +21,7 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
+from XVRegistrationLib.jobs.report_operations import draw_report
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
@@ -83,6 +84,7 @@ class Operations:
             "register": self.register,
             "labels": self.labels,
             "project_labels": self.project_labels,
+            "draw_report": self.draw_report,
         }
 
     def run(self, request: Request) -> Answer:
@@ -229,6 +231,11 @@ class Operations:
         return {"values": list(masks), "pose": f["pose"], "intrinsics": camera.to_dict()}, {
             "masks": packed.view(np.uint8)
         }
+
+    def draw_report(self, request: Request) -> Answer:
+        """The pictures of a registered X-ray for a report: `report_operations.draw_report`."""
+        patient = self._patient(request)
+        return draw_report(request, patient.pyramid, patient.labels, LABEL_PIXELS)
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

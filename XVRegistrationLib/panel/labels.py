@@ -55,6 +55,11 @@ class Labels:
         return bool(self._names)
 
     @property
+    def names(self) -> dict[int, tuple[str, Color]]:
+        """Name and colour of what the engine can project, by value."""
+        return self._names
+
+    @property
     def busy(self) -> bool:
         """Whether a segmentation was chosen that the engine has not got yet."""
         return self._patient.ready and (self._wanted(), self._patient.key) != self._handed[:2]

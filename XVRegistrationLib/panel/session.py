@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.imaging.anatomies import load_presets
-from XVRegistrationLib.panel.exporting import export_registered
+from XVRegistrationLib.panel.exporting import can_export, export_registered
 from XVRegistrationLib.panel.session_xrays import XraySession
+from XVRegistrationLib.scene.reviews import read_review
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from XVRegistrationLib.imaging.anatomies import Preset
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView
+    from XVRegistrationLib.registration.review import Review
 
 
 class Session(XraySession):
@@ -105,7 +107,7 @@ class Session(XraySession):
         keep_identity: bool = False,
         bundle: bool = True,
     ) -> list[Path]:
-        """Write these X-rays, or all that are registered, for other programs; return the files, of which README.txt tells.
+        """Write these X-rays, or all that are registered and not rejected, for other programs; return the files, of which README.txt tells.
 
         Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
         the X-ray's DICOM file is known and highdicom is installed, DICOM segmentation. With `bundle` also the whole
@@ -113,6 +115,29 @@ class Session(XraySession):
         as it is.
         """
         return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
+
+    # 6 Review and report
+
+    def review(self, node: Any, decision: str | None = None, note: str | None = None) -> None:
+        """Decide on an X-ray ("accepted", "rejected" or "open"), and note something; what is None stays. Kept in the scene.
+
+        A decision holds for the pose that is registered now: at another one the X-ray is open again.
+        """
+        self._reviewing.review(node, decision, note)
+
+    def review_of(self, node: Any) -> Review:
+        """The decision on an X-ray that holds now, and the note."""
+        return read_review(node).review
+
+    def report(
+        self, path: str | Path, *, keep_identity: bool = False, pdf: Callable[[str, Path], str] | None = None
+    ) -> None:
+        """Write a page about all X-rays to `path` (.html), with its pictures inside, and the same for programs (.json) beside it.
+
+        Rejected ones are listed by themselves, without pose and pictures. Nothing names the patient unless `keep_identity`.
+        `pdf(page, path)` is called for a PDF beside it, and returns why there is none (`panel.widgets.pdf.write_pdf`).
+        """
+        self._reporting.report(Path(path), keep_identity, pdf)
 
     # 5 See it
 
@@ -143,6 +168,18 @@ class Session(XraySession):
 
     def can_cancel_registration(self) -> str:
         return self._registering.can_cancel()
+
+    def can_accept(self, node: Any) -> str:
+        return self._reviewing.can_accept(node)
+
+    def can_review(self, node: Any) -> str:
+        return self._reviewing.can_review(node)
+
+    def can_report(self) -> str:
+        return self._reporting.can_report()
+
+    def can_export(self) -> str:
+        return can_export(self._context, self._xrays)
 
     def can_refine(self) -> str:
         return self._registering.can_refine()

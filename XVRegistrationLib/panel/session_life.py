@@ -11,6 +11,8 @@ from XVRegistrationLib.panel.context import Context
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
+from XVRegistrationLib.panel.reporting import Reporting
+from XVRegistrationLib.panel.reviewing import Reviewing
 from XVRegistrationLib.panel.viewing import Viewing
 from XVRegistrationLib.panel.xray_adding import XrayAdding
 from XVRegistrationLib.panel.xray_geometry import XrayGeometry
@@ -37,6 +39,10 @@ class SessionLife:
         self._model.camera = self._xrays.camera
         self._viewing = Viewing(self._context, self._patient, self._xrays)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
+        self._reviewing = Reviewing(self._context, self._xrays)
+        self._reporting = Reporting(
+            self._context, self._patient, self._model, self._xrays, self._registering, self._viewing
+        )
         self._context.changed.connect(self._on_change)
         self._images = XrayImages(self._context, self._xrays, self._registering, self._viewing)
         self._closing = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_event: self.scene_closing())
@@ -79,7 +85,12 @@ class SessionLife:
     def busy(self) -> bool:
         """Whether something is under way that `wait` would wait for: anything but a training."""
         return (
-            self._context.busy or self._patient.busy or self._model.busy or self._registering.busy or self._viewing.busy
+            self._context.busy
+            or self._patient.busy
+            or self._model.busy
+            or self._registering.busy
+            or self._viewing.busy
+            or self._reporting.busy
         )
 
     @property
@@ -116,7 +127,15 @@ class SessionLife:
     def scene_closing(self) -> None:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
-        for part in (self._images, self._registering, self._viewing, self._xrays, self._model, self._patient):
+        for part in (
+            self._reporting,
+            self._images,
+            self._registering,
+            self._viewing,
+            self._xrays,
+            self._model,
+            self._patient,
+        ):
             part.forget()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_notes, read_origins, read_scale
 from XVRegistrationLib.scene.ignored import rectangles_of
 from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
+from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.runs import frame_of, item_of, run_of
 from XVRegistrationLib.scene.thumbnails import thumbnail
 from XVRegistrationLib.scene.xray_source import read_source
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.panel.xrays import Xrays
     from XVRegistrationLib.registration.result import Trust
+    from XVRegistrationLib.registration.review import Review
 
 
 class RowMaker:
@@ -63,6 +65,9 @@ class RowMaker:
         missing = tuple(read_missing(node)) or tuple(f for f in ("sdd", "spacing") if f not in known)
         state, outcome, color, hint = self._outcome(node, doing, missing)
         run = run_of(node)
+        kept = read_review(node)
+        if state in ("registered", "ready", "failed", "incomplete"):
+            outcome, color, hint = _reviewed(kept.review, outcome, color, hint)
         return XrayRow(
             node_id=node.GetID(),
             node=node,
@@ -83,6 +88,9 @@ class RowMaker:
             item=item_of(node),
             count=1 if run is None else run.count,
             ignored=len(rectangles_of(node)),
+            review=kept.review.decision,
+            note=kept.review.note,
+            review_outdated=kept.outdated,
         )
 
     def _outcome(self, node: Any, doing: str, missing: tuple[str, ...]) -> tuple[str, str, str, str]:
@@ -134,6 +142,17 @@ def _result(node: Any, found: dict[str, Any]) -> tuple[str, str, str]:
             _("An earlier version registered this X-ray, without a verdict. Look at the blended image."),
         )
     return *_verdict(trust.verdict, number), _reasons(trust)
+
+
+def _reviewed(review: Review, outcome: str, color: str, hint: str) -> tuple[str, str, str]:
+    """Words, colour and hint of an outcome with what was decided; a rejected pose has no colour that invites to use it."""
+    if review.note:
+        hint = f"{hint or outcome}\n{_('Note: {note}').format(note=review.note)}"
+    if review.decision == "rejected":
+        return _("rejected; was: {outcome}").format(outcome=outcome), GREY, hint
+    if review.decision == "accepted":
+        return _("accepted; {outcome}").format(outcome=outcome), color, hint
+    return outcome, color, hint
 
 
 def _verdict(verdict: str, number: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from XVRegistrationLib.scene.xrays import OVERLAYS, name_of, nodes_of, pose_from
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.imaging.colors import Color
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
@@ -89,6 +90,10 @@ class Viewing:
             clear_view(self._slice, self._composite)
         self._slice, self._composite = slice_node, composite_node
         self._shown = ()
+
+    def structures(self) -> list[tuple[int, str, Color]]:
+        """Value, name and colour of the structures that the engine can project."""
+        return [(value, name, color) for value, (name, color) in self._labels.names.items()]
 
     def tick(self) -> None:
         if self._context.parameters is None or self._context.scene.IsClosing():

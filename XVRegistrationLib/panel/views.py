@@ -119,6 +119,12 @@ class XrayRow:
     """Number of items."""
     ignored: int = 0
     """Number of rectangles on it that do not count."""
+    review: str = "open"
+    """"open", "accepted" or "rejected"."""
+    note: str = ""
+    """What the user noted with it."""
+    review_outdated: bool = False
+    """Whether it was decided on at another pose, and so is open again."""
 
 
 @dataclass(frozen=True, eq=False)

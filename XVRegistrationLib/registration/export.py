@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
@@ -13,6 +13,7 @@ from XVRegistrationLib.imaging.intensity import display_integral
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel, merged_labels, write_label_map, write_overlay
 from XVRegistrationLib.registration.export_geometry import FILES, write_geometry
 from XVRegistrationLib.registration.export_table import write_tables
+from XVRegistrationLib.registration.review import Review
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,8 @@ class Exported:
     """The X-ray's DICOM file, for a DICOM segmentation."""
     frame: int | None = None
     """Which of its frames, counted from 0."""
+    review: Review = field(default_factory=Review)
+    """What was decided on it."""
 
 
 def write_exports(
@@ -68,7 +71,7 @@ def write_exports(
         if not name or set(name) & set('/\\:*?"<>|\0') or name.strip(" .") == "":
             raise InputError(f"{name!r} cannot be the name of a file; rename the X-ray.")
     folder.mkdir(parents=True, exist_ok=True)
-    written = write_tables(folder, [item.registration for item in items], targets)
+    written = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
     for item in items:
         written += write_geometry(folder, item.registration)
         written += _write_labels(folder, item, keep_identity)

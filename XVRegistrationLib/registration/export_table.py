@@ -12,6 +12,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import replacing, write_json
 from XVRegistrationLib.geometry.camera import project, projection_matrix
 from XVRegistrationLib.geometry.conventions import ras_to_lps
+from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
 
 if TYPE_CHECKING:
@@ -26,9 +27,18 @@ if TYPE_CHECKING:
     """Name and point (3,), RAS mm."""
 
 
-def write_tables(folder: Path, found: Sequence[Registration], targets: Sequence[Target]) -> list[Path]:
-    """Write `registrations.json` and `registrations.csv`, an entry or row for each X-ray; return their paths."""
-    records = [record(registration, targets) for registration in found]
+def write_tables(
+    folder: Path, found: Sequence[Registration], targets: Sequence[Target], reviews: Sequence[Review] = ()
+) -> list[Path]:
+    """Write `registrations.json` and `registrations.csv`, an entry or row for each X-ray; return their paths.
+
+    `reviews` are what was decided on each, in their order; without them all are open.
+    """
+    decided = reviews or [Review()] * len(found)
+    records = [
+        {**record(registration, targets), "review": review.to_dict()}
+        for registration, review in zip(found, decided, strict=True)
+    ]
     rows = [_row(registration, entry) for registration, entry in zip(found, records, strict=True)]
     paths = [folder / "registrations.json", folder / "registrations.csv"]
     write_json(paths[0], records)
@@ -77,6 +87,8 @@ def _row(found: Registration, entry: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "xray": _safe(found.name),
         "verdict": found.verdict,
+        "review": entry["review"]["decision"],
+        "note": _safe(entry["review"]["note"]),
         "similarity": found.similarity,
         "sdd_mm": camera.sdd,
         "spacing_columns_mm": camera.spacing[0],

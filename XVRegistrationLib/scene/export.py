@@ -15,6 +15,7 @@ from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.bundle import save_mrb
 from XVRegistrationLib.scene.identity import without_identity
 from XVRegistrationLib.scene.results import registration_that_holds
+from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.runs import frame_of
 from XVRegistrationLib.scene.segments import segments_of, terminology_of
 from XVRegistrationLib.scene.xrays import name_of, xray_from_node
@@ -44,7 +45,7 @@ def export_xrays(
     from XVRegistrationLib.registration.export import write_exports, write_readme
 
     items = [_exported(node, (dicom_files or {}).get(node)) for node in nodes]
-    written = write_exports(folder, items, _targets(targets_node), keep_identity=keep_identity)
+    written = write_exports(folder, items, targets_of(targets_node), keep_identity=keep_identity)
     if bundle:
         with nullcontext() if keep_identity else without_identity(scene):
             written.append(save_mrb(scene, folder / "scene.mrb"))
@@ -61,7 +62,8 @@ def _exported(node: Any, dicom: Path | None) -> Exported:
     if found is None:
         raise InputError(f"{name_of(node)} is not registered where it stands; register it before it is exported.")
     xray = xray_from_node(node)
-    return Exported(replace(found, name=name_of(node)), xray, _labels(node), dicom, frame_of(node))
+    named = replace(found, name=name_of(node))
+    return Exported(named, xray, _labels(node), dicom, frame_of(node), read_review(node).review)
 
 
 def _labels(node: Any) -> tuple[ProjectedLabel, ...]:
@@ -78,7 +80,7 @@ def _labels(node: Any) -> tuple[ProjectedLabel, ...]:
     return tuple(found)
 
 
-def _targets(node: Any) -> list[tuple[str, Any]]:
+def targets_of(node: Any) -> list[tuple[str, Any]]:
     """Names and points (3,), RAS mm, of the control points of a markups node that have a position."""
     if node is None:
         return []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.partial import seen_as
+from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.scene.attributes import (
     read_known,
     read_missing,
@@ -17,6 +18,7 @@ from XVRegistrationLib.scene.attributes import (
 )
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place
 from XVRegistrationLib.scene.results import forget_registration
+from XVRegistrationLib.scene.reviews import read_review, write_review
 from XVRegistrationLib.scene.runs import (
     common_mask,
     frame_nodes,
@@ -76,6 +78,7 @@ def read_again(node: Any, frames: Sequence[PartialXray], source: XraySource, fir
     before = _before(node, source)
     scene, partner = node.GetScene(), stop_frames(node)
     forget_registration(node)
+    write_review(node, Review(note=read_review(node).review.note))  # what was decided is of other pixels
     note_moved(node)
     _show(node, frames[0], before.scale)
     if len(frames) > 1:

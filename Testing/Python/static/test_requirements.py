@@ -9,11 +9,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-SLICER_HAS = {"numpy", "scipy", "simpleitk", "torch", "torchvision"}
+SLICER_HAS = {"numpy", "scipy", "simpleitk", "pillow", "torch", "torchvision"}
 # Import names that differ from the name of the package to install.
 PACKAGE_OF = {
     "warp": "warp-lang",
     "yaml": "PyYAML",
+    "PIL": "pillow",
     "slicer": "slicer-core",
     "vtk": "slicer-core",
     "vtkmodules": "slicer-core",

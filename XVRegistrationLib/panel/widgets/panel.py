@@ -13,6 +13,7 @@ from XVRegistrationLib.panel.widgets.layout import Views
 from XVRegistrationLib.panel.widgets.model_section import ModelSection
 from XVRegistrationLib.panel.widgets.patient_section import PatientSection
 from XVRegistrationLib.panel.widgets.register_section import RegisterSection
+from XVRegistrationLib.panel.widgets.report_section import ReportSection
 from XVRegistrationLib.panel.widgets.setup_section import SetupSection
 from XVRegistrationLib.panel.widgets.steps_window import StepsWindow
 from XVRegistrationLib.panel.widgets.view_section import ViewSection
@@ -43,6 +44,7 @@ class Panel:
         self._xrays = XraySection(ui, session)
         self._register = RegisterSection(ui, session, self._setup)
         self._view = ViewSection(ui, session, self._setup)
+        self._report = ReportSection(ui, session, self._setup)
         self._views = Views(session)
         self._steps = StepsWindow()
         session.changed.connect(self._to_show.add)
@@ -120,7 +122,9 @@ class Panel:
             rows = self.session.rows()
             self._xrays.show(rows)
             self._register.show()
-            self._view.show(next((row for row in rows if row.current), None))
+            current = next((row for row in rows if row.current), None)
+            self._view.show(current)
+            self._report.show(current)
             parameters = self.session.parameters
             self._views.show(parameters.volume if parameters is not None else None, rows)
         if "steps" in topics and self.session.steps is not None:

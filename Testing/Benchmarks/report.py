@@ -1,0 +1,110 @@
+"""How long a report of ten X-rays takes in the panel: from the call to the page and its PDF, and how long anything else waits.
+
+`report.py DATA` measures in a process of its own and prints the row as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import panel
+import psutil
+
+COUNT = 10
+BAR_SECONDS = 10.0
+_TARGETS = {"T6": (0.0, -30.0, 40.0), "T9": (0.0, -30.0, -20.0), "heart": (20.0, 30.0, -40.0)}  # mm from the centre
+_PATIENCE = 600.0
+
+
+def run(data: Path, output: Path) -> None:
+    """Print and save the row."""
+    from rich.console import Console
+
+    from XVRegistrationLib.files import write_json
+
+    panel.child("prepare", data)
+    row = panel.child(data, program=__file__)
+    Console(width=120).print(
+        f"Report of {row['xrays']} X-rays of 512 x 512 px with {row['structures']} structures and {len(_TARGETS)} targets: "
+        f"{row['seconds']:.1f} s (at most {BAR_SECONDS:.0f}; {row['processor_s']:.1f} s of one core), page of {row['megabytes']:.1f} MB and its PDF; longest wait of "
+        f"the main thread {row['longest_ms']:.0f} ms, of that {row['pdf_ms']:.0f} ms for the PDF."
+    )
+    write_json(output / "report.json", row)
+
+
+def measure(data: Path) -> dict[str, Any]:
+    """Seconds of a report in the host, once the X-rays are registered."""
+    from Testing.Host import start_host
+    from Testing.Host.__main__ import load_folder
+
+    host = start_host()
+    from XVRegistrationLib.panel.widgets.pdf import write_pdf
+
+    session = host.open_module(panel.MODULE).logic.session
+    nodes = load_folder(data)
+    volume = next(node for node in nodes if node.IsA("vtkMRMLScalarVolumeNode"))
+    segmentation = next(node for node in nodes if node.IsA("vtkMRMLSegmentationNode"))
+    session.parameters.volume, session.parameters.segmentation = volume, segmentation
+    session.wait(_PATIENCE)
+    targets = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Targets")
+    for name, shift in _TARGETS.items():
+        targets.AddControlPoint(*(np.array(session._patient.center) + shift), name)
+    session.parameters.targets = targets
+    files = sorted((data / "xrays").glob("*.dcm"))
+    session.add_files((files * COUNT)[:COUNT])
+    session.wait(_PATIENCE)
+    session.register()
+    session.wait(_PATIENCE)
+    printed: list[float] = []
+
+    def pdf(page: str, path: Path) -> str:
+        began = time.perf_counter()
+        said = write_pdf(page, path)
+        printed.append(time.perf_counter() - began)
+        return said
+
+    longest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        busy, began = _processor_seconds(), time.perf_counter()
+        session.report(path, pdf=pdf)
+        while session.busy and time.perf_counter() - began < _PATIENCE:
+            before = time.perf_counter()
+            session.tick()
+            longest = max(longest, time.perf_counter() - before)
+            time.sleep(0.005)
+        seconds, busy = time.perf_counter() - began, _processor_seconds() - busy
+        size = path.stat().st_size
+        assert path.read_text("utf-8").count("data:image/jpeg") == 3 * COUNT, session.status
+        assert path.with_suffix(".pdf").stat().st_size, session.status
+    row = {
+        "xrays": COUNT,
+        "structures": segmentation.GetSegmentation().GetNumberOfSegments(),
+        "seconds": seconds,
+        "processor_s": busy,
+        "megabytes": size / 1e6,
+        "longest_ms": 1e3 * longest,
+        "pdf_ms": 1e3 * printed[0],
+    }
+    host.close()
+    host.errors.check()
+    return row
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the engine, which is its child."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,160 @@
+"""Accepting and rejecting X-rays in a session and in the panel, and the report of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from Testing.Python.dicom_files import NAMES, grey, named, write
+from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, write_xray
+from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
+from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+from XVRegistrationLib.scene.xrays import all_xrays_in, name_of, nodes_of, pose_from_node, set_pose
+
+MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
+TARGET = (5.0, 20.0, -40.0)
+
+
+@pytest.fixture
+def registered(session, tmp_path):
+    """Nodes: one registered X-ray of DICOM, full of names, one of a NIfTI file, and one that was not registered."""
+    targets = session.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Targets")
+    targets.AddControlPoint(*TARGET, "entry")
+    choose(session, segmentation=add_segmentation(session.scene, bones(3)), targets=targets)
+    dicom = write(tmp_path / "one.dcm", grey(line_integrals(patient(), 0)))
+    others = [
+        write_xray(tmp_path / f"{name}.nii.gz", patient(), number) for number, name in enumerate(("two", "three"))
+    ]
+    nodes = add(session, [dicom, *others])
+    session.register(nodes[:2])
+    session.wait(TIMEOUT)
+    return nodes
+
+
+def pictures(page: str) -> list[np.ndarray]:
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", page)]
+
+
+def written(session, path: Path, **options) -> tuple[str, dict]:
+    session.report(path, **options)
+    session.wait(TIMEOUT)
+    return path.read_text("utf-8"), json.loads(path.with_suffix(".json").read_text("utf-8"))
+
+
+def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(session, registered, tmp_path):
+    one, two, three = registered
+    with pytest.raises(InputError, match="Register three"):
+        session.review(three, "accepted")
+    session.review(one, "accepted", 'Spine & ribs agree: "fine" <3')
+    session.review(two, note="wait")
+    page, content = written(session, tmp_path / "report.html")
+    assert [x["group"] for x in content["xrays"]] == ["accepted", "open", "without a pose"]
+    assert "Not signed off: to be decided are two, three." in page
+    assert "Spine &amp; ribs agree: &quot;fine&quot; &lt;3" in page
+    assert "edges of the DRR" not in page  # outlines of bones instead
+    assert "bone 2" in page
+    assert len(pictures(page)) == 6
+    entry = content["xrays"][0]["targets"][0]
+    assert f"{entry['pixel'][0]:.1f}, {entry['pixel'][1]:.1f}" in page
+    assert named([tmp_path / f"report.{suffix}" for suffix in ("html", "json")]) == []
+
+    page, content = written(session, tmp_path / "named.html", keep_identity=True)
+    assert content["xrays"][0]["identity"]["patient ID"] == NAMES["PatientID"]
+    assert NAMES["PatientName"].replace("^", " ") in page
+    assert "not known, for want of their files: two, three" in session.status
+
+    pose = content["xrays"][0]["pose"]
+    session.review(one, "rejected", "wrong level")
+    session.review(three, "rejected")
+    session.review(two, "accepted")
+    page, content = written(session, tmp_path / "report.html")
+    assert content["signed_off"]
+    assert page.index("wrong level") > page.index("<h2>Rejected</h2>") > page.index("<h2>Accepted</h2>")
+    assert len(pictures(page)) == 3
+    assert content["xrays"][0]["pose"] is None
+    assert str(pose[0][3])[:8] not in json.dumps(content)
+    assert {path.name.partition("_")[0] for path in session.export(tmp_path / "out", bundle=False)} >= {"two"}
+    assert not list((tmp_path / "out").glob("one_*"))
+    assert "Left out, as rejected: one" in session.status
+    assert json.loads((tmp_path / "out/registrations.json").read_text())[0]["review"]["decision"] == "accepted"
+
+
+def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, registered, tmp_path):
+    path = tmp_path / "report.html"
+    before = written(session, path)[0]
+    (tmp_path / "file").write_text("")
+    session.report(tmp_path / "file" / "report.html")
+    session.wait(TIMEOUT)
+    assert "cannot be written" in session.status
+    session.ignore(registered[0], [(-10, -10, 500, 500)])
+    page, _ = written(session, path)
+    assert "There is no picture" in page
+    assert "leave nothing of it" in page
+    session.report(path)
+    session.scene.RemoveNode(registered[1])
+    session.wait(TIMEOUT)
+    assert "it was removed" in path.read_text("utf-8") or len(pictures(path.read_text("utf-8"))) == 3
+    assert before
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registered, tmp_path):
+    one, two, _ = registered
+    session.review(one, "accepted", "Zeile 1;\nä: %\"'")
+    session.review(two, "rejected")
+    assert row_of(session, two).color == "grey"
+    assert row_of(session, one).outcome.startswith("accepted; ")
+    place = pose_from_node(one).copy()
+    moved = place.copy()
+    moved[0, 3] += 2
+    set_pose(nodes_of(one), moved)
+    row = row_of(session, one)
+    assert (row.review, row.review_outdated, row.note) == ("open", True, "Zeile 1;\nä: %\"'")
+    set_pose(nodes_of(one), place)
+    assert row_of(session, one).review == "accepted"
+    for node in registered:
+        node.SetAttribute("XVRegistration.Unknown", "of a later version")
+    save_mrb(session.scene, tmp_path / "s.mrb")
+    session.parameters.volume = session.parameters.xray = None
+    session.parameters.segmentation = session.parameters.targets = None
+    load_mrb(session.scene, tmp_path / "s.mrb")
+    kept = {name_of(node): session.review_of(node) for node in all_xrays_in(session.scene)}
+    assert kept["one"].note == "Zeile 1;\nä: %\"'"
+    assert [kept[name].decision for name in ("one", "two", "three")] == ["accepted", "rejected", "open"]
+    [node] = [node for node in all_xrays_in(session.scene) if name_of(node) == "one"]
+    node.SetAttribute("XVRegistration.Review", "{damaged")
+    assert session.review_of(node).decision == "open"
+
+
+def test_the_panel_accepts_notes_and_reports_by_clicks_and_keys(host, files, tmp_path, monkeypatch):
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
+    widget = host.open_module(MODULE)
+    ui, session = widget.ui, widget.logic.session
+    host.wait_until(lambda: ui.reportButton.toolTip == "Choose the CT.")
+    session.parameters.volume = add_volume(session.scene, patient())
+    session.wait(TIMEOUT)
+    [node] = add(session, files[:1], sdd=CAMERA.sdd)
+    session.show(node)
+    host.wait_until(lambda: "before it is accepted" in ui.reviewComboBox.toolTip)
+    session.register([node])
+    session.wait(TIMEOUT)
+    host.wait_until(lambda: ui.reportButton.enabled and ui.reviewComboBox.toolTip.startswith("Accept"))
+    host.choose(ui.reviewComboBox, "Accepted")
+    host.wait_until(lambda: "accepted" in ui.xrayTable.item(0, 2).text())
+    host.enter_text(ui.noteLineEdit, "fits")
+    host.wait_until(lambda: session.rows()[0].note == "fits")
+    host.dialogs.answers.append(str(tmp_path / "seen"))
+    host.click(ui.reportButton)
+    host.wait_until(lambda: (tmp_path / "seen.pdf").exists())
+    assert (tmp_path / "seen.pdf").read_bytes()[:5] == b"%PDF-"
+    assert "fits" in (tmp_path / "seen.html").read_text("utf-8")
+    host.wait_until(lambda: "Signed off" in ui.statusLabel.text)

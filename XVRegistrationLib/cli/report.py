@@ -1,0 +1,208 @@
+"""`xvregistration report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from XVRegistrationLib.cli.xray_options import Help, add_bright, add_subtraction, frame_of_text, one_frame
+from XVRegistrationLib.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from XVRegistrationLib.cli.drawing import Structures
+    from XVRegistrationLib.evaluation.xray_report import ReportedXray
+    from XVRegistrationLib.registration.export_table import Target
+    from XVRegistrationLib.registration.model import PatientModel
+
+_PAGE = "report.html"
+
+
+def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The grammar of the command."""
+    p = commands.add_parser(
+        "report",
+        help="one page about registered X-rays, to read, sign off and keep",
+        description="One HTML file with its pictures inside: of each X-ray the pose in words, the verdict, where the targets "
+        "fall, and what was decided on it; the same for programs beside it (.json). Nothing in it names the patient.",
+        formatter_class=Help,
+    )
+    p.add_argument(
+        "results",
+        nargs="+",
+        metavar="RESULT.json",
+        help="of `xvregistration register`, or registrations.json of an export",
+    )
+    p.add_argument("-o", "--output", required=True, metavar="REPORT.html", help="the page, or a folder for it")
+    p.add_argument("--xrays", nargs="+", metavar="XRAY", help="the X-rays: called like the results, or in their order")
+    p.add_argument("--model", metavar="MODEL", help="the patient's model, for DRRs and what is said of it")
+    p.add_argument("--volume", metavar="CT", help="new place of the model's volume")
+    p.add_argument("--frame", type=frame_of_text, default=None, metavar="N", help="of runs, as `export` takes it")
+    add_subtraction(p)
+    add_bright(p)
+    p.add_argument("--labels", metavar="LABELS", help="label map of the CT to outline on the X-rays")
+    p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
+    p.add_argument("--structures", nargs="+", metavar="NAME", help="only these structures")
+    p.add_argument("--targets", metavar="FILE", help="planned points: CSV name,r,a,s in mm, or Slicer's .mrk.json")
+    p.add_argument(
+        "--reviews", metavar="TABLE", help="what was decided: CSV xray,decision,note; accepted, rejected or open"
+    )
+    p.add_argument("--keep-identity", action="store_true", help="say whom the X-rays are of, as their headers do")
+    p.set_defaults(run=run)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What the command's files hold, apart from results and X-rays."""
+
+    model: PatientModel | None
+    structures: Structures | None
+    targets: tuple[Target, ...]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page. X-rays without a pose, or whose file is not there, are said in it, and the others go on."""
+    from XVRegistrationLib.cli.export import read_targets
+    from XVRegistrationLib.cli.progress import console
+    from XVRegistrationLib.cli.register import structures_of
+    from XVRegistrationLib.evaluation.xray_report import XrayReport, facts_of_card, status_line, write_xray_report
+    from XVRegistrationLib.registration.card import read_card
+
+    xrays = _with_reviews(_results(options.results), options.reviews)
+    files = _files_of([xray.name for xray in xrays], options.xrays or [])
+    one_frame(options)
+    targets = () if options.targets is None else tuple(read_targets(options.targets))
+    output = Path(options.output)
+    page = output if output.suffix.lower() in (".html", ".htm") else output / _PAGE
+    if page.resolve() in {Path(path).resolve() for path in (*options.results, *(options.xrays or ()))}:
+        raise InputError(f"{page} would be overwritten; choose another -o.")
+    given = _Given(_model(options), structures_of(options), targets)
+    shown = [_shown(xray, file, given, options) for xray, file in zip(xrays, files, strict=True)]
+    center = None if given.model is None else given.model.view.isocenter
+    report = XrayReport(
+        tuple(shown),
+        targets,
+        None if center is None else _array(center),
+        facts_of_card(read_card(options.model)) if options.model else {},
+    )
+    write_xray_report(page, report)
+    console.print(f"{status_line(report)} The report is {page}.", markup=False)
+    lost = [xray for xray, file in zip(shown, files, strict=True) if file and xray.reason and xray.registration]
+    if lost:
+        raise InputError(f"{len(lost)} of {len(shown)} X-rays have no pictures in the report. {lost[0].reason}")
+    return 0
+
+
+def _results(paths: Sequence[str]) -> list[ReportedXray]:
+    """The X-rays of result files; those of tries that did not replace a better one, and of earlier reports, are passed over."""
+    from XVRegistrationLib.cli.export import json_in
+    from XVRegistrationLib.evaluation.xray_report import is_report
+
+    found: dict[str, ReportedXray] = {}
+    for path in paths:
+        plain = path.removesuffix(".failed.json") + ".json"
+        if path.endswith(".failed.json") and plain in paths:
+            continue
+        content = json_in(path)
+        if is_report(content):
+            continue
+        for one in content if isinstance(content, list) else [content]:
+            xray = _reported(path, one)
+            if xray.name in found:
+                raise InputError(f"{path}: several results are called {xray.name}; give each X-ray's once.")
+            found[xray.name] = xray
+    if not found:
+        raise InputError("There is no result to report: give NAME.json of `xvregistration register`.")
+    return list(found.values())
+
+
+def _reported(path: str, content: Any) -> ReportedXray:
+    from XVRegistrationLib.cli.export import registration_in
+    from XVRegistrationLib.evaluation.xray_report import ReportedXray
+    from XVRegistrationLib.registration.review import review_of
+
+    if isinstance(content, dict) and "pose" in content and content["pose"] is None:
+        name = str(content.get("name") or Path(path).stem)
+        return ReportedXray(name, review=review_of(content.get("review")), reason=str(content.get("reason") or ""))
+    found = registration_in(path, content)
+    return ReportedXray(found.name, found, review_of(content.get("review")))
+
+
+def _with_reviews(xrays: list[ReportedXray], table: str | None) -> list[ReportedXray]:
+    """The X-rays with what a table says was decided on them."""
+    from XVRegistrationLib.registration.review import read_reviews
+
+    if table is None:
+        return xrays
+    reviews = read_reviews(table)
+    unknown = sorted(reviews.keys() - {xray.name for xray in xrays})
+    if unknown:
+        raise InputError(f"{table} decides on {', '.join(unknown)}, of which there is no result.")
+    return [replace(xray, review=reviews.get(xray.name, xray.review)) for xray in xrays]
+
+
+def _files_of(names: Sequence[str], files: Sequence[str]) -> list[str | None]:
+    """The file of each X-ray: the one that is called like it, else, where there are as many, the one in its place."""
+    from XVRegistrationLib.cli.export import frame_of
+
+    if not files:
+        return [None] * len(names)
+
+    def of(name: str) -> str | None:
+        stems = {file: (Path(file).stem, Path(file).name, Path(file).name.removesuffix(".nii.gz")) for file in files}
+        return next((f for f in files if name in stems[f]), None) or next(
+            (f for f in files if frame_of(name, f) is not None), None
+        )
+
+    called = [of(name) for name in names]
+    if all(called) or len(files) != len(names):
+        if not any(called):
+            raise InputError(
+                f"None of the X-rays is called like a result ({names[0]}, ...); give one for each, in their order."
+            )
+        return called
+    return list(files)
+
+
+def _model(options: argparse.Namespace) -> PatientModel | None:
+    from XVRegistrationLib.imaging.volume import read_volume
+    from XVRegistrationLib.registration.card import read_card, reading_of
+    from XVRegistrationLib.registration.model import load_model
+
+    if options.model is None:
+        if options.volume is not None:
+            raise InputError("--volume is the new place of a model's volume: give the model with --model.")
+        return None
+    volume = None if options.volume is None else read_volume(options.volume, reading_of(read_card(options.model)))
+    return load_model(options.model, volume)
+
+
+def _shown(xray: ReportedXray, file: str | None, given: _Given, options: argparse.Namespace) -> ReportedXray:
+    """An X-ray with its pictures and, where asked for, whom it is of; with a reason where its file gives none."""
+    from XVRegistrationLib.cli.export import exported
+    from XVRegistrationLib.evaluation.report_pictures import rendered_drr, report_pictures
+    from XVRegistrationLib.imaging.dicom.identity import identity_of
+
+    if file is None or xray.group in ("rejected", "without a pose"):
+        return xray
+    found = xray.registration
+    assert found is not None  # by its group
+    try:
+        item = exported(found, file, one_frame(options), options, given.structures)
+        assert item.xray is not None  # of its file
+        drr = None if given.model is None else rendered_drr(given.model.pyramid, found)
+        outlines = [(label.name, label.color, label.mask) for label in item.labels]
+        pictures = report_pictures(item.xray, found, drr, outlines, given.targets if xray.usable else ())
+    except InputError as e:
+        return replace(xray, reason=f"There is no picture: {e}")
+    identity = identity_of(item.dicom) if options.keep_identity and item.dicom is not None else {}
+    return replace(xray, pictures=pictures, identity=identity)
+
+
+def _array(center: Sequence[float]) -> Any:
+    import numpy as np
+
+    return np.array(center, dtype=np.float64)
