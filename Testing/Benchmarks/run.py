@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import against_bank
 import baselines
 import evaluation
 import imaging
@@ -36,6 +37,7 @@ NAMES = (
     "polyenergetic",
     "forward",
     "training",
+    "against_bank",
     "baselines",
     "evaluation",
     "jobs",
@@ -63,6 +65,8 @@ def main() -> None:
         network_forward.run(options.output)
     if "training" in which:
         training.run(options.data, options.output, options.xrays, options.budgets, ways=not options.budgets_alone)
+    if "against_bank" in which:
+        against_bank.run(options.data, options.output, options.xrays, options.learn, options.against)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
     if "evaluation" in which:
         evaluation.run(
@@ -119,6 +123,18 @@ def _parser() -> argparse.ArgumentParser:
         "--budgets", type=float, nargs="+", default=list(training.BUDGETS), metavar="S", help="seconds to train for"
     )
     group.add_argument("--budgets-alone", action="store_true", help="without ways to learn, profile and memory")
+    group = parser.add_argument_group("against_bank")
+    group.add_argument(
+        "--learn", type=float, default=against_bank.MINUTES, metavar="MINUTES", help="that a network gets"
+    )
+    group.add_argument(
+        "--against",
+        nargs="+",
+        choices=list(against_bank.PROTOCOLS),
+        default=list(against_bank.PROTOCOLS),
+        metavar="NAME",
+        help="only these protocols",
+    )
     parser.add_argument("--baselines", type=_positive, default=20, help="X-rays of the benchmark of baselines")
     parser.add_argument("--kills", type=int, default=30, help="of the training's process in the benchmark of jobs")
     return parser

@@ -128,4 +128,5 @@ def _trained(model: PatientModel, minutes: float, say: Callable[[str, int, int],
     state = train(
         new_state(network, settings), task, settings, lambda p: say("Training, s", int(p.elapsed), int(p.budget))
     )
-    return dataclasses.replace(model, network=state.network.eval())
+    seen = {"images": state.images, "history": state.history}
+    return dataclasses.replace(model, network=state.network.eval(), training=seen)

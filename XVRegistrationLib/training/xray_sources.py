@@ -10,7 +10,7 @@ import torch
 
 from XVRegistrationLib.geometry.views import draw_poses
 from XVRegistrationLib.imaging.resample import cover_as
-from XVRegistrationLib.rendering.grid import matched_to
+from XVRegistrationLib.rendering.grid import beyond, matched_to
 from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.training.beam_objects import ObjectPool, ObjectShares
 from XVRegistrationLib.training.presentation import ShownShares, presented
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Voxels and steps of the training's renders, in pixel footprints: twice coarser than needed costs no accuracy that a network
 # of this resolution has, and saves half of the time that it has to learn.
 COARSENESS = 2.0
+# What lies beyond a CT's cut faces is its last slices over again, so much as dense.
+_GUESSED = (0.6, 1.2)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Randomization:
 
     objects: ObjectShares = field(default_factory=ObjectShares)
     shown: ShownShares = field(default_factory=ShownShares)
+    beyond: float = 0.5
+    """Share of the X-rays that show more of the body than a CT that is cut off holds, at a guess."""
     full_at: float = 0.4
     """Share of the time budget after which the images are as hard as the shares say; until then they get harder evenly."""
 
@@ -85,6 +89,8 @@ class Stream:
         """X-rays of a task seen by the network's `camera`; the same for the same seed."""
         self._task, self._camera, self._randomization = task, camera, randomization
         self.grid, self.step = training_grid(task, camera, device)
+        rest = beyond(task.grid) if task.patients is None and randomization.beyond > 0 else None
+        self._rest = None if rest is None else rest.to(device)
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
         at_patient = task.view.sod / camera.sdd
@@ -98,6 +104,10 @@ class Stream:
         coarse, patients = COARSENESS * self._camera.footprint(self._task.view.sod), self._task.patients
         grids = [self.grid] if patients is None else patients.draw(coarse)
         images = shared_renders(grids, poses, self._camera, coarse)
+        more = round(self._randomization.beyond * count)
+        if self._rest is not None and more:
+            rest = render(self._rest, poses[:more], self._camera, sample_distance(self._rest, coarse))
+            images[:more] += self._rng.uniform(*_GUESSED) * rest
         return cover_as(images, self._camera, self._task.intrinsics), motions
 
     def shown(self, clean: torch.Tensor, motions: torch.Tensor, difficulty: float) -> Batch:
