@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.imaging.field_outline import Field
+from XVRegistrationLib.imaging.opening import behind_an_edge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +28,14 @@ _LIT = 0.8  # of a blade's outline that has light along it; anatomy may be dark 
 _SHUTTER_STEP = 0.1  # of the range of values: between a drawn shutter and the picture along it
 _EVEN = 2.5  # times brighter, at most, is the brightest behind a blade than the darkest
 _LEAST_LEAK = 2e-3  # of the brightest: differences between less are none
+_AGREE = 0.8  # of what either way of finding leaves out
 _LOG_RANGE = 5.0  # from the brightest to the darkest of a picture of line integrals, whose scale nobody knows
 
 
-def collimated(pixels: NDArray[np.floating], attenuation: bool) -> NDArray[np.bool_]:
+def collimated(pixels: NDArray[np.floating], attenuation: bool, aspect: float = 1.0) -> NDArray[np.bool_]:
     """(H, W) where finite `pixels` (H, W) show a blade or a shutter instead of the picture; `attenuation`: bright is dense.
 
+    `aspect` is a row's spacing over a column's.
     Limits: a field that is not convex, a blade with anatomy as dark along more than a fifth of its edge (a straight
     one along the image's side: a tenth of what other blades leave open), and a shutter of the picture's own grey are not found.
     """
@@ -46,7 +49,11 @@ def collimated(pixels: NDArray[np.floating], attenuation: bool) -> NDArray[np.bo
         light[shutter] = 0  # a white one would hide the field's other edges
     else:
         light = np.where(shutter, pixels.min(), pixels) if shutter.any() else pixels
-    return shutter | _straight_sides(light) | _outside_field(light)
+    dark = _straight_sides(light) | _outside_field(light)
+    edge = behind_an_edge(_reduced(light), aspect, pixels.shape)
+    # Where a shadow is dark and even that says more than an edge, which says to the pixel where it is.
+    agree = (dark & edge).sum() > _AGREE * (dark | edge).sum()
+    return shutter | (edge if agree or not dark.any() else dark)
 
 
 def _straight_sides(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:

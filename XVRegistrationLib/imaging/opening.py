@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-_TRIES = 3  # circles, and as many rectangles
+_COARSE, _LEAST_SIDE = 64, 48  # px
+_TRIES, _KEPT = 3, 2  # circles, and as many rectangles
 _POINTS = 128  # of an outline while it is moved
 _SLIGHT = 0.02  # a drop of ln light so small weighs half
 _WINDOW = 10.0  # px of an outline that are judged together
+_LEAST_SCORE = 0.72  # for the root of the shorter side; 1.4 has a circle of light a third as wide, with the largest drops
+_DROPPING, _RISING = 0.6, 0.2  # of an outline; where anatomy is as dark as what lies behind the blade, it does neither
+_MARGIN, _SHARE = 2.0, 0.018  # px that penumbra and scatter take, at most, and of half of the opening's width
 _NARROW = 1.5  # px inside and outside of an outline, where it is judged
 
 
@@ -138,25 +142,41 @@ def moved(shape: NDArray[np.float64], score: Score, step: float, turn: float) ->
     return shape
 
 
-def candidates(intensity: NDArray[np.floating], aspect: float) -> tuple[Light, list[tuple[float, NDArray[np.float64]]]]:
-    """Light of about 256 px, and shapes on it with their scores, the best first."""
+def behind_an_edge(intensity: NDArray[np.floating], aspect: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where of `shape` (H, W) blades cover a picture, of which `intensity` are the means of k x k pixels; nowhere if none are found.
+
+    `aspect` is a row's spacing over a column's.
+    """
+    nothing = np.zeros(shape, dtype=bool)
+    if not (intensity > 0).any() or min(intensity.shape) < _LEAST_SIDE:
+        return nothing
     light = light_of(intensity, aspect)
-    k = max(1, min(intensity.shape) // 128)
+    found = [f for f in _candidates(light, intensity) if len(f) == 3 or np.isfinite(f).sum() > 2]
+    if not found:
+        return nothing
+    best = max(found, key=lambda f: float(_fine_score(light, 1.0)(f[None])[0]))
+    if not _is_an_edge(light, best):
+        return nothing
+    return _beyond(best, light, shape)
+
+
+def _candidates(light: Light, intensity: NDArray[np.floating]) -> list[NDArray[np.float64]]:
+    """Some circles and rectangles on the picture of light where it drops most."""
+    k = max(1, min(intensity.shape) // (2 * _COARSE))
     h, w = (n // k * k for n in intensity.shape)
-    drops = drops_of(light_of(intensity[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3)), aspect))
-    score = _coarse_score(drops)
-    turn = 1.0 / float(drops.extent.min())
+    half = light_of(intensity[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3)), light.aspect)
+    drops = drops_of(half)
+    score, turn = _coarse_score(drops), 1.0 / float(drops.extent.min())
     found = []
     for kind in (circles(drops, _TRIES), rectangles(drops, _TRIES)):
         tried = [moved(moved(s, score, 1.0, turn), score, 0.5, turn / 2) for s in kind]
         tried.sort(key=lambda s: -float(score(s[None])[0]))
-        for s in tried[:2]:
-            fine = _enlarged(s, 2 * k, aspect)
+        for coarse in tried[:_KEPT]:
+            fine = _enlarged(coarse, 2 * k, light.aspect)
             for step in (2.0, 1.0, 0.5):
                 fine = moved(fine, _fine_score(light, max(1.0, 1.5 * step)), step, step * turn / k)
-            found.append((float(_fine_score(light, 1.0)(fine[None])[0]), fine))
-    found.sort(key=lambda f: -f[0])
-    return light, found
+            found.append(fine)
+    return found
 
 
 def _enlarged(shape: NDArray[np.float64], k: int, aspect: float) -> NDArray[np.float64]:
@@ -169,21 +189,36 @@ def _enlarged(shape: NDArray[np.float64], k: int, aspect: float) -> NDArray[np.f
     return np.array([shape[0], *(shape[1:] * k + [u, u, v, v])])
 
 
-def judged(light: Light, shape: NDArray[np.float64]) -> dict[str, float]:
-    o = outline(shape[None], light.extent, 512)
+def _is_an_edge(light: Light, shape: NDArray[np.float64]) -> bool:
+    """Whether light drops by more than noise along most of an outline, and rises nearly nowhere."""
+    score = float(_fine_score(light, 1.0)(shape[None])[0])
+    if score < _LEAST_SCORE * np.sqrt(light.extent.min()):
+        return False
+    o = outline(shape[None], light.extent, 4 * _POINTS)
     drop, noise, inside = _drop(light, o, _NARROW)
     use = (inside & (o.lengths > 0))[0]
     drop, noise, lengths = drop[0][use], noise[0][use], o.lengths[0][use]
-    total = float(lengths.sum())
-    if total < 30:
-        return {"n": total, "pos": 0, "neg": 1, "q10": -9, "med": 0, "t": 0}
+    # Medians of windows: a marker or an instrument across the edge is no edge of its own.
     number = (np.cumsum(lengths) / _WINDOW).astype(int)
-    m, e = [], []
-    for w in range(number[-1] + 1):
-        q = number == w
-        if q.sum() > 2:
-            m.append(np.median(drop[q]))
-            e.append(1.3 * np.sqrt((noise[q] ** 2).mean() / min(q.sum(), _WINDOW)))
-    m, e = np.array(m), np.array(e)
-    share = total / float(o.lengths.sum())
-    return {"n": total, "seen": share, "pos": float((m > 2 * e).mean()), "neg": float((m < -1 * e).mean()), "q10": float(np.quantile(m, 0.1)), "q25": float(np.quantile(m, 0.25)), "med": float(np.median(m)), "t": float(np.median(m / e))}
+    windows = [number == n for n in np.unique(number)]
+    typical = np.array([np.median(drop[w]) for w in windows])
+    error = np.array([1.25 * np.sqrt((noise[w] ** 2).mean() / min(w.sum(), _WINDOW)) for w in windows])
+    return bool((typical > 2 * error).mean() >= _DROPPING and (typical < -error).mean() <= _RISING)
+
+
+def _beyond(shape: NDArray[np.float64], light: Light, full: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(H, W) pixels of the full picture outside of a shape, and within its margin."""
+    k = round(full[1] / light.log.shape[1] + 0.499) if full[1] > light.log.shape[1] else 1
+    shape = _enlarged(shape, k, light.aspect)
+    x = np.arange(full[1], dtype=np.float32)[None, :]
+    y = (np.arange(full[0], dtype=np.float32) * light.aspect)[:, None]
+    if len(shape) == 3:
+        margin = k * min(_MARGIN, _SHARE * shape[2] / k)
+        return np.asarray((x - shape[0]) ** 2 + (y - shape[1]) ** 2 > (shape[2] - margin) ** 2)
+    c, s = np.float32(np.cos(shape[0])), np.float32(np.sin(shape[0]))
+    u, v = c * x + s * y, c * y - s * x
+    half = min(shape[2] - shape[1], shape[4] - shape[3], k * light.extent.min()) / 2
+    margin = min(k * _MARGIN, _SHARE * half)
+    return np.asarray(
+        (u < shape[1] + margin) | (u > shape[2] - margin) | (v < shape[3] + margin) | (v > shape[4] - margin)
+    )

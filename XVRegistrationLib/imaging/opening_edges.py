@@ -160,6 +160,8 @@ def _two_sides(
 ) -> tuple[tuple[float, float], float]:
     """Where light falls most to both sides of a strip at least so wide, infinite where nowhere; the sum, less a cost a pixel."""
     place, value = (along, falling) if here.all() else (along[here], falling[here])
+    if float(np.ptp(place)) < least:
+        return (-np.inf, np.inf), 0.0
     first = float(place.min())
     bins = np.rint(place - first).astype(np.intp)
     falls = np.convolve(np.bincount(bins, weights=value), [0.7, 1.0, 0.7], mode="same")
@@ -167,7 +169,7 @@ def _two_sides(
     down, up = np.maximum(-falls - price, 0), np.maximum(falls - price, 0)
     # The image's own border is none of the collimator's.
     down[:2] = up[:2] = down[-2:] = up[-2:] = 0
-    gap = min(len(up) - 1, round(least))
+    gap = int(least)
     together = up.copy()
     together[gap:] += np.maximum.accumulate(down)[: len(down) - gap]
     high = int(np.argmax(together))
