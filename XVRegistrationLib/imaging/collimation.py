@@ -49,11 +49,16 @@ def collimated(pixels: NDArray[np.floating], attenuation: bool, aspect: float = 
         light[shutter] = 0  # a white one would hide the field's other edges
     else:
         light = np.where(shutter, pixels.min(), pixels) if shutter.any() else pixels
-    dark = _straight_sides(light) | _outside_field(light)
-    edge = behind_an_edge(_reduced(light), aspect, pixels.shape)
-    # Where a shadow is dark and even that says more than an edge, which says to the pixel where it is.
-    agree = (dark & edge).sum() > _AGREE * (dark | edge).sum()
-    return shutter | (edge if agree or not dark.any() else dark)
+    small = _reduced(light)
+    field = _field(small)
+    reach = _reach_of_a_field(small)
+    nothing = np.zeros(pixels.shape, dtype=bool)
+    dark = _straight_sides(light) | (nothing if field is None else _enlarged(field.beyond(-reach), pixels.shape))
+    edge = behind_an_edge(small, aspect, pixels.shape)
+    # Where a shadow is dark and even, that tells more shapes than an edge, which tells more precisely where it is.
+    if not dark.any() or (dark & edge).sum() <= _AGREE * (dark | edge).sum():
+        return shutter | (dark if dark.any() else edge)
+    return shutter | edge | (nothing if field is None else _enlarged(field.beyond(-1), pixels.shape))
 
 
 def _straight_sides(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -93,11 +98,14 @@ def _blade(pixels: NDArray[np.floating], bright: float) -> int:
     return min(height, first_light + reach) if lit.mean() > 0.9 else 0
 
 
-def _outside_field(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """What lies outside of a lit, convex field of any of a collimator's shapes."""
-    small = _reduced(pixels)
+def _reach_of_a_field(small: NDArray[np.floating]) -> int:
+    return max(2, round(_REACH_OF_A_FIELD * min(small.shape)))
+
+
+def _field(small: NDArray[np.floating]) -> Field | None:
+    """The lit, convex field of any of a collimator's shapes, if all is dark and even outside of it."""
     bright = float(np.percentile(small, 99.9))
-    reach = max(2, round(_REACH_OF_A_FIELD * min(small.shape)))
+    reach = _reach_of_a_field(small)
     for threshold in _THRESHOLDS if bright > 0 else ():
         field = Field.of(~_from_the_border(small <= threshold * bright))
         if field is None or _mean(small[field.beyond(reach)] <= threshold * bright) < 0.97:
@@ -108,8 +116,8 @@ def _outside_field(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
         inside, outside = _at(small, outline - reach * normals), _at(small, outline + reach * normals)
         lit = inside >= _STEP_OF_A_FIELD * np.maximum(outside, 1e-3 * bright)
         if len(outline) and lit.mean() >= _LIT and field.is_cut_by_blades(outline, normals):
-            return _enlarged(field.beyond(-reach), pixels.shape)
-    return np.zeros(pixels.shape, dtype=bool)
+            return field
+    return None
 
 
 def _is_even(light: NDArray[np.floating], region: NDArray[np.bool_], bright: float) -> bool:

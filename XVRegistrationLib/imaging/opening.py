@@ -28,7 +28,7 @@ _SLIGHT = 0.02  # a drop of ln light so small weighs half
 _WINDOW = 10.0  # px of an outline that are judged together
 _LEAST_SCORE = 0.72  # for the root of the shorter side; 1.4 has a circle of light a third as wide, with the largest drops
 _DROPPING, _RISING = 0.6, 0.2  # of an outline; where anatomy is as dark as what lies behind the blade, it does neither
-_MARGIN, _SHARE = 2.0, 0.018  # px that penumbra and scatter take, at most, and of half of the opening's width
+_LEAST_MARGIN, _MARGIN, _SHARE = 1.0, 2.0, 0.018  # px that penumbra takes, and of half of the opening's width
 _NARROW = 1.5  # px inside and outside of an outline, where it is judged
 
 
@@ -213,12 +213,17 @@ def _beyond(shape: NDArray[np.float64], light: Light, full: tuple[int, ...]) -> 
     x = np.arange(full[1], dtype=np.float32)[None, :]
     y = (np.arange(full[0], dtype=np.float32) * light.aspect)[:, None]
     if len(shape) == 3:
-        margin = k * min(_MARGIN, _SHARE * shape[2] / k)
+        margin = _margin(shape[2], k)
         return np.asarray((x - shape[0]) ** 2 + (y - shape[1]) ** 2 > (shape[2] - margin) ** 2)
     c, s = np.float32(np.cos(shape[0])), np.float32(np.sin(shape[0]))
     u, v = c * x + s * y, c * y - s * x
     half = min(shape[2] - shape[1], shape[4] - shape[3], k * light.extent.min()) / 2
-    margin = min(k * _MARGIN, _SHARE * half)
+    margin = _margin(half, k)
     return np.asarray(
         (u < shape[1] + margin) | (u > shape[2] - margin) | (v < shape[3] + margin) | (v > shape[4] - margin)
     )
+
+
+def _margin(half: float, k: int) -> float:
+    """What penumbra and scatter take within an opening half so wide, of pixels of which k are one where it was found."""
+    return k * float(np.clip(_SHARE * half / k, _LEAST_MARGIN, _MARGIN))
