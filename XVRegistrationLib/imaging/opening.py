@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _COARSE, _LEAST_SIDE = 64, 48  # px
-_TRIES, _KEPT = 3, 2  # circles, and as many rectangles
+_TRIES, _KEPT = 3, 1  # circles, and as many rectangles
 _POINTS = 128  # of an outline while it is moved
 _SLIGHT = 0.02  # a drop of ln light so small weighs half
 _WINDOW = 10.0  # px of an outline that are judged together
