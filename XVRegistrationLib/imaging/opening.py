@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _COARSE, _LEAST_SIDE = 64, 48  # px
-_TRIES, _KEPT = 3, 1  # circles, and as many rectangles
+_TRIES = 3  # circles, and as many rectangles
 _POINTS = 128  # of an outline while it is moved
 _SLIGHT = 0.02  # a drop of ln light so small weighs half
 _WINDOW = 10.0  # px of an outline that are judged together
-_LEAST_SCORE = 0.72  # for the root of the shorter side; 1.4 has a circle of light a third as wide, with the largest drops
+_LEAST_SCORE = (
+    0.72  # for the root of the shorter side; 1.4 has a circle of light a third as wide, with the largest drops
+)
 _DROPPING, _RISING = 0.6, 0.2  # of an outline; where anatomy is as dark as what lies behind the blade, it does neither
+_STRONG, _MOST_OUTSIDE = 0.5, 0.3  # edges, and how many of them may lie outside: what blades let through has few
 _LEAST_MARGIN, _MARGIN, _SHARE = 1.0, 2.0, 0.018  # px that penumbra takes, and of half of the opening's width
 _NARROW = 1.5  # px inside and outside of an outline, where it is judged
 
@@ -114,9 +117,7 @@ def _weighed(
     return np.where(enough, (values * lengths).sum(axis=-1) / np.sqrt(np.maximum(length, 1e-9)), -np.inf)
 
 
-def _drop(
-    light: Light, o: Outline, reach: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+def _drop(light: Light, o: Outline, reach: float) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Of ln light across an outline (..., n), less what it drops as far outside; its noise; and where the image shows both."""
     steps = np.array([-reach, reach, 3 * reach])
     points = o.points[None] + steps.reshape(-1, *([1] * o.points.ndim)) * o.normals
@@ -145,36 +146,34 @@ def moved(shape: NDArray[np.float64], score: Score, step: float, turn: float) ->
 def behind_an_edge(intensity: NDArray[np.floating], aspect: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where of `shape` (H, W) blades cover a picture, of which `intensity` are the means of k x k pixels; nowhere if none are found.
 
-    `aspect` is a row's spacing over a column's.
+    `aspect` is a row's spacing over a column's. A rectangle of which the image shows one side alone is not found.
     """
-    nothing = np.zeros(shape, dtype=bool)
     if not (intensity > 0).any() or min(intensity.shape) < _LEAST_SIDE:
-        return nothing
+        return np.zeros(shape, dtype=bool)
     light = light_of(intensity, aspect)
-    found = [f for f in _candidates(light, intensity) if len(f) == 3 or np.isfinite(f).sum() > 2]
-    if not found:
-        return nothing
-    best = max(found, key=lambda f: float(_fine_score(light, 1.0)(f[None])[0]))
-    if not _is_an_edge(light, best):
-        return nothing
-    return _beyond(best, light, shape)
-
-
-def _candidates(light: Light, intensity: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-    """Some circles and rectangles on the picture of light where it drops most."""
     k = max(1, min(intensity.shape) // (2 * _COARSE))
     h, w = (n // k * k for n in intensity.shape)
-    half = light_of(intensity[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3)), light.aspect)
-    drops = drops_of(half)
+    drops = drops_of(light_of(intensity[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3)), aspect))
+    found = [f for f in _candidates(light, drops, 2 * k) if len(f) == 3 or np.isfinite(f).sum() > 2]
+    score = _fine_score(light, 1.0)
+    best = max(found, key=lambda f: float(score(f[None])[0]), default=None)
+    if best is None or not _is_an_edge(light, best) or not _is_the_last(drops, best, 2 * k):
+        return np.zeros(shape, dtype=bool)
+    k = -(-shape[1] // light.log.shape[1])
+    best = _enlarged(best, k, aspect)
+    return _outside(best, np.arange(shape[1]), np.arange(shape[0]) * aspect, -_margin(best, k))
+
+
+def _candidates(light: Light, drops: Drops, k: int) -> list[NDArray[np.float64]]:
+    """A circle and a rectangle on the picture of light where it drops most; `drops` are of k x k of its pixels."""
     score, turn = _coarse_score(drops), 1.0 / float(drops.extent.min())
     found = []
     for kind in (circles(drops, _TRIES), rectangles(drops, _TRIES)):
-        tried = [moved(moved(s, score, 1.0, turn), score, 0.5, turn / 2) for s in kind]
-        tried.sort(key=lambda s: -float(score(s[None])[0]))
-        for coarse in tried[:_KEPT]:
-            fine = _enlarged(coarse, 2 * k, light.aspect)
+        if kind:
+            tried = [moved(moved(s, score, 1.0, turn), score, 0.5, turn / 2) for s in kind]
+            fine = _enlarged(max(tried, key=lambda s: float(score(s[None])[0])), k, light.aspect)
             for step in (2.0, 1.0, 0.5):
-                fine = moved(fine, _fine_score(light, max(1.0, 1.5 * step)), step, step * turn / k)
+                fine = moved(fine, _fine_score(light, max(1.0, 1.5 * step)), step, 2 * step * turn / k)
             found.append(fine)
     return found
 
@@ -206,24 +205,28 @@ def _is_an_edge(light: Light, shape: NDArray[np.float64]) -> bool:
     return bool((typical > 2 * error).mean() >= _DROPPING and (typical < -error).mean() <= _RISING)
 
 
-def _beyond(shape: NDArray[np.float64], light: Light, full: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(H, W) pixels of the full picture outside of a shape, and within its margin."""
-    k = round(full[1] / light.log.shape[1] + 0.499) if full[1] > light.log.shape[1] else 1
-    shape = _enlarged(shape, k, light.aspect)
-    x = np.arange(full[1], dtype=np.float32)[None, :]
-    y = (np.arange(full[0], dtype=np.float32) * light.aspect)[:, None]
+def _is_the_last(drops: Drops, shape: NDArray[np.float64], k: int) -> bool:
+    """Whether nearly all edges lie within an outline: beyond one that anatomy has within the opening, its other sides do not."""
+    strong = np.hypot(drops.x, drops.y) > _STRONG
+    h, w = strong.shape
+    x, y = np.arange(w) * k + (k - 1) / 2, (np.arange(h) * k + (k - 1) / 2) * drops.aspect
+    return bool(strong[_outside(shape, x, y, 1.5 * k)].sum() <= _MOST_OUTSIDE * strong.sum())
+
+
+def _outside(
+    shape: NDArray[np.float64], x: NDArray[np.floating], y: NDArray[np.floating], distance: float
+) -> NDArray[np.bool_]:
+    """(H, W) where pixels at x (W,) and y (H,) are more than `distance` outside of a shape; negative counts inwards."""
+    columns, rows = x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
     if len(shape) == 3:
-        margin = _margin(shape[2], k)
-        return np.asarray((x - shape[0]) ** 2 + (y - shape[1]) ** 2 > (shape[2] - margin) ** 2)
+        return np.asarray((columns - shape[0]) ** 2 + (rows - shape[1]) ** 2 > (shape[2] + distance) ** 2)
     c, s = np.float32(np.cos(shape[0])), np.float32(np.sin(shape[0]))
-    u, v = c * x + s * y, c * y - s * x
-    half = min(shape[2] - shape[1], shape[4] - shape[3], k * light.extent.min()) / 2
-    margin = _margin(half, k)
-    return np.asarray(
-        (u < shape[1] + margin) | (u > shape[2] - margin) | (v < shape[3] + margin) | (v > shape[4] - margin)
-    )
+    u, v = c * columns + s * rows, c * rows - s * columns
+    (u0, u1), (v0, v1) = shape[1:].reshape(2, 2) + np.array([-distance, distance])
+    return np.asarray((u < u0) | (u > u1) | (v < v0) | (v > v1))
 
 
-def _margin(half: float, k: int) -> float:
-    """What penumbra and scatter take within an opening half so wide, of pixels of which k are one where it was found."""
+def _margin(shape: NDArray[np.float64], k: int) -> float:
+    """What penumbra takes of an opening, in pixels of which k are one where it was found."""
+    half = shape[2] if len(shape) == 3 else min(shape[2] - shape[1], shape[4] - shape[3]) / 2
     return k * float(np.clip(_SHARE * half / k, _LEAST_MARGIN, _MARGIN))
