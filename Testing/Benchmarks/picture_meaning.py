@@ -41,9 +41,11 @@ _PENALTY = 1e-3
 Numbers = list[tuple[str, str, "NDArray[np.float64]"]]
 
 
-def line_integrals(path: Path, background: float | None, count: int, folder: Path) -> NDArray[np.float32]:
-    """(count, H, W) of one CT; from `folder` where they are there already."""
-    kept = folder / f"{path.name}-{count}.npz"
+def line_integrals(
+    path: Path, background: float | None, count: int, folder: Path, size: int = _SIZE
+) -> NDArray[np.float32]:
+    """(count, size, size) of one CT; from `folder` where they are there already."""
+    kept = folder / f"{path.name}-{count}-{size}.npz"
     if kept.is_file():
         return np.load(kept)["p"]
     volume = read_volume(path)
@@ -58,8 +60,8 @@ def line_integrals(path: Path, background: float | None, count: int, folder: Pat
         # Of every three X-rays one shows the whole CT, one its bones alone, one a part as slender as a limb.
         mine = [i for i in range(count) if (i % 3 if i % 3 < 2 else 2 + i // 3 % _LIMBS) == first]
         for i in mine:
-            spacing = rng.uniform(0.9, 3.2)
-            camera = Intrinsics.centered(1020.0, (spacing, spacing), (_SIZE, _SIZE))
+            spacing = rng.uniform(0.9, 3.2) * _SIZE / size
+            camera = Intrinsics.centered(1020.0, (spacing, spacing), (size, size))
             view = NominalView(VIEWS[i // 3 % len(VIEWS)], tuple(volume.center), 700.0)
             images.append(renderer.line_integral(draw_poses(view, _RANGE, 1, rng)[0], camera))
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.imaging.field_outline import Field
+from XVRegistrationLib.imaging.opening import behind_an_edge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +28,14 @@ _LIT = 0.8  # of a blade's outline that has light along it; anatomy may be dark 
 _SHUTTER_STEP = 0.1  # of the range of values: between a drawn shutter and the picture along it
 _EVEN = 2.5  # times brighter, at most, is the brightest behind a blade than the darkest
 _LEAST_LEAK = 2e-3  # of the brightest: differences between less are none
+_AGREE = 0.8  # of what either way of finding leaves out
 _LOG_RANGE = 5.0  # from the brightest to the darkest of a picture of line integrals, whose scale nobody knows
 
 
-def collimated(pixels: NDArray[np.floating], attenuation: bool) -> NDArray[np.bool_]:
+def collimated(pixels: NDArray[np.floating], attenuation: bool, aspect: float = 1.0) -> NDArray[np.bool_]:
     """(H, W) where finite `pixels` (H, W) show a blade or a shutter instead of the picture; `attenuation`: bright is dense.
 
+    `aspect` is a row's spacing over a column's.
     Limits: a field that is not convex, a blade with anatomy as dark along more than a fifth of its edge (a straight
     one along the image's side: a tenth of what other blades leave open), and a shutter of the picture's own grey are not found.
     """
@@ -46,7 +49,16 @@ def collimated(pixels: NDArray[np.floating], attenuation: bool) -> NDArray[np.bo
         light[shutter] = 0  # a white one would hide the field's other edges
     else:
         light = np.where(shutter, pixels.min(), pixels) if shutter.any() else pixels
-    return shutter | _straight_sides(light) | _outside_field(light)
+    small = _reduced(light)
+    field = _field(small)
+    reach = _reach_of_a_field(small)
+    nothing = np.zeros(pixels.shape, dtype=bool)
+    dark = _straight_sides(light) | (nothing if field is None else _enlarged(field.beyond(-reach), pixels.shape))
+    edge = behind_an_edge(small, aspect, pixels.shape)
+    # Where a shadow is dark and even, that tells more shapes than an edge, which tells more precisely where it is.
+    if not dark.any() or (dark & edge).sum() <= _AGREE * (dark | edge).sum():
+        return shutter | (dark if dark.any() else edge)
+    return shutter | edge | (nothing if field is None else _enlarged(field.beyond(-1), pixels.shape))
 
 
 def _straight_sides(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -86,11 +98,14 @@ def _blade(pixels: NDArray[np.floating], bright: float) -> int:
     return min(height, first_light + reach) if lit.mean() > 0.9 else 0
 
 
-def _outside_field(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """What lies outside of a lit, convex field of any of a collimator's shapes."""
-    small = _reduced(pixels)
+def _reach_of_a_field(small: NDArray[np.floating]) -> int:
+    return max(2, round(_REACH_OF_A_FIELD * min(small.shape)))
+
+
+def _field(small: NDArray[np.floating]) -> Field | None:
+    """The lit, convex field of any of a collimator's shapes, if all is dark and even outside of it."""
     bright = float(np.percentile(small, 99.9))
-    reach = max(2, round(_REACH_OF_A_FIELD * min(small.shape)))
+    reach = _reach_of_a_field(small)
     for threshold in _THRESHOLDS if bright > 0 else ():
         field = Field.of(~_from_the_border(small <= threshold * bright))
         if field is None or _mean(small[field.beyond(reach)] <= threshold * bright) < 0.97:
@@ -101,8 +116,8 @@ def _outside_field(pixels: NDArray[np.floating]) -> NDArray[np.bool_]:
         inside, outside = _at(small, outline - reach * normals), _at(small, outline + reach * normals)
         lit = inside >= _STEP_OF_A_FIELD * np.maximum(outside, 1e-3 * bright)
         if len(outline) and lit.mean() >= _LIT and field.is_cut_by_blades(outline, normals):
-            return _enlarged(field.beyond(-reach), pixels.shape)
-    return np.zeros(pixels.shape, dtype=bool)
+            return field
+    return None
 
 
 def _is_even(light: NDArray[np.floating], region: NDArray[np.bool_], bright: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,11 +30,6 @@ class Field:
         shape: tuple[int, ...],
     ) -> None:
         self._normals, self._offsets, self._corners, self._shape = normals, offsets, corners, shape
-        row, column = np.mgrid[: shape[0], : shape[1]]
-        distance = np.full(shape, -np.inf)
-        for (a, b), offset in zip(normals, offsets, strict=True):
-            np.maximum(distance, a * row + b * column - offset, out=distance)
-        self._distance = distance
 
     @staticmethod
     def of(lit: NDArray[np.bool_]) -> Field | None:
@@ -64,17 +60,19 @@ class Field:
 
         Where the image ends there is no edge: the field goes on.
         """
-        return np.asarray(self._open_distance() > distance)
+        return np.asarray(self._open_distance > distance)
 
-    def _open_distance(self) -> NDArray[np.float64]:
-        """Distance (H, W) from the edges that lie within the image."""
+    @cached_property
+    def _open_distance(self) -> NDArray[np.float32]:
+        """Distance (H, W) from the edges that lie within the image; from all if none does."""
         cut = self._cut_by_the_image()
-        if not cut.any():
-            return self._distance
-        row, column = np.mgrid[: self._shape[0], : self._shape[1]]
-        distance = np.full(self._shape, -np.inf)
-        for (a, b), offset in zip(self._normals[~cut], self._offsets[~cut], strict=True):
-            np.maximum(distance, a * row + b * column - offset, out=distance)
+        left = ~cut if cut.any() else np.ones(len(cut), dtype=bool)
+        rows, columns = (np.arange(n, dtype=np.float32) for n in self._shape)
+        distance = np.full(self._shape, -np.inf, dtype=np.float32)
+        for (a, b), offset in zip(self._normals[left], self._offsets[left], strict=True):
+            np.maximum(
+                distance, np.float32(a) * rows[:, None] + (np.float32(b) * columns - np.float32(offset)), out=distance
+            )
         return distance
 
     def _cut_by_the_image(self) -> NDArray[np.bool_]:

@@ -77,7 +77,16 @@ def _left_out(xray: Xray | PartialXray) -> LeftOut:
     pixels = np.asarray(xray.pixels, dtype=np.float32) - np.float32(no_radiation(xray))
     attenuation = xray.scale == "attenuation"
     by_the_file = np.zeros(pixels.shape, dtype=bool) if xray.mask is None else ~xray.mask
-    return LeftOut(collimated(pixels, attenuation), _saturated(xray), marked(pixels, attenuation), by_the_file)
+    covered = collimated(pixels, attenuation, _aspect(xray))
+    return LeftOut(covered, _saturated(xray), marked(pixels, attenuation), by_the_file)
+
+
+def _aspect(xray: Xray | PartialXray) -> float:
+    """A row's spacing over a column's; 1 where it is not known, or no detector's."""
+    known = getattr(xray, "intrinsics", xray)
+    spacing: tuple[float, float] | None = known.spacing
+    aspect = 1.0 if spacing is None else spacing[1] / spacing[0]
+    return aspect if 0.25 <= aspect <= 4.0 else 1.0
 
 
 def usable(xray: Xray | PartialXray, mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
