@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel.exporting import export_registered
-from XVRegistrationLib.panel.session_xrays import XraySession
+from XVRegistrationLib.panel.session_viewing import ViewingSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView
 
 
-class Session(XraySession):
+class Session(ViewingSession):
     """The work on one scene. All methods return at once; those that do something raise InputError when they cannot.
 
     Parameters are read anew at every tick, so a change of any of them takes effect without a call. Nothing of the scene is
@@ -113,16 +113,6 @@ class Session(XraySession):
         as it is.
         """
         return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
-
-    # 5 See it
-
-    def show(self, node: Any) -> None:
-        """Make an X-ray the current one: the one whose DRR follows its pose, and that the X-ray view shows."""
-        self._viewing.show(node)
-
-    def attach_view(self, slice_node: Any, composite_node: Any) -> None:
-        """Show the current X-ray in this slice view from now on; with None, None, in no view."""
-        self._viewing.attach(slice_node, composite_node)
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
 

@@ -20,6 +20,7 @@ from XVRegistrationLib.scene.results import forget_registration, read_registrati
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
+from XVRegistrationLib.scene.landmarks import make_marks
 from XVRegistrationLib.scene.xrays import (
     OVERLAYS,
     add_pending_xray,
@@ -231,12 +232,11 @@ def dressed(scene, ct, name="x"):
     mask = np.zeros(geometry.size[::-1], bool)
     mask[5:40, 10:50] = True
     set_reprojected_labels(scene, nodes, [("spine", (1.0, 0.5, 0.0), mask)])
-    shared = next(
-        (n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if not n.GetLocked()), None
-    )
+    shared = next((n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if n.GetName() == "Targets"), None)
     write_registration(nodes.xray, registered(nodes, ct.center).to_dict())
     add_targets(scene, nodes, ["t"], ct.center, targets_node=shared)
     set_drr(scene, nodes, np.random.default_rng(0).random((50, 60), np.float32))
+    make_marks(scene, nodes)
     return nodes
 
 

@@ -1,0 +1,116 @@
+"""Pictures that compare an X-ray and its DRR, as arrays; NumPy alone, as they are made in Slicer's process while a pose moves.
+
+Colours are told apart by those who do not see red or green.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Grey = NDArray[np.float32]
+
+_TILES = 8  # along the longer side
+_EDGE = np.array([1.0, 0.69, 0.0], dtype=np.float32)
+_MORE = np.array([1.0, 0.6, 0.1], dtype=np.float32)  # the DRR is denser: orange
+_LESS = np.array([0.2, 0.6, 1.0], dtype=np.float32)  # the X-ray is denser: blue
+_STEEP = 88.0  # percentile of the slopes above which an edge is drawn
+_HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32) / 255
+_OPAQUE = 0.75  # share of the colours where a map is highest
+
+
+def windowed(image: NDArray[np.generic], low: float, high: float, inverted: bool = False) -> Grey:
+    """Grey values (h, w) as 0 (black) to 1 by a window from `low` to `high`."""
+    scaled = np.clip((np.asarray(image, dtype=np.float32) - low) / max(high - low, 1e-12), 0.0, 1.0)
+    return np.asarray(np.nan_to_num(1 - scaled if inverted else scaled), dtype=np.float32)
+
+
+def resized(image: NDArray[np.generic], shape: tuple[int, int]) -> Grey:
+    """An image with `shape` pixels over the same area: linear between pixels where finer, averaged where coarser."""
+    values = np.asarray(image, dtype=np.float32)
+    if values.shape == shape:
+        return values
+    rows, columns = (_weights(n, m) for n, m in zip(values.shape, shape, strict=True))
+    return np.asarray(rows @ values @ columns.T, dtype=np.float32)
+
+
+def checkerboard(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
+    """(h, w, 3) X-ray and DRR, both 0..1, in turn; the X-ray has the upper left corner."""
+    side = max(1, round(max(xray.shape) / _TILES))
+    rows, columns = (np.arange(n) // side for n in xray.shape)
+    return _picture(np.where((rows[:, None] + columns[None]) % 2 == 1, drr, xray))
+
+
+def edges(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
+    """(h, w, 3) the X-ray with the DRR's edges in orange."""
+    picture = np.repeat(xray[..., None], 3, axis=2)
+    picture[edge_mask(drr)] = _EDGE
+    return _picture(picture)
+
+
+def difference(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
+    """(h, w, 3) the DRR, its scale and offset fitted, minus the X-ray: black where equal, orange where more, blue where less."""
+    # Where either is black or white it says nothing of the scale.
+    inside = (xray > 0) & (xray < 1) & (drr > 0) & (drr < 1)
+    a, b = (xray[inside], drr[inside]) if inside.sum() > 16 else (xray.ravel(), drr.ravel())
+    gain = max(float(np.cov(a, b)[0, 1] / max(float(b.var()), 1e-9)), 0.1)
+    off = gain * drr + (a.mean() - gain * b.mean()) - xray
+    size = np.clip(2 * np.abs(off), 0.0, 1.0)[..., None]
+    return _picture(size * np.where(off[..., None] > 0, _MORE, _LESS))
+
+
+def map_over(xray: Grey, shares: Grey) -> NDArray[np.uint8]:
+    """(h, w, 3) the X-ray with a map, 0..1, over it: no colour where it is 0, bright where it is 1."""
+    value = np.clip(shares, 0.0, 1.0)
+    places = np.linspace(0, 1, len(_HEAT))
+    colors = np.stack([np.interp(value, places, _HEAT[:, c]) for c in range(3)], axis=-1)
+    opacity = (_OPAQUE * value**0.5)[..., None]
+    return _picture((1 - opacity) * xray[..., None] + opacity * colors)
+
+
+def edge_mask(image: Grey) -> NDArray[np.bool_]:
+    """(h, w) the ridges of an image's slope, where it is steep."""
+    smooth = _smoothed(image)
+    down, right = np.gradient(smooth)
+    slope = np.hypot(down, right)
+    padded = np.pad(slope, 1, mode="edge")
+
+    def beside(row: int, column: int) -> NDArray[np.floating]:
+        return padded[1 + row : 1 + row + slope.shape[0], 1 + column : 1 + column + slope.shape[1]]
+
+    # The direction of the slope, in eighths of a turn.
+    eighth = np.round(np.arctan2(down, right) / (np.pi / 4)).astype(np.int8) % 4
+    steps = ((0, 1), (1, 1), (1, 0), (1, -1))
+    highest = np.zeros(slope.shape, dtype=bool)
+    for number, (row, column) in enumerate(steps):
+        ridge = (slope >= beside(row, column)) & (slope > beside(-row, -column))
+        highest |= (eighth == number) & ridge
+    steep = slope > max(float(np.percentile(slope, _STEEP)), 1e-6)
+    return np.asarray(highest & steep)
+
+
+def _smoothed(image: Grey) -> Grey:
+    kernel = np.array([1, 4, 6, 4, 1], dtype=np.float32) / 16
+    for axis in (0, 1):
+        padded = np.pad(image, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        n = image.shape[axis]
+        image = sum(k * np.take(padded, range(i, i + n), axis=axis) for i, k in enumerate(kernel))
+    return np.asarray(image, dtype=np.float32)
+
+
+def _weights(n: int, m: int) -> Grey:
+    """(m, n) by which m pixels are made of n over the same length: a triangle as wide as the coarser pixels are."""
+    scale = n / m
+    distance = np.abs(((np.arange(m) + 0.5) * scale)[:, None] - (np.arange(n) + 0.5)[None])
+    weight = np.clip(1 - distance / max(scale, 1.0), 0.0, None)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _picture(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """0..1 as (h, w, 3) uint8."""
+    colors = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
+    return np.asarray(np.clip(255 * colors + 0.5, 0, 255), dtype=np.uint8)
