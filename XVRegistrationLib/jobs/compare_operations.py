@@ -47,9 +47,7 @@ def show_attention(patient: Patient, request: Request) -> Answer:
     if patient.model is None or patient.model.network is None:
         raise InputError("The model has no network yet; train it.")
     prepared = prepare_xray(xray_in(request))
-    image = attention_on_xray(
-        patient.model.network, patient.model.intrinsics, prepared.image, prepared.xray.intrinsics
-    )
+    image = attention_on_xray(patient.model.network, patient.model.intrinsics, prepared.image, prepared.xray.intrinsics)
     return {}, {"image": image}
 
 

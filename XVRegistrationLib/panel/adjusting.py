@@ -19,7 +19,7 @@ from XVRegistrationLib.panel.views import AdjustView
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.results import changed_since, read_registration
 from XVRegistrationLib.scene.runs import item_of
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose
+from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -252,7 +252,7 @@ class Viewing:
         shown = (node, overlays, blend, *labels, p.showTargets and placed, over)
         if shown != self._shown:
             self._shown = shown
-            show_in_view(self._slice, self._composite, *shown[:1], *shown[2:])
+            show_in_view(self._slice, self._composite, node, blend, *labels, p.showTargets and placed, over)
             self._upright = ()
         # Turning the view draws it, so that is done only where something moved.
         upright = (place, tuple(self._slice.GetDimensions()), node.GetSpacing())

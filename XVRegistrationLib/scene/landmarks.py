@@ -86,8 +86,12 @@ def misses(landmarks: list[Landmark], nodes: XrayNodes) -> NDArray[np.float64]:
 
 def remove_landmark(volume_node: Any, xray_node: Any, name: str) -> None:
     """Remove a landmark of this name from a volume and from an X-ray; either may be None."""
-    for node in (None if volume_node is None else points_of(volume_node), None if xray_node is None else marks_of(xray_node)):
-        for index in reversed(range(0 if node is None else node.GetNumberOfControlPoints())):
+    lists = (
+        points_of(volume_node) if volume_node is not None else None,
+        marks_of(xray_node) if xray_node is not None else None,
+    )
+    for node in filter(None, lists):
+        for index in reversed(range(node.GetNumberOfControlPoints())):
             if node.GetNthControlPointLabel(index) == name:
                 node.RemoveNthControlPoint(index)
 

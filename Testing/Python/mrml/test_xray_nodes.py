@@ -14,13 +14,13 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
+from XVRegistrationLib.scene.landmarks import make_marks
 from XVRegistrationLib.scene.overlays import add_targets, project_through_nodes, set_drr, set_reprojected_labels
 from XVRegistrationLib.scene.removal import remove_leftovers, remove_xray
 from XVRegistrationLib.scene.results import forget_registration, read_registration, write_registration
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
-from XVRegistrationLib.scene.landmarks import make_marks
 from XVRegistrationLib.scene.xrays import (
     OVERLAYS,
     add_pending_xray,
@@ -232,7 +232,9 @@ def dressed(scene, ct, name="x"):
     mask = np.zeros(geometry.size[::-1], bool)
     mask[5:40, 10:50] = True
     set_reprojected_labels(scene, nodes, [("spine", (1.0, 0.5, 0.0), mask)])
-    shared = next((n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if n.GetName() == "Targets"), None)
+    shared = next(
+        (n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if n.GetName() == "Targets"), None
+    )
     write_registration(nodes.xray, registered(nodes, ct.center).to_dict())
     add_targets(scene, nodes, ["t"], ct.center, targets_node=shared)
     set_drr(scene, nodes, np.random.default_rng(0).random((50, 60), np.float32))

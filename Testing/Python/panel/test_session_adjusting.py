@@ -222,8 +222,6 @@ def test_every_comparison_shows_what_it_should_in_the_xrays_view(session, placed
         assert session.window(part).level == pytest.approx(usual.level, rel=0.05)
     session.set_window("xray", 0.1, 100.0)
     session.tick()
-    assert not np.array_equal(
-        slicer.util.arrayFromVolume(scene.GetNodeByID(composite.GetForegroundVolumeID())), before
-    )
+    assert not np.array_equal(slicer.util.arrayFromVolume(scene.GetNodeByID(composite.GetForegroundVolumeID())), before)
     with pytest.raises(InputError, match="wider than 0"):
         session.set_window("drr", 0.0, 1.0)

@@ -72,7 +72,16 @@ def test_a_pose_is_copied_and_pasted_exactly(motion):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hello", "[1, 2]", "{}", "[" * 5000, "1 " * 15, str((2 * np.eye(4)).tolist()), str(np.full((4, 4), 7).tolist())],
+    [
+        "",
+        "hello",
+        "[1, 2]",
+        "{}",
+        "[" * 5000,
+        "1 " * 15,
+        str((2 * np.eye(4)).tolist()),
+        str(np.full((4, 4), 7).tolist()),
+    ],
 )
 def test_what_is_no_pose_is_refused_with_a_sentence(text):
     with pytest.raises(InputError, match=r"pose"):
