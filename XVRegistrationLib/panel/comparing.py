@@ -80,16 +80,22 @@ class Comparing:
         return chosen if chosen in WAYS and not self._obstacle(chosen) else BLEND
 
     def choices(self) -> list[ComparisonChoice]:
-        titles = {
-            BLEND: _("Blend"),
-            CHECKERBOARD: _("Checkerboard"),
-            EDGES: _("Edges of the DRR"),
-            FLICKER: _("Flicker"),
-            DIFFERENCE: _("Difference"),
-            ERRORS: _("Error map"),
-            ATTENTION: _("Attention map"),
+        said = {
+            BLEND: (_("Blend"), _("The DRR lies over the X-ray as strongly as the slider says.")),
+            CHECKERBOARD: (_("Checkerboard"), _("Tiles of the X-ray and of the DRR in turn.")),
+            EDGES: (_("Edges of the DRR"), _("The DRR's edges over the X-ray, in orange.")),
+            FLICKER: (_("Flicker"), _("X-ray and DRR in turn, twice a second.")),
+            DIFFERENCE: (
+                _("Difference"),
+                _("Orange: the DRR is denser. Blue: the X-ray is denser. Black: no difference."),
+            ),
+            ERRORS: (
+                _("Error map"),
+                _("Bright where X-ray and DRR disagree as the registration sees it, patch by patch."),
+            ),
+            ATTENTION: (_("Attention map"), _("Bright where the network looks, the mean of its heads.")),
         }
-        return [ComparisonChoice(way, titles[way], self._obstacle(way)) for way in WAYS]
+        return [ComparisonChoice(way, *said[way], self._obstacle(way)) for way in WAYS]
 
     def choose(self, way: str) -> None:
         if way not in WAYS:

@@ -169,6 +169,8 @@ class ComparisonChoice:
 
     name: str
     title: str
+    purpose: str
+    """What it shows, a sentence."""
     obstacle: str
     """Why it cannot be chosen; empty if it can."""
 

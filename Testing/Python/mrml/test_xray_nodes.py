@@ -296,6 +296,7 @@ def test_whatever_node_is_deleted_nothing_raises_and_the_rest_can_be_used(scene,
         assert (set_drr(scene, n, np.ones((50, 60), np.float32)) is not None) == bool(placed)
         mask = np.ones(GEOMETRIES["centred"].size[::-1], bool)
         assert (set_reprojected_labels(scene, n, [("rib", (0, 0, 1), mask)]) is not None) == bool(placed)
+        assert (make_marks(scene, n) is not None) == bool(placed)
         if placed:
             write_registration(n.xray, registered(n, ct.center).to_dict())
         add_targets(scene, n, ["t"], ct.center, targets_node=targets)

@@ -11,6 +11,7 @@ from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fil
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
+    from XVRegistrationLib.panel.views import ComparisonChoice
 
 _PARTS = ("xray", "drr")
 
@@ -45,10 +46,10 @@ class CompareSection:
             for index, obstacle in enumerate(obstacles):
                 # The item's flags: Qt keeps them one below the first role of the user.
                 combo.setItemData(index, 0 if obstacle else 33, int(qt.Qt.UserRole) - 1)
-                combo.setItemData(index, obstacle or None, int(qt.Qt.ToolTipRole))
-        wanted = "" if self._session.parameters is None else self._session.parameters.comparison
-        why = next((choice.obstacle for choice in choices if choice.name == wanted), "")
-        show_text(self.ui.comparisonHintLabel, why)
+                combo.setItemData(index, obstacle or choices[index].purpose, int(qt.Qt.ToolTipRole))
+        # A scene may name a way that is not possible now.
+        wanted = way if self._session.parameters is None else self._session.parameters.comparison
+        show_text(self.ui.comparisonHintLabel, " ".join(_hint(choice) for choice in choices if choice.name == wanted))
         self.ui.blendSlider.setEnabled(way == "blend")
         for part in _PARTS:
             self._show_window(part)
@@ -94,6 +95,11 @@ class CompareSection:
                 spin.setSingleStep(view.step)
                 spin.setDecimals(_decimals(view.step))
                 spin.setValue(value)
+
+
+def _hint(choice: ComparisonChoice) -> str:
+    """What is to be known of a way of comparing beside its name."""
+    return choice.obstacle or ("" if choice.name == "blend" else choice.purpose)
 
 
 def _decimals(step: float) -> int:
