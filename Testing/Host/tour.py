@@ -37,9 +37,9 @@ class Tour:
         self.xrays()
         self.register()
         self.see()
+        self.train()
         self.compare()
         self.correct()
-        self.train()
 
     def patient(self) -> None:
         """A CT, its segmentation and four targets are in the scene, and are chosen."""

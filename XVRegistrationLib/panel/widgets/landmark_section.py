@@ -30,7 +30,9 @@ class LandmarkSection:
         table = ui.landmarkTable
         table.setHorizontalHeaderLabels([_("Landmark"), _("CT"), _("X-ray"), _("Beside")])
         table.verticalHeader().setVisible(False)
-        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(BESIDE, qt.QHeaderView.Stretch)
         table.itemSelectionChanged.connect(self.show)
         ui.markInCtButton.clicked.connect(self.on_mark_in_ct)
         ui.markInXrayButton.clicked.connect(self.on_mark_in_xray)
