@@ -30,12 +30,9 @@ def windowed(image: NDArray[np.generic], low: float, high: float, inverted: bool
 
 
 def resized(image: NDArray[np.generic], shape: tuple[int, int]) -> Grey:
-    """An image with `shape` pixels over the same area: linear between pixels where finer, averaged where coarser."""
+    """An image with `shape` pixels over the same area: linear between pixels, averaged where less than half as many."""
     values = np.asarray(image, dtype=np.float32)
-    if values.shape == shape:
-        return values
-    rows, columns = (_weights(n, m) for n, m in zip(values.shape, shape, strict=True))
-    return np.asarray(rows @ values @ columns.T, dtype=np.float32)
+    return _along_rows(_along_rows(values, shape[0]).T, shape[1]).T
 
 
 def checkerboard(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
@@ -102,12 +99,20 @@ def _smoothed(image: Grey) -> Grey:
     return np.asarray(image, dtype=np.float32)
 
 
-def _weights(n: int, m: int) -> Grey:
-    """(m, n) by which m pixels are made of n over the same length: a triangle as wide as the coarser pixels are."""
-    scale = n / m
-    distance = np.abs(((np.arange(m) + 0.5) * scale)[:, None] - (np.arange(n) + 0.5)[None])
-    weight = np.clip(1 - distance / max(scale, 1.0), 0.0, None)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)
+def _along_rows(values: Grey, m: int) -> Grey:
+    """Of an image (n, w) one (m, w) of the same height."""
+    n = len(values)
+    if m == n:
+        return values
+    if 2 * m > n:
+        at = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), max(n - 2, 0))
+        share = (at - low)[:, None].astype(np.float32)
+        return values[low] * (1 - share) + values[np.minimum(low + 1, n - 1)] * share
+    # Whole rows are averaged: one that is cut goes to where most of it is.
+    edges = np.round(np.linspace(0, n, m + 1)).astype(int)
+    sums = np.add.reduceat(values, edges[:-1], axis=0)
+    return np.asarray(sums / np.diff(edges)[:, None].astype(np.float32), dtype=np.float32)
 
 
 def _picture(values: NDArray[np.floating]) -> NDArray[np.uint8]:
