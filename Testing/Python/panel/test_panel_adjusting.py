@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+import vtk
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of
 from XVRegistrationLib.geometry.camera import project
@@ -167,15 +168,20 @@ def _compare(host, panel):
 
 def _drag_the_handles(host, panel):
     """A drag is one step to undo."""
+    from Testing.Host.mouse import drag
+
     ui, session = panel.ui, panel.logic.session
     node = session.rows()[0].node
     before, count = pose_from_node(node), len(session.log)
     host.click(ui.handlesButton)
     pose = nodes_of(node).pose
     assert handles_shown(pose)
-    for number in range(1, 9):  # what a drag does, in the rhythm of the mouse
-        set_pose(nodes_of(node), before @ _shift(2.0 * number))
-        host.process(0.03)
+    host.process(0.3)
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    x, y = _handle_in(view, pose)
+    drag(host, view, (x, y), (x + 24, y + 12))
+    host.process(0.1)
+    assert np.abs(pose_from_node(node) - before).max() > 0.1
     host.wait_until(lambda: not session.busy, TIMEOUT)
     host.process(0.7)
     host.click(ui.undoPoseButton)
@@ -183,10 +189,23 @@ def _drag_the_handles(host, panel):
     assert len(session.log) == count
 
 
-def _shift(mm):
-    matrix = np.eye(4)
-    matrix[0, 3] = mm
-    return matrix
+def _handle_in(view, pose):
+    """A pixel of the 3D view where a handle of the pose is grasped."""
+    from Testing.Host.mouse import move
+
+    center = vtk.vtkMatrix4x4()
+    pose.GetMatrixTransformToWorld(center)
+    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
+    renderer.SetWorldPoint(*center.MultiplyPoint([*pose.GetCenterOfTransformation(), 1.0]))
+    renderer.WorldToDisplay()
+    x, y = renderer.GetDisplayPoint()[:2]
+    for radius in range(10, 130, 8):
+        for angle in np.radians(range(0, 360, 15)):
+            place = x + radius * np.cos(angle), view.height - 1 - y + radius * np.sin(angle)
+            move(view, *place)
+            if pose.GetDisplayNode().GetActiveInteractionType() > 0:
+                return place
+    raise AssertionError("no handle is there")
 
 
 def _click_on_pixel(host, node, pixel):
