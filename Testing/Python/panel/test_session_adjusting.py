@@ -17,9 +17,10 @@ from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.detector_motion import AXES
 from XVRegistrationLib.panel.comparing import WAYS
 from XVRegistrationLib.scene.attributes import PREFIX
+from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.comparison import drr_of
-from XVRegistrationLib.scene.landmarks import marks_of
-from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
+from XVRegistrationLib.scene.landmarks import landmarks_of, marks_of
+from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node, set_pose, volume_node_of
 
 LANDMARKS = np.array([[-35, 10, 25], [30, -15, -20], [5, 20, -40], [40, 25, 30], [-10, -30, 5], [0, 0, 60]], float)
 
@@ -121,7 +122,7 @@ def test_steps_are_undone_and_redone_reset_copied_and_pasted(session, placed):
     assert "rigid" in session.can_adjust()
 
 
-def test_landmarks_put_the_c_arm_where_they_say(session, placed):
+def test_landmarks_put_the_c_arm_where_they_say_and_are_saved(session, placed, tmp_path):
     node = placed[0]
     pixels = project(LANDMARKS, pose_of(0), CAMERA)
     session.nudge("right", 40.0)
@@ -161,6 +162,21 @@ def test_landmarks_put_the_c_arm_where_they_say(session, placed):
     session.show(placed[1])
     session.tick()
     assert [row.pixel for row in session.landmarks()] == [None] * 5
+
+    # A saved scene has them; the picture that compares is not saved.
+    session.mark_in_xray("2", (10.0, 20.0))
+    session.compare("checkerboard")
+    session.wait(TIMEOUT)
+    saved = save_mrb(session.scene, tmp_path / "scene.mrb")
+    session.scene.Clear(0)
+    session.tick()
+    load_mrb(session.scene, saved)
+    assert not slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode", session.scene)
+    nodes = nodes_of(all_xrays_in(session.scene)[1])
+    found = {mark.name: mark for mark in landmarks_of(volume_node_of(nodes.xray), nodes)}
+    assert list(found) == ["1", "2", "3", "4", "6"]
+    assert found["2"].pixel == pytest.approx((10.0, 20.0))
+    assert found["6"].point == pytest.approx(tuple(LANDMARKS[5]))
 
 
 def test_every_comparison_shows_what_it_should_in_the_xrays_view(session, placed):
