@@ -178,15 +178,17 @@ class Host:
             at = QtCore.QPoint(rectangle.left() + 10, at.y())
         self._mouse(table.viewport(), at)
 
-    def key(self, widget: Any, key: Any) -> None:
-        """Type text, or press one key (`qt.Qt.Key_...`), with the focus in the widget."""
+    def key(self, widget: Any, key: Any, modifiers: Any = None) -> None:
+        """Type text, or press one key (`qt.Qt.Key_...`), with modifiers (`qt.Qt.ShiftModifier`), the focus in the widget."""
         self._reach(widget)
+        self.window.activateWindow()  # else it has no shortcuts
+        self.process(0.01)
         target = widget.focusProxy() or widget
         target.setFocus()
         if isinstance(key, str):
             QtTest.QTest.keyClicks(target, key)
         else:
-            QtTest.QTest.keyClick(target, key)
+            QtTest.QTest.keyClick(target, key, modifiers or QtCore.Qt.KeyboardModifier.NoModifier)
         self.process(0.02)
 
     def enter_text(self, widget: Any, text: str) -> None:

@@ -38,6 +38,8 @@ class Tour:
         self.register()
         self.see()
         self.train()
+        self.compare()
+        self.correct()
 
     def patient(self) -> None:
         """A CT, its segmentation and four targets are in the scene, and are chosen."""
@@ -91,6 +93,42 @@ class Tour:
         self.host.click(self.ui.refineButton)
         self.wait(lambda: not self.session.busy)
         self.picture("refined")
+
+    def compare(self) -> None:
+        """The registered X-ray and its DRR in three ways."""
+        for way in ("Edges of the DRR", "Checkerboard", "Error map"):
+            self.host.choose(self.ui.comparisonComboBox, way)
+            self.host.process(0.2)
+            self.wait(lambda: not self.session.busy)
+            self.host.panel.ensureWidgetVisible(self.ui.xrayWindowSpinBox)
+            self.picture(way.lower().replace(" ", "-"))
+
+    def correct(self) -> None:
+        """The C-arm is moved by numbers; landmarks say how far it is off, and where it is."""
+        import numpy as np
+
+        from XVRegistrationLib.geometry.camera import project
+        from XVRegistrationLib.scene.attributes import read_intrinsics
+        from XVRegistrationLib.scene.xrays import pose_from_node
+
+        node, targets = self.session.rows()[1].node, self.session.parameters.targets
+        points = [targets.GetNthControlPointPositionWorld(i) for i in range(targets.GetNumberOfControlPoints())]
+        pixels = project(np.array(points), pose_from_node(node), read_intrinsics(node))
+        for number, (point, pixel) in enumerate(zip(points, pixels, strict=True), 1):
+            self.session.mark_in_ct(str(number), tuple(point))
+            self.session.mark_in_xray(str(number), tuple(pixel))
+        self.host.choose(self.ui.comparisonComboBox, "Difference")
+        self.host.click(self.ui.landmarksCollapsibleButton)
+        self.host.enter_text(self.ui.rightSpinBox, "6")
+        self.host.enter_text(self.ui.turnSpinBox, "4")
+        self.host.process(0.2)
+        self.wait(lambda: not self.session.busy)
+        self.host.panel.ensureWidgetVisible(self.ui.fitLandmarksButton)
+        self.picture("corrected")
+        self.host.click(self.ui.undoPoseButton)
+        self.host.click(self.ui.undoPoseButton)
+        self.host.choose(self.ui.comparisonComboBox, "Blend")
+        self.host.click(self.ui.landmarksCollapsibleButton)
 
     def train(self) -> None:
         self.host.enter_text(self.ui.minutesSpinBox, _TRAINING)

@@ -19,10 +19,11 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import LabelMap
-from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.report_operations import draw_report
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
+from XVRegistrationLib.networks.attention_on_xray import attends
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, nominal_view, prepare_model, save_model
@@ -85,6 +86,9 @@ class Operations:
             "labels": self.labels,
             "project_labels": self.project_labels,
             "draw_report": self.draw_report,
+            "fit_landmarks": fit_landmarks,
+            "error_map": lambda request: show_errors(self._patient(request), request),
+            "attention_map": lambda request: show_attention(self._patient(request), request),
         }
 
     def run(self, request: Request) -> Answer:
@@ -185,14 +189,7 @@ class Operations:
         if patient.model is None or patient.model_folder != Path(f["model"]):
             self.load_model(request)
         assert patient.model is not None
-        mask = request.arrays.get("mask")
-        xray = Xray(
-            f["name"],
-            request.arrays["pixels"],
-            Intrinsics.from_dict(f["intrinsics"]),
-            f["scale"],
-            mask=None if mask is None else mask.astype(np.bool_),
-        )
+        xray = xray_in(request)
 
         def progress(level: int, levels: int, similarity: float) -> None:
             request.progress(level=level, levels=levels, similarity=similarity)
@@ -250,6 +247,7 @@ class Operations:
             "fingerprint": model.volume.fingerprint,
             "bank_size": len(model.bank.poses),
             "network": model.network is not None,
+            "attention": attends(model.network),
             "training": model.training,
             "view": dataclasses.asdict(model.view),
             "pose_range": dataclasses.asdict(model.pose_range),

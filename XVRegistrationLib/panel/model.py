@@ -56,8 +56,8 @@ class Model:
         """Why there is none, a sentence; empty if nothing is wrong."""
         self.ready = False
         """Whether the engine holds it."""
-        self.network = False
-        """Whether it has a network."""
+        self.network = self.attention = False
+        """Whether it has a network, and one with attention."""
         self._doubts: tuple[str, ...] = ()  # sentences on what speaks against the volume, for the preset
 
     @property
@@ -173,7 +173,7 @@ class Model:
         self._card = card
         was_ready, had_network = self.ready, self.network
         self._request, self._fraction, self.problem = None, None, ""
-        self.ready, self.network = True, bool(message.fields["network"])
+        self.ready, self.network, self.attention = True, *(bool(message.fields[k]) for k in ("network", "attention"))
         self._loaded_at = time.monotonic()
         self._doubts = tuple(message.fields.get("doubts", self._doubts))
         if not was_ready:

@@ -29,6 +29,7 @@ class XVRegistrationParameterNode:
     usePreset: bool = False
     useCurrent: bool = False
     xray: vtkMRMLScalarVolumeNode
+    comparison: str = "blend"
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     showLabels: bool = False
     showOutlines: bool = True

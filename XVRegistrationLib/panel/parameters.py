@@ -40,6 +40,8 @@ class Parameters:
     useCurrent: bool = False  # noqa: N815
     xray: Any = None
     """vtkMRMLScalarVolumeNode of the X-ray that is shown."""
+    comparison: str = "blend"
+    """How X-ray and DRR are compared, of `comparing.WAYS`."""
     blend: float = 0.5
     showLabels: bool = False  # noqa: N815
     showOutlines: bool = True  # noqa: N815

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel.exporting import can_export, export_registered
-from XVRegistrationLib.panel.session_xrays import XraySession
+from XVRegistrationLib.panel.session_viewing import ViewingSession
 from XVRegistrationLib.scene.reviews import read_review
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.review import Review
 
 
-class Session(XraySession):
+class Session(ViewingSession):
     """The work on one scene. All methods return at once; those that do something raise InputError when they cannot.
 
     Parameters are read anew at every tick, so a change of any of them takes effect without a call. Nothing of the scene is
@@ -116,7 +116,7 @@ class Session(XraySession):
         """
         return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
 
-    # 6 Review and report
+    # 7 Review and report
 
     def review(self, node: Any, decision: str | None = None, note: str | None = None) -> None:
         """Decide on an X-ray ("accepted", "rejected" or "open"), and note something; what is None stays. Kept in the scene.
@@ -138,16 +138,6 @@ class Session(XraySession):
         `pdf(page, path)` is called for a PDF beside it, and returns why there is none (`panel.widgets.pdf.write_pdf`).
         """
         self._reporting.report(Path(path), keep_identity, pdf)
-
-    # 5 See it
-
-    def show(self, node: Any) -> None:
-        """Make an X-ray the current one: the one whose DRR follows its pose, and that the X-ray view shows."""
-        self._viewing.show(node)
-
-    def attach_view(self, slice_node: Any, composite_node: Any) -> None:
-        """Show the current X-ray in this slice view from now on; with None, None, in no view."""
-        self._viewing.attach(slice_node, composite_node)
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
 

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from XVRegistrationLib.panel.adjusting import Adjusting
+from XVRegistrationLib.panel.comparing import Comparing
+from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
 from XVRegistrationLib.panel.context import Context
+from XVRegistrationLib.panel.landmarking import Landmarking
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
@@ -38,6 +42,10 @@ class SessionLife:
         self._geometry = XrayGeometry(self._context, self._xrays)
         self._model.camera = self._xrays.camera
         self._viewing = Viewing(self._context, self._patient, self._xrays)
+        self._adjusting = Adjusting(self._context, self._patient, self._xrays, self._viewing)
+        self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
+        maps = ComparisonMaps(self._context, self._patient, self._model)
+        self._comparing = Comparing(self._context, self._model, self._viewing, maps)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
@@ -51,7 +59,7 @@ class SessionLife:
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status", "view" or "steps" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view", "adjust" or "steps" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -91,6 +99,7 @@ class SessionLife:
             or self._registering.busy
             or self._viewing.busy
             or self._reporting.busy
+            or self._comparing.busy
         )
 
     @property
@@ -105,8 +114,9 @@ class SessionLife:
         if self.scene.IsBatchProcessing():
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
-        parts = (self._patient, self._model, self._xrays, self._registering, self._viewing)
-        for step in (self._context.poll, *(part.tick for part in parts)):
+        parts = (self._patient, self._model, self._xrays, self._registering)
+        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing)
+        for step in (self._context.poll, *(part.tick for part in (*parts, *looks))):
             try:
                 step()
             except Exception as e:  # a defect of one part; the others must not stand still by it
@@ -127,15 +137,8 @@ class SessionLife:
     def scene_closing(self) -> None:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
-        for part in (
-            self._reporting,
-            self._images,
-            self._registering,
-            self._viewing,
-            self._xrays,
-            self._model,
-            self._patient,
-        ):
+        looks = (self._comparing, self._landmarking, self._adjusting, self._viewing)
+        for part in (self._reporting, self._images, self._registering, *looks, self._xrays, self._model, self._patient):
             part.forget()
 
     def close(self) -> None:

@@ -44,6 +44,10 @@ class Viewing:
         self._xrays = xrays
         self._labels = Labels(context, patient)
         self._labels.changed = self._redraw_labels
+        self.over: Any = None
+        """An image to lay over the X-ray in place of its DRR, with `opacity`."""
+        self.opacity: float | None = None
+        """Of the DRR, in place of what the user chose for blending."""
         self._slice: Any = None
         self._composite: Any = None
         self.forget()
@@ -247,10 +251,13 @@ class Viewing:
         # Before an X-ray is registered, or put somewhere by hand, nobody knows where anything is on it.
         placed = not self._xrays.is_first_placed(node)
         right = placed and node.GetID() not in self._outdated
-        shown = (node, overlays, p.blend, p.showLabels and right, p.showOutlines and right, p.showTargets and placed)
+        blend = p.blend if self.opacity is None else self.opacity
+        over = self.over if alive(self._context.scene, self.over) else None
+        labels = (p.showLabels and right, p.showOutlines and right)
+        shown = (node, overlays, blend, *labels, p.showTargets and placed, over)
         if shown != self._shown:
             self._shown = shown
-            show_in_view(self._slice, self._composite, *shown[:1], *shown[2:])
+            show_in_view(self._slice, self._composite, node, blend, *labels, p.showTargets and placed, over)
             self._upright = ()
         # Turning the view draws it, so that is done only where something moved.
         upright = (place, tuple(self._slice.GetDimensions()), node.GetSpacing())

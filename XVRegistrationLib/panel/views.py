@@ -140,3 +140,52 @@ class StepsView:
     """Height of a pixel divided by its width."""
     letters: dict[str, str]
     """Side of the images -> the patient's, where the file says it."""
+
+
+@dataclass(frozen=True)
+class AdjustView:
+    """How far the C-arm of the current X-ray has been moved."""
+
+    motion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    """As `geometry.detector_motion` has it: mm to the right, down and towards the detector, and three turns in degrees."""
+    registered: bool = False
+    """Whether they are counted from where it was registered, and not from where it was put at first."""
+
+
+@dataclass(frozen=True)
+class LandmarkRow:
+    """A landmark in the table."""
+
+    name: str
+    point: tuple[float, float, float] | None
+    """In the CT, RAS mm; None until it is marked there."""
+    pixel: tuple[float, float] | None
+    """On the current X-ray, stored (column, row); None until it is marked there."""
+    miss_px: float | None
+    """How far from its mark the landmark falls at the present pose, px; None where that cannot be said."""
+    miss_mm: float | None
+    """The same, mm on the detector."""
+    note: str
+    """What is missing, or that the last fit left it out as wrong."""
+
+
+@dataclass(frozen=True)
+class ComparisonChoice:
+    """A way of comparing an X-ray and its DRR."""
+
+    name: str
+    title: str
+    purpose: str
+    """What it shows, a sentence."""
+    obstacle: str
+    """Why it cannot be chosen; empty if it can."""
+
+
+@dataclass(frozen=True)
+class WindowView:
+    """Which values of an image are black and white."""
+
+    window: float
+    level: float
+    step: float
+    """By which a user changes them."""

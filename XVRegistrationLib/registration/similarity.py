@@ -128,6 +128,47 @@ def patch_equations(
     return PatchEquations(*_mean(terms))
 
 
+def patch_agreement(
+    images: torch.Tensor,
+    xray: torch.Tensor,
+    similarity: Similarity,
+    size: int,
+    stride: int,
+    weight: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """NCC and weight (B, rows, columns) of patches of `size` px at every `stride` px: means over the image and its gradients.
+
+    Patches begin at the pixels 0, `stride` and so on; weights sum to one, or to nothing where the X-ray is flat.
+    """
+    height, width = xray.shape
+    none = images.new_zeros((len(images), 0, height, width))
+    found = []
+    for channels, cover in _channels(images, none, xray, similarity, weight):
+        # The gradients lack the outermost pixels: with a rim their patches are at the same places.
+        if channels.shape[-1] < width:
+            channels = functional.pad(channels.flatten(0, 1), (1, 1, 1, 1)).unflatten(0, channels.shape[:2])
+            cover = None if cover is None else functional.pad(cover, (1, 1, 1, 1))
+        gram = _patch_grams(channels, size, size // stride, cover).double()
+        _, _, share, ncc = _agreement(gram, similarity)
+        found.append((ncc, share))
+    rows, columns = ((n - size) // stride + 1 for n in (height, width))
+    ncc, share = (torch.stack(part).mean(dim=0).unflatten(1, (rows, columns)) for part in zip(*found, strict=True))
+    return ncc, share
+
+
+def _agreement(
+    gram: torch.Tensor, similarity: Similarity
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of inner products (B, L, N, N), all (B, L): the norms of image and X-ray, the patches' weights, and their NCC."""
+    energy_image, energy_xray = gram[..., 0, 0], gram[..., -1, -1]
+    norm_image = (energy_image + _FLOOR * energy_image.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
+    norm_xray = (energy_xray + _FLOOR * energy_xray.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
+    # Weights sum to one, or to nothing where the X-ray is flat: that is like no image at all.
+    contrast = (energy_image if similarity.by_render else energy_xray).sqrt()
+    share = contrast / contrast.sum(dim=1, keepdim=True).clamp_min(1e-20)
+    return norm_image, norm_xray, share, gram[..., 0, -1] / (norm_image * norm_xray)
+
+
 def _mean(terms: Sequence[NormalEquations | PatchEquations]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cost, gradient and Hessian, each the mean over the terms."""
     cost, gradient, hessian = (
@@ -177,15 +218,9 @@ def _term(
 ) -> PatchEquations:
     """One term of images (B, P + 2, C, H, W) over patches of `size`."""
     gram = _patch_grams(channels, size, overlap, weight).double()  # (B, L, P + 2, P + 2)
-    energy_image, energy_xray = gram[..., 0, 0], gram[..., -1, -1]
-    norm_image = (energy_image + _FLOOR * energy_image.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
-    norm_xray = (energy_xray + _FLOOR * energy_xray.mean(dim=1, keepdim=True)).clamp_min(1e-20).sqrt()
-    # Weights sum to one, or to nothing where the X-ray is flat: that is like no image at all.
-    contrast = (energy_image if similarity.by_render else energy_xray).sqrt()
-    share = contrast / contrast.sum(dim=1, keepdim=True).clamp_min(1e-20)
+    norm_image, norm_xray, share, ncc = _agreement(gram, similarity)
     robust = similarity.robust
 
-    ncc = gram[..., 0, -1] / (norm_image * norm_xray)
     along = gram[..., 1:-1, 0] / norm_image[..., None]  # a'J
     towards = gram[..., 1:-1, -1] / norm_xray[..., None]  # b'J
     gradient = -(towards - along * ncc[..., None]) / norm_image[..., None]

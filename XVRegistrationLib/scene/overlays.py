@@ -45,7 +45,7 @@ def set_drr(scene: Any, nodes: XrayNodes, image: NDArray[np.float32]) -> Any:
     from the first image that shows something, so that dense structures are bright, and then left to the user.
     """
     intrinsics = _same_detector(nodes, image.shape, "The DRR")
-    node = _overlay(scene, nodes, "Drr", "vtkMRMLScalarVolumeNode", f"DRR ({nodes.name})")
+    node = overlay(scene, nodes, "Drr", "vtkMRMLScalarVolumeNode", f"DRR ({nodes.name})")
     if node is None:
         return None
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image_to_camera(intrinsics)))
@@ -77,7 +77,7 @@ def set_reprojected_labels(
     if len(shapes) > 1:
         raise InputError("The reprojections of an X-ray's labels must all have the same number of pixels.")
     intrinsics = [_same_detector(nodes, shape, f"The reprojection of {labels_2d[0][0]}") for shape in shapes]
-    node = _overlay(scene, nodes, "Labels", "vtkMRMLSegmentationNode", f"Labels ({nodes.name})")
+    node = overlay(scene, nodes, "Labels", "vtkMRMLSegmentationNode", f"Labels ({nodes.name})")
     if node is None:
         return None
     make_of_label_maps(node)
@@ -100,7 +100,7 @@ def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any) -> Any:
     if targets_node is None or targets_node.GetScene() is not scene:
         _remove(scene, nodes, "Targets", "Ellipses")
         return None
-    node = _overlay(scene, nodes, "Targets", "vtkMRMLMarkupsFiducialNode", f"Targets ({nodes.name})")
+    node = overlay(scene, nodes, "Targets", "vtkMRMLMarkupsFiducialNode", f"Targets ({nodes.name})")
     if node is None:
         return None
     node.SetLocked(True)
@@ -159,7 +159,7 @@ def _set_ellipses(scene: Any, nodes: XrayNodes, uncertainty: TargetUncertainty |
     if mesh is None:
         _remove(scene, nodes, "Ellipses")
         return
-    node = _overlay(scene, nodes, "Ellipses", "vtkMRMLModelNode", f"Ellipses ({nodes.name})")
+    node = overlay(scene, nodes, "Ellipses", "vtkMRMLModelNode", f"Ellipses ({nodes.name})")
     node.SetAndObservePolyData(mesh)
     _display_of(node).SetColor(color)
 
@@ -169,8 +169,8 @@ def _remove(scene: Any, nodes: XrayNodes, *parts: str) -> None:
         remove_nodes(scene, [nodes.xray.GetNodeReference(PREFIX + part) for part in parts])
 
 
-def _overlay(scene: Any, nodes: XrayNodes, part: str, class_name: str, name: str) -> Any:
-    """The node of this part of an X-ray, made if there is none; None if the X-ray itself is gone."""
+def overlay(scene: Any, nodes: XrayNodes, part: str, class_name: str, name: str) -> Any:
+    """The node of this part (of OVERLAYS) of an X-ray, under its pose, made if there is none; None if the X-ray itself is gone."""
     if nodes.xray.GetScene() is not scene or nodes.pose.GetScene() is not scene:
         return None
     node = nodes.xray.GetNodeReference(PREFIX + part)

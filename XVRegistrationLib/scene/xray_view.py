@@ -32,18 +32,19 @@ def show_in_view(
     labels: bool = True,
     outlines: bool = True,
     targets: bool = True,
+    over: Any = None,
 ) -> None:
     """Show an X-ray, by its nodes or (a pending one) its image node, with what is drawn on it, in a slice view alone.
 
     `blend` is the opacity of the DRR over the X-ray, 0 to 1; `labels` fills the labels, `outlines` draws their edges;
-    `targets` shows these and their ellipses; rectangles that do not count are always shown. Overlays of other X-rays that this view showed are hidden. What is not ours
+    `over` is an image that is laid over the X-ray in place of its DRR. `targets` shows these and their ellipses; rectangles that do not count are always shown. Overlays of other X-rays that this view showed are hidden. What is not ours
     stays as the user has it.
     """
     image = _image_of(nodes)
     scene = slice_node.GetScene()
     if image.GetScene() is not scene:
         return
-    drr = image.GetNodeReference(PREFIX + "Drr")
+    drr = image.GetNodeReference(PREFIX + "Drr") if over is None else over
     composite_node.SetBackgroundVolumeID(image.GetID())
     composite_node.SetForegroundVolumeID(None if drr is None else drr.GetID())
     composite_node.SetForegroundOpacity(float(np.clip(blend, 0.0, 1.0)))
@@ -56,7 +57,7 @@ def show_in_view(
         if part == "Labels":
             display.SetVisibility2DFill(labels)
             display.SetVisibility2DOutline(outlines)
-        display.SetVisibility({"Labels": labels or outlines, "Ignored": True}.get(part, targets))
+        display.SetVisibility({"Labels": labels or outlines, "Ignored": True, "Marks": True}.get(part, targets))
     keep_upright(slice_node, image)
 
 
@@ -107,7 +108,7 @@ def _leave_view(image: Any, slice_node: Any) -> None:
 
 
 def _displays(image: Any) -> Iterator[tuple[str, Any]]:
-    parts = [(part, image.GetNodeReference(PREFIX + part)) for part in ("Labels", "Targets", "Ellipses")]
+    parts = [(part, image.GetNodeReference(PREFIX + part)) for part in ("Labels", "Targets", "Ellipses", "Marks")]
     for part, node in [*parts, *(("Ignored", roi) for roi in rois_of(image))]:
         display = None if node is None else node.GetDisplayNode()
         if display is not None:

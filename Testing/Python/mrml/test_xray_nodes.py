@@ -14,6 +14,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
+from XVRegistrationLib.scene.landmarks import make_marks
 from XVRegistrationLib.scene.overlays import add_targets, project_through_nodes, set_drr, set_reprojected_labels
 from XVRegistrationLib.scene.removal import remove_leftovers, remove_xray
 from XVRegistrationLib.scene.results import forget_registration, read_registration, write_registration
@@ -232,11 +233,12 @@ def dressed(scene, ct, name="x"):
     mask[5:40, 10:50] = True
     set_reprojected_labels(scene, nodes, [("spine", (1.0, 0.5, 0.0), mask)])
     shared = next(
-        (n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if not n.GetLocked()), None
+        (n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene) if n.GetName() == "Targets"), None
     )
     write_registration(nodes.xray, registered(nodes, ct.center).to_dict())
     add_targets(scene, nodes, ["t"], ct.center, targets_node=shared)
     set_drr(scene, nodes, np.random.default_rng(0).random((50, 60), np.float32))
+    make_marks(scene, nodes)
     return nodes
 
 
@@ -294,6 +296,7 @@ def test_whatever_node_is_deleted_nothing_raises_and_the_rest_can_be_used(scene,
         assert (set_drr(scene, n, np.ones((50, 60), np.float32)) is not None) == bool(placed)
         mask = np.ones(GEOMETRIES["centred"].size[::-1], bool)
         assert (set_reprojected_labels(scene, n, [("rib", (0, 0, 1), mask)]) is not None) == bool(placed)
+        assert (make_marks(scene, n) is not None) == bool(placed)
         if placed:
             write_registration(n.xray, registered(n, ct.center).to_dict())
         add_targets(scene, n, ["t"], ct.center, targets_node=targets)

@@ -114,7 +114,15 @@ def test_the_values_that_a_bound_widget_allows_are_those_of_its_field(ui, parame
 def test_the_numbered_sections_follow_each_other(ui):
     titles = [_property(w, "text") for w in ui.iter("widget") if w.get("class") == "ctkCollapsibleButton"]
     numbered = [title for title in titles if title[0].isdigit()]
-    assert numbered == ["1. Patient", "2. Model", "3. X-rays", "4. Register", "5. See it", "6. Review and report"]
+    assert numbered == [
+        "1. Patient",
+        "2. Model",
+        "3. X-rays",
+        "4. Register",
+        "5. See it",
+        "6. Correct it",
+        "7. Review and report",
+    ]
 
 
 def test_no_two_labels_and_buttons_share_a_key(ui):

@@ -8,7 +8,10 @@ import qt
 import slicer.util
 
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.widgets.adjust_section import AdjustSection
 from XVRegistrationLib.panel.widgets.common import show_text
+from XVRegistrationLib.panel.widgets.compare_section import CompareSection
+from XVRegistrationLib.panel.widgets.landmark_section import LandmarkSection
 from XVRegistrationLib.panel.widgets.layout import Views
 from XVRegistrationLib.panel.widgets.model_section import ModelSection
 from XVRegistrationLib.panel.widgets.patient_section import PatientSection
@@ -22,7 +25,7 @@ from XVRegistrationLib.panel.widgets.xray_section import XraySection
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
 
-TOPICS = frozenset({"patient", "model", "xrays", "status", "view"})
+TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "adjust"})
 OPEN_MS, AWAY_MS = 33, 500
 """Between two looks at the child processes while the module is open, and while another one is: a training goes on."""
 
@@ -44,6 +47,9 @@ class Panel:
         self._xrays = XraySection(ui, session)
         self._register = RegisterSection(ui, session, self._setup)
         self._view = ViewSection(ui, session, self._setup)
+        self._compare = CompareSection(ui, session)
+        self._adjust = AdjustSection(ui, session)
+        self._landmarks = LandmarkSection(ui, session)
         self._report = ReportSection(ui, session, self._setup)
         self._views = Views(session)
         self._steps = StepsWindow()
@@ -69,11 +75,13 @@ class Panel:
         self._setup.show()
         self._use_parameters()
         self._views.enter()
+        self._adjust.enter()
         self._timer.setInterval(OPEN_MS)
 
     def exit(self) -> None:
         """The user opens another module; a training is still watched."""
         self._views.exit()
+        self._adjust.exit()
         self._timer.setInterval(AWAY_MS)
 
     def attach_views(self) -> None:
@@ -84,6 +92,7 @@ class Panel:
         """The module goes: the user's views are given back, and nothing is called any more. Trainings go on."""
         self._views.exit()
         self._steps.close()
+        self._adjust.exit()
         self._timer.stop()
         self._timer.timeout.disconnect(self.on_timer)
         self.session.changed.disconnect(self._to_show.add)
@@ -127,6 +136,10 @@ class Panel:
             self._report.show(current)
             parameters = self.session.parameters
             self._views.show(parameters.volume if parameters is not None else None, rows)
+        if topics & {"patient", "xrays", "view", "model", "adjust"}:
+            self._compare.show()
+            self._adjust.show()
+            self._landmarks.show()
         if "steps" in topics and self.session.steps is not None:
             self._steps.show(self.session.steps)
         self._show_status()

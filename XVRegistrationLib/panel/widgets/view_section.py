@@ -1,4 +1,4 @@
-"""5. See it: the X-ray that is shown, how it is drawn, and moving its C-arm by hand."""
+"""5. See it and 6. Correct it: the X-ray that is shown, the handles of its C-arm, and refining from where they were put."""
 
 from __future__ import annotations
 

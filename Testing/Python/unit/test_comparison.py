@@ -1,0 +1,121 @@
+"""Pictures and maps that compare an X-ray with its DRR."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.views import NominalView
+from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.networks.attention_on_xray import attends, attention_on_xray
+from XVRegistrationLib.networks.create import create_network
+from XVRegistrationLib.networks.settings import ATTENTION, NetworkSettings
+from XVRegistrationLib.panel import comparison_pictures as pictures
+from XVRegistrationLib.registration.error_map import error_map
+from XVRegistrationLib.registration.search import prepare_xray
+from XVRegistrationLib.registration.similarity import Similarity, normal_equations, patch_agreement
+from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.rendering.pyramid import Pyramid
+from XVRegistrationLib.rendering.render import render
+
+RNG = np.random.default_rng(5)
+
+
+def test_an_image_is_resized_over_the_same_area():
+    ramp = np.add.outer(np.arange(40.0), 2 * np.arange(60.0)).astype(np.float32)
+    coarse = pictures.resized(ramp, (10, 15))
+    np.testing.assert_allclose(coarse[3:7, 3:12], ramp.reshape(10, 4, 15, 4).mean(axis=(1, 3))[3:7, 3:12], rtol=1e-4)
+    fine = pictures.resized(coarse, (40, 60))
+    np.testing.assert_allclose(fine[10:30, 15:45], ramp[10:30, 15:45], rtol=1e-4)
+    assert pictures.resized(np.ones((7, 5)), (13, 3)) == pytest.approx(1.0)
+
+
+def test_a_window_goes_from_black_to_white_and_the_other_way():
+    values = np.array([[-1.0, 2.0, 3.0, 9.0, np.nan]])
+    np.testing.assert_allclose(pictures.windowed(values, 1.0, 5.0)[0], [0, 0.25, 0.5, 1, 0])
+    np.testing.assert_allclose(pictures.windowed(values, 1.0, 5.0, inverted=True)[0], [1, 0.75, 0.5, 0, 0])
+
+
+def test_tiles_edges_and_differences_show_what_is_there():
+    a, b = (np.full((64, 96), v, dtype=np.float32) for v in (0.25, 0.75))
+    board = pictures.checkerboard(a, b)
+    assert set(np.unique(board)) == {64, 191}
+    assert board[0, 0, 0] == 64
+    assert (board == 64).mean() == pytest.approx(0.5, abs=0.05)
+
+    y, x = np.mgrid[:96, :96]
+    disc = (np.hypot(x - 47.5, y - 47.5) < 30).astype(np.float32)
+    radius = np.hypot(x - 47.5, y - 47.5)[pictures.edge_mask(disc)]
+    assert np.abs(radius - 30).max() < 2.0
+    assert 100 < radius.size < 400  # a line, all around
+
+    smooth = pictures.resized(RNG.random((8, 8)).astype(np.float32), (64, 64)) * 0.8 + 0.1
+    assert pictures.difference(smooth, 0.5 * smooth + 0.2).max() <= 1  # scale and offset are no difference
+    more = 0.5 * smooth + 0.2
+    more[:32] += 0.05
+    shown = pictures.difference(smooth, more).astype(int)
+    assert (shown[:30, :, 0] > shown[:30, :, 2]).mean() > 0.9  # orange where the DRR is denser
+    assert (shown[34:, :, 2] > shown[34:, :, 0]).mean() > 0.9
+
+
+def test_agreement_in_patches_is_what_the_similarity_is_made_of():
+    images = torch.from_numpy(RNG.random((2, 40, 48)).astype(np.float32))
+    xray = images[0] + 0.5 * torch.from_numpy(RNG.random((40, 48)).astype(np.float32))
+    similarity = Similarity((40,))
+    square = images[:, :, :40]
+    ncc, share = patch_agreement(square, xray[:, :40], similarity, 40, 40)
+    cost = normal_equations(square, square[:, None][:, :0], xray[:, :40], Similarity((0,))).cost
+    np.testing.assert_allclose(1 - (ncc * share).sum(dim=(1, 2)), cost, atol=0.02)
+    ncc, share = patch_agreement(images, xray, similarity, 8, 2)
+    assert ncc.shape == share.shape == (2, 17, 21)
+    np.testing.assert_allclose(share.sum(dim=(1, 2)), 1.0, rtol=1e-6)
+    assert ncc[0].mean() > 0.6
+    assert abs(ncc[1].mean()) < 0.1
+
+
+def test_the_error_map_is_bright_where_something_lies_over_the_volume():
+    values = np.full((40, 40, 40), -1000, np.int16)
+    values[8:32, 8:32, 8:32] = (200 * RNG.random((24, 24, 24))).astype(np.int16)
+    values[14:20, 12:28, 12:18] = 1200
+    matrix = np.diag([4.0, 4.0, 4.0, 1.0])
+    volume = Volume(values, matrix)
+    camera = Intrinsics.centered(1000.0, (1.5, 1.5), (160, 128))
+    center = tuple(float(v) for v in volume.center)
+    pose = NominalView("AP", center, 700.0).pose
+    pyramid = Pyramid(density_grid(volume))
+    image = render(pyramid.finest, pose[None], camera)[0].numpy()
+    image[60:80, 40:60] += 2.0  # an instrument
+    found = error_map(pyramid, prepare_xray(Xray("x", image, camera, "attenuation")), pose, volume.center)
+    assert found.shape == (128, 160)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    inside = found[56:84, 36:64]
+    outside = found.copy()
+    outside[48:92, 28:72] = 0
+    assert inside.max() > 0.4
+    assert np.percentile(outside, 99) < 0.25 * inside.max()
+
+
+def test_attention_lies_on_the_xray_and_other_networks_have_none():
+    settings = NetworkSettings(architecture=ATTENTION)
+    torch.manual_seed(0)
+    network = create_network(settings)
+    model_camera = Intrinsics.centered(1000.0, (4.0, 4.0), (64, 64))
+    # Twice as wide as what the network sees: beside that there is no attention.
+    xray_camera = Intrinsics.centered(1000.0, (4.0, 4.0), (128, 64))
+    image = torch.from_numpy(RNG.random((64, 128)).astype(np.float32))
+    assert attends(network)
+    found = attention_on_xray(network, model_camera, image, xray_camera)
+    assert found.shape == (64, 128)
+    assert np.ptp(found[:, 32:96]) > 0.8
+    assert not found[:, :31].any()
+    assert not found[:, 97:].any()
+    other = create_network(NetworkSettings())
+    assert not attends(other)
+    for without in (other, None):
+        with pytest.raises(InputError, match="no attention"):
+            attention_on_xray(without, model_camera, image, xray_camera)

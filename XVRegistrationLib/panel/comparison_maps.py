@@ -1,0 +1,99 @@
+"""Maps over the current X-ray that the engine makes: where it and the render disagree, and where the network looks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel.context import NOT_ASKED
+from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.ignored import counting_of, rectangles_of
+from XVRegistrationLib.scene.volumes import voxels
+from XVRegistrationLib.scene.xrays import pose_from_node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.jobs.engine import Message
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.model import Model
+    from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.scene.xrays import XrayNodes
+
+_REST_SECONDS = 0.3
+_OPERATIONS = {"errors": "error_map", "attention": "attention_map"}
+
+
+class ComparisonMaps:
+    """The map that is shown, asked for anew when what it is made of has come to rest."""
+
+    def __init__(self, context: Context, patient: Patient, model: Model) -> None:
+        self._context = context
+        self._patient = patient
+        self._model = model
+        self.forget()
+
+    def forget(self) -> None:
+        self._wanted: tuple[Any, ...] = ()
+        self._since = 0.0
+        self._asked: tuple[Any, ...] = ()
+        self._there: tuple[Any, ...] = ()
+        self._map: NDArray[np.float32] | None = None
+
+    def rest(self) -> None:
+        """No map is shown."""
+        if self._wanted:
+            self.forget()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._wanted) and self._patient.ready and self._asked != self._wanted
+
+    def follow(self, nodes: XrayNodes, way: str) -> tuple[NDArray[np.float32] | None, Any]:
+        """The map (h, w), 0..1, of an X-ray as it is now, and what tells it from others; None until it is there."""
+        try:
+            wanted = self._made_of(nodes, way)
+        except InputError:
+            return None, ()
+        if wanted != self._wanted:
+            self._wanted, self._since = wanted, time.monotonic()
+        if self._patient.ready and self._asked != wanted and time.monotonic() - self._since > _REST_SECONDS:
+            self._ask(nodes, way, wanted)
+        return (self._map, wanted) if self._there == wanted else (None, ())
+
+    def _made_of(self, nodes: XrayNodes, way: str) -> tuple[Any, ...]:
+        image, xray = nodes.xray.GetImageData().GetMTime(), read_intrinsics(nodes.xray)
+        common = (way, self._patient.key, nodes.xray.GetID(), image, xray)
+        if way == "attention":
+            return (*common, str(self._model.folder), self._model.view().trained_minutes)
+        return (*common, pose_from_node(nodes.pose).tobytes(), tuple(rectangles_of(nodes.xray)))
+
+    def _ask(self, nodes: XrayNodes, way: str, wanted: tuple[Any, ...]) -> None:
+        self._asked = wanted
+
+        def made(message: Message) -> None:
+            if wanted == self._wanted:
+                self._map, self._there = message.arrays["image"], wanted
+
+        try:
+            arrays = {"pixels": voxels(nodes.xray)[0].copy()}
+            mask = counting_of(nodes.xray)
+        except InputError as e:
+            self._context.say(str(e))
+            return
+        number = self._context.ask(
+            _OPERATIONS[way],
+            made,
+            arrays=arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)},
+            volume=self._patient.key,
+            name=nodes.name,
+            intrinsics=read_intrinsics(nodes.xray).to_dict(),
+            scale=read_scale(nodes.xray),
+            pose=pose_from_node(nodes.pose).tolist(),
+            channel=way,
+        )
+        if number == NOT_ASKED:
+            self._asked = ()

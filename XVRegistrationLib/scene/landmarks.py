@@ -1,0 +1,155 @@
+"""Landmarks marked in the CT and on an X-ray: two lists of points, paired by their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import image_to_camera, project
+from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.hierarchy import add_to_folder
+from XVRegistrationLib.scene.overlays import overlay
+from XVRegistrationLib.scene.xrays import pose_from_node
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from XVRegistrationLib.scene.xrays import XrayNodes
+
+_REFERENCE = PREFIX + "Landmarks"
+_COLOR = (0.8, 0.47, 0.65)  # told from the targets also by those who do not see red or green
+_OFF_PLANE = 1.0  # mm
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A landmark in the CT, on an X-ray, or on both."""
+
+    name: str
+    point: tuple[float, float, float] | None
+    """RAS mm."""
+    pixel: tuple[float, float] | None
+    """Stored (column, row)."""
+
+
+def points_of(volume_node: Any) -> Any:
+    """vtkMRMLMarkupsFiducialNode of the landmarks in a volume; None if there are none."""
+    return volume_node.GetNodeReference(_REFERENCE)
+
+
+def marks_of(xray_node: Any) -> Any:
+    """vtkMRMLMarkupsFiducialNode of the landmarks on an X-ray; None if there are none."""
+    return xray_node.GetNodeReference(PREFIX + "Marks")
+
+
+def make_points(scene: Any, volume_node: Any) -> Any:
+    """The landmarks' node of a volume, made if there is none."""
+    node = points_of(volume_node)
+    if node is None:
+        node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmarks")
+        node.CreateDefaultDisplayNodes()
+        _dress(node)
+        volume_node.SetNodeReferenceID(_REFERENCE, node.GetID())
+        add_to_folder(scene, [node], None)
+    return node
+
+
+def make_marks(scene: Any, nodes: XrayNodes) -> Any:
+    """The marks' node of an X-ray, made if there is none; it lies on the detector and shows in the X-ray's view alone."""
+    is_new = marks_of(nodes.xray) is None
+    node = overlay(scene, nodes, "Marks", "vtkMRMLMarkupsFiducialNode", f"Landmarks ({nodes.name})")
+    if node is not None and is_new:
+        _dress(node)
+    return node
+
+
+def landmarks_of(volume_node: Any, nodes: XrayNodes | None) -> list[Landmark]:
+    """All landmarks by their names, those of the volume first. InputError for a mark that is not on the X-ray."""
+    points = {} if volume_node is None else _positions(points_of(volume_node), world=True)
+    marks = {} if nodes is None else _positions(marks_of(nodes.xray), world=False)
+    pixels = {name: _pixel(name, mark, nodes) for name, mark in marks.items()}
+    names = list(dict.fromkeys([*points, *pixels]))
+    return [Landmark(name, _tuple3(points.get(name)), pixels.get(name)) for name in names]
+
+
+def misses(landmarks: list[Landmark], nodes: XrayNodes) -> NDArray[np.float64]:
+    """(N, 2) columns and rows by which each landmark falls beside its mark at the present pose, px; NaN for half a pair."""
+    nothing = (np.nan, np.nan, np.nan)
+    points = np.array([mark.point or nothing for mark in landmarks]).reshape(-1, 3)
+    pixels = np.array([mark.pixel or nothing[:2] for mark in landmarks]).reshape(-1, 2)
+    return np.asarray(project(points, pose_from_node(nodes.pose), read_intrinsics(nodes.xray)) - pixels)
+
+
+def remove_landmark(volume_node: Any, xray_node: Any, name: str) -> None:
+    """Remove a landmark of this name from a volume and from an X-ray; either may be None."""
+    lists = (
+        points_of(volume_node) if volume_node is not None else None,
+        marks_of(xray_node) if xray_node is not None else None,
+    )
+    for node in filter(None, lists):
+        for index in reversed(range(node.GetNumberOfControlPoints())):
+            if node.GetNthControlPointLabel(index) == name:
+                node.RemoveNthControlPoint(index)
+
+
+def set_point(markups_node: Any, name: str, position: ArrayLike) -> None:
+    """Put the point of this name (3,), mm in the node's own space; it is added if there is none."""
+    place = [float(v) for v in np.asarray(position, dtype=np.float64)]
+    for index in range(markups_node.GetNumberOfControlPoints()):
+        if markups_node.GetNthControlPointLabel(index) == name:
+            markups_node.SetNthControlPointPosition(index, *place)
+            return
+    markups_node.AddControlPoint(*place, name)
+
+
+def free_name(landmarks: list[Landmark]) -> str:
+    """The lowest number that is no landmark's name."""
+    taken = {mark.name for mark in landmarks}
+    return next(str(n) for n in range(1, len(taken) + 2) if str(n) not in taken)
+
+
+def place_next(scene: Any, markups_node: Any, name: str) -> None:
+    """Let the user's next click in a view add a point of this name; InputError where there are no views."""
+    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    interaction = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    if selection is None or interaction is None:
+        raise InputError("There is no view to mark a landmark in.")
+    # Without a number in it the format is the name of the next point.
+    markups_node.SetControlPointLabelFormat(name)
+    selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
+    selection.SetActivePlaceNodeID(markups_node.GetID())
+    interaction.SetPlaceModePersistence(0)
+    interaction.SetCurrentInteractionMode(interaction.Place)
+
+
+def _pixel(name: str, mark: NDArray[np.float64], nodes: XrayNodes | None) -> tuple[float, float]:
+    assert nodes is not None
+    column, row, depth = transform_points(np.linalg.inv(image_to_camera(read_intrinsics(nodes.xray))), mark)
+    if abs(depth) > _OFF_PLANE:
+        raise InputError(f"The mark {name} does not lie on the X-ray: remove it, and mark it in the X-ray's view.")
+    return float(column), float(row)
+
+
+def _positions(node: Any, *, world: bool) -> dict[str, NDArray[np.float64]]:
+    """Name -> position (3,), mm, of the points that have one; of two with one name the first."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for i in range(0 if node is None else node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined:
+            place = node.GetNthControlPointPositionWorld(i) if world else node.GetNthControlPointPosition(i)
+            found.setdefault(node.GetNthControlPointLabel(i), np.array(place))
+    return found
+
+
+def _dress(node: Any) -> None:
+    display = node.GetDisplayNode()
+    display.SetColor(*_COLOR)
+    display.SetSelectedColor(*_COLOR)
+    display.SetTextScale(4.0)
+
+
+def _tuple3(point: NDArray[np.float64] | None) -> tuple[float, float, float] | None:
+    return None if point is None else (float(point[0]), float(point[1]), float(point[2]))
