@@ -128,12 +128,16 @@ def _drop(light: Light, o: Outline, reach: float) -> tuple[NDArray[np.float32], 
 
 def moved(shape: NDArray[np.float64], score: Score, step: float, turn: float) -> NDArray[np.float64]:
     """The shape where no step, and no turn of a rectangle by `turn` radians, has a larger score."""
-    moves = np.eye(len(shape))
+    moves = step * np.eye(len(shape))
     if len(shape) == 3:  # one side stays where it is
-        moves = np.vstack([moves, [[0.5, 0, 0.5], [-0.5, 0, 0.5], [0, 0.5, 0.5], [0, -0.5, 0.5]]])
-    else:
-        moves[0] *= turn / step
-    moves = step * np.vstack([np.zeros(len(shape)), moves, -moves])
+        half = step / 2
+        moves = np.vstack([moves, [[half, 0, half], [-half, 0, half], [0, half, half], [0, -half, half]]])
+    else:  # about its middle
+        sides = np.where(np.isfinite(shape[1:]), shape[1:], 0.0).reshape(2, 2)
+        there = np.maximum(np.isfinite(shape[1:]).reshape(2, 2).sum(axis=1), 1)
+        u, v = sides.sum(axis=1) / there
+        moves[0] = turn * np.array([1, v, v, -u, -u])
+    moves = np.vstack([np.zeros(len(shape)), moves, -moves])
     for _ in range(12):
         tried = shape + moves
         best = int(np.argmax(score(tried)))
