@@ -84,7 +84,7 @@ def at(
     fx, fy = x - c, y - r
     i = r * w + c
     corners = ((i, (1 - fx) * (1 - fy)), (i + 1, fx * (1 - fy)), (i + w, (1 - fx) * fy), (i + w + 1, fx * fy))
-    return [sum(f.ravel()[j] * weight for j, weight in corners) for f in fields], inside  # type: ignore[misc]
+    return [sum(f.ravel()[j] * weight for j, weight in corners) for f in fields], inside
 
 
 def _coarse_score(drops: Drops) -> Score:
@@ -165,7 +165,7 @@ def behind_an_edge(intensity: NDArray[np.floating], aspect: float, shape: tuple[
         return np.zeros(shape, dtype=bool)
     k = -(-shape[1] // light.log.shape[1])
     best = _enlarged(best, k, aspect)
-    return _outside(best, np.arange(shape[1]), np.arange(shape[0]) * aspect, -_margin(best, k))
+    return _outside(best, np.arange(float(shape[1])), np.arange(shape[0]) * aspect, -_margin(best, k))
 
 
 def _candidates(light: Light, drops: Drops, k: int) -> list[NDArray[np.float64]]:

@@ -91,7 +91,7 @@ def circles(drops: Drops, count: int) -> list[NDArray[np.float64]]:
     """At most `count` circles with the largest sums of outward drops for their visible length's root."""
     (h, w), aspect, short = drops.x.shape, drops.aspect, float(drops.extent.min())
     radii = np.arange(_LEAST_WIDTH * short, _LARGEST_RADIUS * short, 1.0)
-    columns, rows = (np.arange(0, n, _CENTRES) for n in (w, h / max(aspect, 1e-9) * aspect))
+    columns, rows = (np.arange(0, n, _CENTRES) for n in (w, h))
     cx, cy = (a.ravel().astype(np.intp) for a in np.meshgrid(columns, rows))
     angles = 2 * np.pi * np.arange(_ANGLES) / _ANGLES
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
