@@ -59,7 +59,7 @@ def outline(shapes: NDArray[np.float64], extent: NDArray[np.float64], count: int
     low = np.maximum(sides[..., 0], at.min(axis=1))
     high = np.minimum(sides[..., 1], at.max(axis=1))
     share = (np.arange(count // 4) + 0.5) / (count // 4)
-    points, normals, lengths = [], [], []
+    parts: list[Outline] = []
     for k in (0, 1):
         length = np.maximum(high - low, 0)[:, 1 - k, None]
         along = low[:, 1 - k, None] + length * share
@@ -67,10 +67,11 @@ def outline(shapes: NDArray[np.float64], extent: NDArray[np.float64], count: int
             place = sides[:, k, end]
             there = np.isfinite(place)
             across = np.where(there, place, 0.0)[:, None, None] * axes[:, None, k]
-            points.append(across + along[..., None] * axes[:, None, 1 - k])
-            normals.append(np.broadcast_to(sign * axes[:, None, k], points[-1].shape))
-            lengths.append(np.broadcast_to(length * there[:, None] / len(share), along.shape))
-    return Outline(np.concatenate(points, axis=1), np.concatenate(normals, axis=1), np.concatenate(lengths, axis=1))
+            on = across + along[..., None] * axes[:, None, 1 - k]
+            outwards = np.broadcast_to(sign * axes[:, None, k], on.shape)
+            parts.append(Outline(on, outwards, np.broadcast_to(length * there[:, None] / len(share), along.shape)))
+    fields = ([p.points for p in parts], [p.normals for p in parts], [p.lengths for p in parts])
+    return Outline(*(np.concatenate(f, axis=1) for f in fields))
 
 
 def at(
