@@ -59,7 +59,7 @@ def outline(shapes: NDArray[np.float64], extent: NDArray[np.float64], count: int
     low = np.maximum(sides[..., 0], at.min(axis=1))
     high = np.minimum(sides[..., 1], at.max(axis=1))
     share = (np.arange(count // 4) + 0.5) / (count // 4)
-    points, normals, lengths = [], [], []
+    parts: list[Outline] = []
     for k in (0, 1):
         length = np.maximum(high - low, 0)[:, 1 - k, None]
         along = low[:, 1 - k, None] + length * share
@@ -67,10 +67,11 @@ def outline(shapes: NDArray[np.float64], extent: NDArray[np.float64], count: int
             place = sides[:, k, end]
             there = np.isfinite(place)
             across = np.where(there, place, 0.0)[:, None, None] * axes[:, None, k]
-            points.append(across + along[..., None] * axes[:, None, 1 - k])
-            normals.append(np.broadcast_to(sign * axes[:, None, k], points[-1].shape))
-            lengths.append(np.broadcast_to(length * there[:, None] / len(share), along.shape))
-    return Outline(np.concatenate(points, axis=1), np.concatenate(normals, axis=1), np.concatenate(lengths, axis=1))
+            on = across + along[..., None] * axes[:, None, 1 - k]
+            outwards = np.broadcast_to(sign * axes[:, None, k], on.shape)
+            parts.append(Outline(on, outwards, np.broadcast_to(length * there[:, None] / len(share), along.shape)))
+    fields = ([p.points for p in parts], [p.normals for p in parts], [p.lengths for p in parts])
+    return Outline(*(np.concatenate(f, axis=1) for f in fields))
 
 
 def at(
@@ -84,7 +85,7 @@ def at(
     fx, fy = x - c, y - r
     i = r * w + c
     corners = ((i, (1 - fx) * (1 - fy)), (i + 1, fx * (1 - fy)), (i + w, (1 - fx) * fy), (i + w + 1, fx * fy))
-    return [sum(f.ravel()[j] * weight for j, weight in corners) for f in fields], inside  # type: ignore[misc]
+    return [sum(f.ravel()[j] * weight for j, weight in corners) for f in fields], inside
 
 
 def _coarse_score(drops: Drops) -> Score:
@@ -128,12 +129,16 @@ def _drop(light: Light, o: Outline, reach: float) -> tuple[NDArray[np.float32], 
 
 def moved(shape: NDArray[np.float64], score: Score, step: float, turn: float) -> NDArray[np.float64]:
     """The shape where no step, and no turn of a rectangle by `turn` radians, has a larger score."""
-    moves = np.eye(len(shape))
+    moves = step * np.eye(len(shape))
     if len(shape) == 3:  # one side stays where it is
-        moves = np.vstack([moves, [[0.5, 0, 0.5], [-0.5, 0, 0.5], [0, 0.5, 0.5], [0, -0.5, 0.5]]])
-    else:
-        moves[0] *= turn / step
-    moves = step * np.vstack([np.zeros(len(shape)), moves, -moves])
+        half = step / 2
+        moves = np.vstack([moves, [[half, 0, half], [-half, 0, half], [0, half, half], [0, -half, half]]])
+    else:  # about its middle
+        sides = np.where(np.isfinite(shape[1:]), shape[1:], 0.0).reshape(2, 2)
+        there = np.maximum(np.isfinite(shape[1:]).reshape(2, 2).sum(axis=1), 1)
+        u, v = sides.sum(axis=1) / there
+        moves[0] = turn * np.array([1, v, v, -u, -u])
+    moves = np.vstack([np.zeros(len(shape)), moves, -moves])
     for _ in range(12):
         tried = shape + moves
         best = int(np.argmax(score(tried)))
@@ -161,7 +166,7 @@ def behind_an_edge(intensity: NDArray[np.floating], aspect: float, shape: tuple[
         return np.zeros(shape, dtype=bool)
     k = -(-shape[1] // light.log.shape[1])
     best = _enlarged(best, k, aspect)
-    return _outside(best, np.arange(shape[1]), np.arange(shape[0]) * aspect, -_margin(best, k))
+    return _outside(best, np.arange(float(shape[1])), np.arange(shape[0]) * aspect, -_margin(best, k))
 
 
 def _candidates(light: Light, drops: Drops, k: int) -> list[NDArray[np.float64]]:

@@ -91,7 +91,7 @@ def circles(drops: Drops, count: int) -> list[NDArray[np.float64]]:
     """At most `count` circles with the largest sums of outward drops for their visible length's root."""
     (h, w), aspect, short = drops.x.shape, drops.aspect, float(drops.extent.min())
     radii = np.arange(_LEAST_WIDTH * short, _LARGEST_RADIUS * short, 1.0)
-    columns, rows = (np.arange(0, n, _CENTRES) for n in (w, h / max(aspect, 1e-9) * aspect))
+    columns, rows = (np.arange(0, n, _CENTRES) for n in (w, h))
     cx, cy = (a.ravel().astype(np.intp) for a in np.meshgrid(columns, rows))
     angles = 2 * np.pi * np.arange(_ANGLES) / _ANGLES
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
@@ -107,10 +107,10 @@ def circles(drops: Drops, count: int) -> list[NDArray[np.float64]]:
         seen = fields[2][index].sum(axis=1) / _ANGLES
         outwards = (fields[0][index] @ cos + fields[1][index] @ sin) / _ANGLES
         scores[k] = np.where(seen > 0.25, outwards * np.sqrt(r / np.maximum(seen, 0.25)), 0)
-    found = []
+    found: list[NDArray[np.float64]] = []
     while len(found) < count and scores.max() > 0:
-        k, c = np.unravel_index(np.argmax(scores), scores.shape)
-        x, y, r = float(cx[c]), float(cy[c] * aspect), float(radii[k])
+        best = np.unravel_index(np.argmax(scores), scores.shape)
+        x, y, r = float(cx[best[1]]), float(cy[best[1]] * aspect), float(radii[best[0]])
         found.append(np.array([x, y, r]))
         scores[np.hypot(cx - x, cy * aspect - y) + np.abs(radii - r)[:, None] < _APART * short] = 0
     return found

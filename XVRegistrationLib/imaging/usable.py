@@ -83,8 +83,8 @@ def _left_out(xray: Xray | PartialXray) -> LeftOut:
 
 def _aspect(xray: Xray | PartialXray) -> float:
     """A row's spacing over a column's; 1 where it is not known, or no detector's."""
-    known = getattr(xray, "intrinsics", xray)
-    spacing: tuple[float, float] | None = known.spacing
+    intrinsics = getattr(xray, "intrinsics", None)
+    spacing = getattr(xray if intrinsics is None else intrinsics, "spacing", None)
     aspect = 1.0 if spacing is None else spacing[1] / spacing[0]
     return aspect if 0.25 <= aspect <= 4.0 else 1.0
 
