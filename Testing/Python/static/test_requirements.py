@@ -14,6 +14,7 @@ SLICER_HAS = {"numpy", "scipy", "simpleitk", "torch", "torchvision"}
 PACKAGE_OF = {
     "warp": "warp-lang",
     "yaml": "PyYAML",
+    "distributed": "dask",
     "slicer": "slicer-core",
     "vtk": "slicer-core",
     "vtkmodules": "slicer-core",
