@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.registration.result import Registration
 
@@ -113,7 +113,7 @@ class CohortSummary:
     median_similarity: float | None
     median_seconds: float | None
     quartiles: dict[str, tuple[float, ...]]
-    """Of each pose parameter over the poses that did not fail: a quarter, half and three quarters are below."""
+    """Of each pose parameter over the poses that did not fail: a quarter, half and three quarters are below; as `parameter`."""
 
 
 PARAMETERS = {
@@ -159,8 +159,7 @@ def summarize_cohort(outcomes: Sequence[CaseOutcome]) -> CohortSummary:
     """Counts of cases and verdicts, and how the poses are distributed."""
     rows = [row for outcome in outcomes for row in outcome.xrays]
     counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in VERDICTS}
-    placed = believed(rows)
-    values = {name: np.array([getattr(row, name) for row in placed], dtype=np.float64) for name in PARAMETERS}
+    values = {name: parameter(believed(rows), name) for name in PARAMETERS}
     return CohortSummary(
         len(outcomes),
         sum(outcome.state == REFUSED for outcome in outcomes),
@@ -171,6 +170,15 @@ def summarize_cohort(outcomes: Sequence[CaseOutcome]) -> CohortSummary:
         median_seconds=_median([row.seconds for row in rows]),
         quartiles={name: tuple(np.percentile(v, [25, 50, 75]).tolist()) for name, v in values.items() if v.size},
     )
+
+
+def parameter(rows: Sequence[XrayRow], name: str) -> NDArray[np.float64]:
+    """The values (N,) of a pose parameter; angles go beyond 180 degrees where most of them lie about that."""
+    values = np.array([getattr(row, name) for row in rows], dtype=np.float64)
+    if name.endswith("_deg") and values.size:
+        middle = 180.0 if np.cos(np.radians(values)).mean() < 0 else 0.0
+        values = middle + (values - middle + 180) % 360 - 180
+    return values
 
 
 def believed(rows: Sequence[XrayRow]) -> list[XrayRow]:

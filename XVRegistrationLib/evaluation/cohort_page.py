@@ -87,7 +87,10 @@ def _distribution(summary: CohortSummary) -> str:
     """How the pose parameters are distributed, in numbers."""
     if not summary.quartiles:
         return ""
-    lines = [[PARAMETERS[name], *(f"{value:.1f}" for value in three)] for name, three in summary.quartiles.items()]
+    lines = [
+        [PARAMETERS[name], *(f"{180 - (180 - v) % 360 if name.endswith('_deg') else v:.1f}" for v in three)]
+        for name, three in summary.quartiles.items()
+    ]
     return "<h2>Poses</h2>" + _html_table(["of those that did not fail", "a quarter below", "median", "three"], lines)
 
 

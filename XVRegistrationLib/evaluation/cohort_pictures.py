@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.evaluation.cohort import PARAMETERS, believed
+from XVRegistrationLib.evaluation.cohort import PARAMETERS, believed, parameter
 from XVRegistrationLib.evaluation.pictures import save_figure
 from XVRegistrationLib.registration.result import VERDICTS
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow
 
 # Okabe and Ito's colours, and shapes: told apart by colour-blind eyes and in print.
 _LOOKS = {"converged": ("#0072B2", "o"), "check": ("#E69F00", "^"), "failed": ("#D55E00", "X")}
 _BINS = 24
+_NARROWEST = 4.0  # degrees or mm that a histogram shows
 
 
 def write_cohort_pictures(folder: Path, outcomes: Sequence[CaseOutcome]) -> list[tuple[str, str]]:
@@ -51,32 +53,42 @@ def _poses(path: Path, rows: Sequence[XrayRow]) -> None:
     grid = figure.add_gridspec(3, 4)
     _angles(figure.add_subplot(grid[:, :2]), rows)
     placed = believed(rows)
+    verdicts = np.array([row.verdict for row in placed])
     for i, (name, words) in enumerate(PARAMETERS.items()):
         axes = figure.add_subplot(grid[i // 2, 2 + i % 2])
-        by_verdict = [[getattr(row, name) for row in placed if row.verdict == v] for v in VERDICTS[:2]]
-        edges = _edges(np.array([value for values in by_verdict for value in values]))
-        colors = [_LOOKS[verdict][0] for verdict in VERDICTS[:2]]
-        axes.hist(by_verdict, bins=edges.tolist(), stacked=True, color=colors)
+        values = parameter(placed, name)
+        by_verdict = [values[verdicts == v] for v in VERDICTS[:2]]
+        axes.hist(by_verdict, bins=_edges(values).tolist(), stacked=True, color=[_LOOKS[v][0] for v in VERDICTS[:2]])
         axes.set_xlabel(words, fontsize=9)
         axes.locator_params(axis="y", integer=True)
+        if name.endswith("_deg"):
+            axes.xaxis.set_major_formatter(_within_half_a_turn)
     save_figure(figure, path)
 
 
 def _angles(axes: Axes, rows: Sequence[XrayRow]) -> None:
+    shown = [row for row in rows if row.primary_deg is not None]
+    verdicts = np.array([row.verdict for row in shown])
+    x, y = parameter(shown, "primary_deg"), parameter(shown, "secondary_deg")
     for verdict in VERDICTS:
-        of = [row for row in rows if row.verdict == verdict and row.primary_deg is not None]
+        of = verdicts == verdict
         color, marker = _LOOKS[verdict]
-        x, y = np.array([(row.primary_deg, row.secondary_deg) for row in of], dtype=np.float64).reshape(-1, 2).T
-        axes.scatter(x, y, s=34, c=color, marker=marker, alpha=0.75, linewidths=0, label=f"{verdict} ({len(of)})")
-    axes.axhline(0, color="tab:gray", linewidth=0.8)
-    axes.axvline(0, color="tab:gray", linewidth=0.8)
+        label = f"{verdict} ({of.sum()})"
+        axes.scatter(x[of], y[of], s=34, c=color, marker=marker, alpha=0.75, linewidths=0, label=label)
     axes.set(
         title="Where the detector stood",
-        xlabel="RAO  \N{LEFTWARDS ARROW}  primary angle, degrees  \N{RIGHTWARDS ARROW}  LAO",
-        ylabel="CAU  \N{LEFTWARDS ARROW}  secondary angle, degrees  \N{RIGHTWARDS ARROW}  CRA",
+        xlabel="primary angle, degrees: LAO +, RAO -",
+        ylabel="secondary angle, degrees: CRA +, CAU -",
     )
+    axes.xaxis.set_major_formatter(_within_half_a_turn)
+    axes.yaxis.set_major_formatter(_within_half_a_turn)
     axes.grid(alpha=0.25)
     axes.legend(title="verdict")
+
+
+def _within_half_a_turn(degrees: float, _position: float = 0.0) -> str:
+    """A tick's angle as one between -180 and 180 degrees."""
+    return f"{180 - (180 - degrees) % 360:g}"
 
 
 def _verdicts(path: Path, rows: Sequence[XrayRow]) -> None:
@@ -87,7 +99,7 @@ def _verdicts(path: Path, rows: Sequence[XrayRow]) -> None:
     counts = [sum(row.verdict == verdict for row in rows) for verdict in VERDICTS]
     bars = left.barh(list(VERDICTS), counts, color=[_LOOKS[verdict][0] for verdict in VERDICTS])
     left.bar_label(bars, [f"{count} ({100 * count / len(rows):.0f} %)" for count in counts], padding=4)
-    left.set(xlabel="X-rays", xlim=(0, 1.25 * max(counts)))
+    left.set(xlabel="X-rays", xlim=(0, 1.4 * max(counts)))
     left.invert_yaxis()
     _stacked(middle, rows, "probability", "probability of an mTRE above 2 mm")
     _stacked(right, rows, "similarity", "similarity")
@@ -99,16 +111,15 @@ def _stacked(axes: Axes, rows: Sequence[XrayRow], name: str, words: str) -> None
         [getattr(row, name) for row in rows if row.verdict == v and getattr(row, name) is not None] for v in VERDICTS
     ]
     values = np.array([value for of in by_verdict for value in of])
-    edges = np.linspace(0, 1, _BINS + 1) if name == "probability" else _edges(values)
+    least = 0.0 if name == "probability" or not values.size else np.floor(10 * min(values.min(), 0.9)) / 10
+    edges = np.linspace(least, 1, _BINS + 1)
     axes.hist(by_verdict, bins=edges.tolist(), stacked=True, color=[_LOOKS[verdict][0] for verdict in VERDICTS])
     axes.set(xlabel=words, ylabel="X-rays")
     axes.locator_params(axis="y", integer=True)
 
 
-def _edges(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Borders of bins over all values, which may all be alike."""
-    if values.size == 0:
-        return np.linspace(0.0, 1.0, _BINS + 1)
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Borders of bins over all values (N,), which may all be alike."""
     low, high = float(values.min()), float(values.max())
-    room = max(0.5 * (1e-3 * max(abs(low), abs(high), 1.0) - (high - low)), 0.0)
+    room = max(0.5 * (_NARROWEST - (high - low)), 0.0)
     return np.linspace(low - room, high + room, _BINS + 1)

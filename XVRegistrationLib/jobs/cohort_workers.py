@@ -6,6 +6,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import socket
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,6 +200,10 @@ def _client_of(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        socket.create_connection(
+            (host, int(port)), timeout=_CONNECT
+        ).close()  # Dask would try again until its time is up
         client = Client(address, timeout=_CONNECT)
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise InputError(
