@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _WORKER_MEMORY = 2_000_000_000  # bytes that a worker needs: torch, a CT and its pyramid
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 3,  # so many workers may be lost over one thing
+    "distributed.worker.profile.enabled": False,  # its look at the worker's stack a hundred times a second costs time
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.admin.tick.limit": "1h",
+}
 _CONNECT = 10.0  # seconds in which a scheduler must answer
 _FIRST_WORKER = 30.0  # seconds in which a scheduler must have a worker
 _LOOK = 5.0  # seconds between looks whether the scheduler is still there
@@ -86,8 +92,9 @@ def workers_of(count: int, scheduler: str = "") -> Iterator[Workers]:
         raise InputError("Several workers need Dask: install dask[distributed], or use 0 workers, this process alone.")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is said by the rows
     with _client_of(scheduler) if scheduler else _client_here(count) as client:
-        cores = os.cpu_count() or 1
-        yield _Dask(client, None if scheduler else max(1, cores // count))
+        import torch
+
+        yield _Dask(client, None if scheduler else max(1, torch.get_num_threads() // count))
 
 
 def has_dask() -> bool:
@@ -187,7 +194,7 @@ def _client_here(count: int) -> Iterator[Client]:
         "silence_logs": logging.CRITICAL,
     }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 3, "distributed.admin.tick.limit": "1h"}),
+        dask.config.set(_SETTINGS),
         LocalCluster(n_workers=count, threads_per_worker=1, processes=True, security=True, **quiet) as cluster,
         Client(cluster) as client,
     ):
