@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import baselines
+import cohort
 import evaluation
 import imaging
 import jobs
@@ -28,7 +29,18 @@ from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
 
-NAMES = ("imaging", "rendering", "polyenergetic", "training", "baselines", "evaluation", "jobs", "panel_drr", "panel")
+NAMES = (
+    "imaging",
+    "rendering",
+    "polyenergetic",
+    "training",
+    "baselines",
+    "evaluation",
+    "jobs",
+    "cohort",
+    "panel_drr",
+    "panel",
+)
 
 
 def main() -> None:
@@ -61,6 +73,8 @@ def main() -> None:
         )
     if "jobs" in which:
         jobs.run(options.data, options.output, options.kills)
+    if "cohort" in which:
+        cohort.run(options.output)
     if "panel_drr" in which:
         panel_drr.run(options.data, options.output)
     if "panel" in which:
