@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import socket
 import uuid
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -92,11 +93,20 @@ def workers_of(count: int, scheduler: str = "") -> Iterator[Workers]:
         return
     if not has_dask():
         raise InputError("Several workers need Dask: install dask[distributed], or use 0 workers, this process alone.")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is said by the rows
+    _silence()
     with _client_of(scheduler) if scheduler else _client_here(count) as client:
         import torch
 
         yield _Dask(client, None if scheduler else max(1, torch.get_num_threads() // count))
+
+
+def _silence() -> None:
+    """What is lost the rows say, in a sentence; Dask's logs have tracebacks."""
+    import distributed  # which sets levels of its own  # noqa: F401
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def has_dask() -> bool:
@@ -150,11 +160,14 @@ class _Dask:
     def next(self) -> tuple[Any, Any]:
         from distributed import KilledWorker
 
-        future = self._finished()
-        what = self._running.pop(future)
-        error = future.exception()
-        if error is None:
-            return what, future.result()
+        try:
+            future = self._finished()
+            what = self._running.pop(future)
+            error = future.exception()
+            if error is None:
+                return what, future.result()
+        except CancelledError as e:
+            raise InputError("The Dask scheduler has ended or forgot its work; run the same again to go on.") from e
         if isinstance(error, KilledWorker):
             return what, Trouble(
                 "Its worker process ended again and again while working on it: is the memory too small?"
@@ -169,8 +182,6 @@ class _Dask:
         while True:
             done = next((future for future in self._running if future.done()), None)
             if done is not None:
-                if done.cancelled():
-                    raise InputError("The Dask scheduler has ended or forgot its work; run the same again to go on.")
                 return done
             with contextlib.suppress(TimeoutError):
                 wait(list(self._running), timeout=_LOOK, return_when="FIRST_COMPLETED")
