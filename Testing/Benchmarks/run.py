@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import against_bank
 import baselines
+import cohort
 import evaluation
 import imaging
 import jobs
@@ -41,6 +42,7 @@ NAMES = (
     "baselines",
     "evaluation",
     "jobs",
+    "cohort",
     "panel_drr",
     "panel",
     "report",
@@ -81,6 +83,8 @@ def main() -> None:
         )
     if "jobs" in which:
         jobs.run(options.data, options.output, options.kills)
+    if "cohort" in which:
+        cohort.run(options.output)
     if "panel_drr" in which:
         panel_drr.run(options.data, options.output)
     if "panel" in which:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.cli.demo_scene import write_scene
-from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict, training
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.demo_data import ATTRIBUTION, demo_data
+from XVRegistrationLib.evaluation.drawing import Structures, draw_registration
 from XVRegistrationLib.evaluation.metrics import farthest_points, mpd, mtre
 from XVRegistrationLib.evaluation.pictures import training_curve
 from XVRegistrationLib.evaluation.polyenergetic_xrays import renderer_of

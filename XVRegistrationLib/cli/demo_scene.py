@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.cli.drawing import Structures
+    from XVRegistrationLib.evaluation.drawing import Structures
     from XVRegistrationLib.imaging.volume import LabelMap, Volume
     from XVRegistrationLib.imaging.xray import Xray
     from XVRegistrationLib.registration.result import Registration

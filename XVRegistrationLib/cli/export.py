@@ -11,17 +11,18 @@ import numpy as np
 
 from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
-from XVRegistrationLib.cli.xray_options import BRIGHT, one_frame, subtraction_of
+from XVRegistrationLib.cli.xray_options import one_frame, subtraction_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
 from XVRegistrationLib.imaging.volumes.reading import Reading
-from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.imaging.xray import BRIGHT, Xray
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
 from XVRegistrationLib.registration.export import Exported, write_exports, write_readme
 from XVRegistrationLib.registration.result import Registration
+from XVRegistrationLib.registration.target_files import read_targets, text_of
 
 if TYPE_CHECKING:
     import argparse
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.cli.drawing import Structures
-
-_LARGEST = 100_000_000  # bytes: results and targets have some thousands
+    from XVRegistrationLib.evaluation.drawing import Structures
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,40 +73,6 @@ def run(options: argparse.Namespace) -> int:
         )
         console.print(f"The DICOM segmentations {kept}; they refer to the X-rays by their UIDs.", markup=False)
     return 0
-
-
-def read_targets(path: str) -> list[tuple[str, NDArray[np.float64]]]:
-    """Names and points (3,), RAS mm, of a CSV file (name,r,a,s) or of Slicer's markups (.mrk.json); InputError if neither."""
-    text = _text(path)
-    try:
-        found = _markups(json.loads(text)) if text.lstrip().startswith("{") else _table(text)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
-        raise InputError(
-            f"{path} holds no targets: a table name,r,a,s or Slicer's markups (.mrk.json) is needed."
-        ) from e
-    if not all(np.isfinite(point).all() for _, point in found):
-        raise InputError(f"{path} has a target whose position is not three numbers of mm.")
-    return found
-
-
-def _table(text: str) -> list[tuple[str, NDArray[np.float64]]]:
-    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
-    if [cell.lower() for cell in rows[0]] != ["name", "r", "a", "s"]:
-        raise ValueError("no such header")
-    return [(name, np.array([float(v) for v in (r, a, s)])) for name, r, a, s in rows[1:]]
-
-
-def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
-    """Control points of all lists of a markups file, which says for each list whether it is in LPS or RAS."""
-    found: list[tuple[str, NDArray[np.float64]]] = []
-    for markup in content["markups"]:
-        sign = np.array([1.0, 1.0, 1.0] if str(markup.get("coordinateSystem")) in ("RAS", "0") else [-1.0, -1.0, 1.0])
-        found += [
-            (str(point["label"]), sign * np.array(point["position"], dtype=np.float64).reshape(3))
-            for point in markup["controlPoints"]
-            if point.get("positionStatus", "defined") == "defined"
-        ]
-    return found
 
 
 def exported(
@@ -198,7 +163,7 @@ def _registration(path: str) -> Registration:
 def json_in(path: str) -> Any:
     """The content of a JSON file; InputError for a file that is none."""
     try:
-        return json.loads(_text(path))
+        return json.loads(text_of(path))
     except ValueError as e:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
 
@@ -213,20 +178,6 @@ def registration_in(path: str, content: Any) -> Registration:
         raise e if str(e).startswith(path) else InputError(f"{path}: {e}") from e
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
-
-
-def _text(path: str) -> str:
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{path} does not exist.")
-    if file.stat().st_size > _LARGEST:
-        raise InputError(f"{path} is too large for what it should be.")
-    try:
-        return file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(
-            f"{path} is no text; give the file of a result (NAME.json) or of targets (CSV, .mrk.json)."
-        ) from e
 
 
 def _keep_inputs(inputs: Sequence[str], output: Path, names: Sequence[str]) -> None:

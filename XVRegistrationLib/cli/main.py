@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import XVRegistrationLib
+from XVRegistrationLib.cli.batch import add_batch
 from XVRegistrationLib.cli.import_xvr import add_import_xvr
 from XVRegistrationLib.cli.network_options import add_network
 from XVRegistrationLib.cli.pretraining_options import add_finetune, add_models, add_pretrain
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add_finetune(commands)
     add_models(commands)
     add_register(commands)
+    add_batch(commands)
     _add_export(commands)
     add_report(commands)
     _add_inspect(commands)

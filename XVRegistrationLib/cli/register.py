@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.cli.drawing import Structures, draw_registration
 from XVRegistrationLib.cli.progress import console, counting, print_verdict
 from XVRegistrationLib.cli.register_input import keep_inputs, read_input, with_files
-from XVRegistrationLib.cli.starts import check_options, starts_of
+from XVRegistrationLib.cli.starts import check_options
 from XVRegistrationLib.cli.xray_options import EACH, in_words
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.drawing import Structures, draw_registration
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
@@ -27,6 +27,7 @@ from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
 from XVRegistrationLib.registration.series import register_series
 from XVRegistrationLib.registration.several import register_views
+from XVRegistrationLib.registration.starts import starts_of
 
 if TYPE_CHECKING:
     import argparse
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.cli.register_input import Input
-    from XVRegistrationLib.cli.starts import Starts
     from XVRegistrationLib.imaging.partial import PartialXray
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.registration.starts import Starts
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.progress import console
-from XVRegistrationLib.cli.start_files import read_landmarks, read_masks, read_relations, read_start
 from XVRegistrationLib.cli.starts import BY_CALIBRATION
 from XVRegistrationLib.cli.xray_options import EACH, camera, of_c_arm, said_of, subtraction_of
 from XVRegistrationLib.errors import InputError
@@ -21,6 +20,7 @@ from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.result_files import named_by_file, unused
 from XVRegistrationLib.registration.several import checked_relations
+from XVRegistrationLib.registration.start_files import read_landmarks, read_masks, read_relations, read_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

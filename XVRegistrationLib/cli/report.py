@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from XVRegistrationLib.cli.drawing import Structures
+    from XVRegistrationLib.evaluation.drawing import Structures
     from XVRegistrationLib.evaluation.xray_report import ReportedXray
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.registration.model import PatientModel
@@ -65,11 +65,11 @@ class _Given:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page. X-rays without a pose, or whose file is not there, are said in it, and the others go on."""
-    from XVRegistrationLib.cli.export import read_targets
     from XVRegistrationLib.cli.progress import console
     from XVRegistrationLib.cli.register import structures_of
     from XVRegistrationLib.evaluation.xray_report import XrayReport, facts_of_card, status_line, write_xray_report
     from XVRegistrationLib.registration.card import read_card
+    from XVRegistrationLib.registration.target_files import read_targets
 
     xrays = _with_reviews(_results(options.results), options.reviews)
     files = _files_of([xray.name for xray in xrays], options.xrays or [])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.imaging.volume import read_label_names
-from XVRegistrationLib.imaging.volumes.densities import read_densities
-from XVRegistrationLib.imaging.volumes.reading import Reading
+from XVRegistrationLib.imaging.volumes.said import reading_said
 
 if TYPE_CHECKING:
     import argparse
 
-_KINDS = "hu, attenuation, or vessels LOW HIGH"
+    from XVRegistrationLib.imaging.volumes.reading import Reading
 
 
 def add_reading(p: argparse.ArgumentParser) -> None:
@@ -49,34 +46,12 @@ def add_reading(p: argparse.ArgumentParser) -> None:
 
 def reading_from(options: argparse.Namespace) -> Reading:
     """How the volume is to be read; InputError for options that contradict each other."""
-    kind, *numbers = options.values or ["ct"]
-    window = None
-    if kind == "vessels":
-        window = _window(numbers)
-    elif numbers or kind not in ("ct", "hu", "attenuation"):
-        raise InputError(f"--as takes {_KINDS}, not {' '.join(options.values)}.")
-    if options.segmentation is not None and options.values:
-        raise InputError("With --segmentation the volume's own values do not count; leave --as out.")
-    for option, given in (("--label-names", options.label_names), ("--densities", options.densities)):
-        if given is not None and options.segmentation is None:
-            raise InputError(f"{option} needs the structures: give them with --segmentation.")
-    return Reading(
-        units="1/mm" if kind == "attenuation" else "HU",
-        believed=kind == "hu",
+    return reading_said(
+        options.values or (),
         series=options.ct_series,
         background=options.not_scanned,
-        vessels=window,
         segmentation=options.segmentation,
-        label_names=None if options.label_names is None else tuple(read_label_names(options.label_names).items()),
-        densities=None if options.densities is None else read_densities(options.densities),
+        label_names=options.label_names,
+        densities=options.densities,
+        option="--",
     )
-
-
-def _window(numbers: list[str]) -> tuple[float, float]:
-    try:
-        low, high = map(float, numbers)
-    except ValueError:
-        raise InputError(
-            f"--as vessels needs two values, of what is no vessel and of a full one, not {' '.join(numbers) or 'none'}."
-        ) from None
-    return low, high

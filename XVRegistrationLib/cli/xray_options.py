@@ -10,16 +10,14 @@ from XVRegistrationLib.geometry.c_arms import c_arm, c_arms
 from XVRegistrationLib.geometry.calibrations import read_calibration
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text
+from XVRegistrationLib.imaging.xray import BRIGHT
 from XVRegistrationLib.imaging.xray_files import read_xray_parts
 
 if TYPE_CHECKING:
     from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
     from XVRegistrationLib.imaging.dicom.subtraction import Subtract
     from XVRegistrationLib.imaging.partial import PartialXray
-    from XVRegistrationLib.imaging.xray import Scale
 
-BRIGHT: dict[str, Scale] = {"radiation": "intensity", "dense": "attenuation"}
-"""What the user says that bright pixels are -> the scale of an `Xray`."""
 EACH = "all"
 """The frame that stands for each of a file's."""
 

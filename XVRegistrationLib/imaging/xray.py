@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.geometry.camera import Intrinsics
 
 Scale = Literal["intensity", "attenuation"]
+BRIGHT: dict[str, Scale] = {"radiation": "intensity", "dense": "attenuation"}
+"""What a user says that bright pixels are -> the scale of an `Xray`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ PACKAGE_OF = {
     "warp": "warp-lang",
     "yaml": "PyYAML",
     "PIL": "pillow",
+    "distributed": "dask",
     "slicer": "slicer-core",
     "vtk": "slicer-core",
     "vtkmodules": "slicer-core",

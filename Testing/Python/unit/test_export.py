@@ -12,7 +12,6 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.Python.dicom_files import NAMES, named, write
-from XVRegistrationLib.cli.export import read_targets
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import camera_of, read_calibration
@@ -25,6 +24,7 @@ from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
 from XVRegistrationLib.registration.export import Exported, write_exports
 from XVRegistrationLib.registration.result import PoseUncertainty, Registration, Trust
+from XVRegistrationLib.registration.target_files import read_targets
 
 CENTER = np.array([12.0, -30.0, 55.0])
 POSE = NominalView("PA", tuple(CENTER), 700.0).absolute(relative_motion([4.0, -7.0, 11.0], [9.0, -14.0, 22.0]))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from Testing.Python.unit.mutations import mutated
-from XVRegistrationLib.cli.start_files import read_landmarks, read_relations, read_start
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import FORMATS, Format, calibration_of, read_calibration, write_calibration
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import read_label_names
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.registration.start_files import read_landmarks, read_relations, read_start
 
 CAMERA = Intrinsics.centered(1000.0, (0.5, 0.5), (64, 48))
 XRAY = Xray("x", np.zeros((48, 64), np.uint8), CAMERA)

@@ -16,8 +16,8 @@ from pydicom.sr.codedict import codes
 
 from Testing.Python.unit.ct_series import HEIGHTS, SHAPE, along_normal, ct_slice, hu, masks, save
 from Testing.Python.unit.mutations import mutated
-from XVRegistrationLib.cli.drawing import Structures
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.drawing import Structures
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.geometry.views import NominalView

@@ -1,4 +1,4 @@
-"""The files that options of `xvregistration register` name: landmarks, poses, relations of cameras, and masks."""
+"""The files that say where a registration starts, and what of an X-ray counts: landmarks, poses, relations of cameras, and masks."""
 
 from __future__ import annotations
 
