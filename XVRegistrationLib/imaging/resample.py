@@ -45,6 +45,12 @@ def resample(image: torch.Tensor, source: Intrinsics, target: Intrinsics) -> tup
     return sampled, covered
 
 
+def filled_outside(images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Images (..., H, W) whose pixels without weight (..., H, W), 0..1, are as bright as those with it on average."""
+    within = (images * weight).sum(dim=(-2, -1), keepdim=True) / weight.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
+    return torch.lerp(within.expand_as(images), images, weight)
+
+
 def cover_as(images: torch.Tensor, camera: Intrinsics, detector: Intrinsics) -> torch.Tensor:
     """Images (B, H, W) rendered by `camera`, with what `detector` cannot see replaced as `resample` does it.
 

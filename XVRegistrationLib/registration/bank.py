@@ -101,7 +101,8 @@ def similarity_where(
 ) -> torch.Tensor:
     """Mean (N,) of image and gradient NCC of features (N, F) with an X-ray (H, W), of the pixels that count for each.
 
-    Those that its own `cover` (N, H, W) has, 0 or 1, of those with a `weight` (H, W) above one half.
+    Those that its own `cover` (N, H, W) has, 0 or 1, of those with a `weight` (H, W) above one half. Where they are few the
+    similarity is less: a few pixels are like anything.
     """
     good = cover if weight is None else cover * (weight > 0.5)
     inner = -functional.max_pool2d(-good[:, None], 3, stride=1).flatten(1)
@@ -116,7 +117,7 @@ def similarity_where(
     slopes = both * features[:, pixels:]
     slope_norms = (slopes * slopes).sum(dim=1) * (both @ gradient**2)
     found = inner_product / norms.clamp_min(1e-20).sqrt() + slopes @ gradient / slope_norms.clamp_min(1e-20).sqrt()
-    return found / 2
+    return found / 2 * cover.flatten(1).mean(dim=1) ** _COVER_POWER
 
 
 def _of_equal_norm(*parts: torch.Tensor) -> torch.Tensor:
@@ -147,8 +148,7 @@ def best_of_bank(
     if cover is not None:
         covers = cover.split(_COUNTED_AT_ONCE)
         found = [similarity_where(f, xray, c.float(), weight) for f, c in zip(parts, covers, strict=True)]
-        # A few pixels are like anything.
-        similarity = torch.cat(found) * cover.flatten(1).float().mean(dim=1) ** _COVER_POWER
+        similarity = torch.cat(found)
     elif weight is None:
         similarity = bank.features @ seen
     else:

@@ -14,12 +14,13 @@ from XVRegistrationLib.geometry.counterparts import look_alike, mirror_symmetric
 from XVRegistrationLib.geometry.rigid import check_rigid, increment, invert, translation
 from XVRegistrationLib.geometry.views import PRESETS, preset_pose
 from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.resample import resample, resample_counted
+from XVRegistrationLib.imaging.resample import filled_outside, resample, resample_counted
 from XVRegistrationLib.imaging.usable import usable
 from XVRegistrationLib.networks.predict import network_camera, predict
-from XVRegistrationLib.registration.bank import bank_features, best_of_bank
+from XVRegistrationLib.registration.bank import bank_features, best_of_bank, similarity_where
 from XVRegistrationLib.registration.objective import depth_of
 from XVRegistrationLib.registration.similarity import sobel
+from XVRegistrationLib.rendering.projected_bounds import covered
 from XVRegistrationLib.rendering.render import render
 
 if TYPE_CHECKING:
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.networks.pose_network import PoseNetwork
     from XVRegistrationLib.registration.model import PatientModel
 
 BANK_STARTS = 12
 """Hypotheses taken from a bank of the usual size; from larger ones more, up to four times as many."""
 COUNTERPARTS = 6
 """Hypotheses taken from the counterparts of all others."""
+NETWORK_STARTS = 6
+"""Hypotheses taken from about the network's prediction, beside it."""
 PRESET_STARTS = 4
 """Hypotheses taken from the usual views."""
 SOURCES = ("network", "bank")
@@ -58,6 +62,8 @@ class SearchRange:
 
 
 SEARCH_RANGE = SearchRange(256, 45.0, 22.0)
+NETWORK_RANGE = SearchRange(512, 45.0, 20.0)
+"""About a network's prediction: what a network of some seconds is wrong by."""
 STRUCTURE_SEARCH_RANGE = SearchRange(2048, 24.0, 20.0)
 """For a structure among others in several views, of which the most alike are refined."""
 SINGLE_STRUCTURE_SEARCH_RANGE = SearchRange(256, 20.0, 16.0, away_mm=16.0)
@@ -94,33 +100,43 @@ def propose(
     """Hypotheses about an X-ray whose line integrals are `image` (H, W): the `starts` given, by name, and those of `sources`.
 
     Those about starts that are given alone lie away from the pose `avoided` (4, 4), if there is one. `weight` (H, W) says
-    which of its pixels count, for all but the network, which looks at the whole image; all without it. With `cut_off`, renders
-    of the bank are compared where the volume holds all that the X-ray shows. Raises
-    InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
+    which of its pixels count; all without it. With `cut_off`, renders are compared where the volume holds all that the X-ray
+    shows. Raises InputError for an unknown source, a start that is no pose, or where nothing proposes anything.
     """
     found = _given(sources, starts or {})
     if not sources:
         about = scattered(found, model.view.isocenter, search_range)
         found += about if avoided is None else _away_from(avoided, about, model.view.isocenter, search_range.away_mm)
-    if "network" in sources and model.network is not None:
-        camera = network_camera(model.intrinsics, model.network.settings.pixels)
-        seen, _ = resample(image, xray.intrinsics, camera)
-        found += Hypotheses(predict(model.network, model.view, seen[None]), ["network"])
     seen, good = _by_the_bank(model, image, xray, weight)
+    if "network" in sources and model.network is not None:
+        predicted = _predicted(model, model.network, image, xray, weight)
+        about = scattered(predicted, model.view.isocenter, NETWORK_RANGE)
+        found += predicted + most_similar(model, seen, about, NETWORK_STARTS, good, cut_off)
     if "bank" in sources:
         more = int(np.clip(len(model.bank.poses) // 8192, 1, 4))
         poses = best_of_bank(model.bank, seen, BANK_STARTS * more, good, model.bank_cover if cut_off else None)
         found += Hypotheses(poses, ["bank"] * len(poses))
     if "presets" in sources:
         views = shifted(model, seen, presets(model.view.isocenter, model.view.sod), good)
-        found += most_similar(model, seen, views, PRESET_STARTS, good)
+        found += most_similar(model, seen, views, PRESET_STARTS, good, cut_off)
     if not len(found):
         if set(sources) == {"opposites"}:
             raise InputError("There is nothing to take the opposites of; give a start, or another source with them.")
         raise InputError("This model has no network yet; register with its bank, or train it.")
     if "opposites" in sources:
-        found += most_similar(model, seen, opposites(found.poses, model.view.isocenter), COUNTERPARTS, good)
+        others = opposites(found.poses, model.view.isocenter)
+        found += most_similar(model, seen, others, COUNTERPARTS, good, cut_off)
     return found
+
+
+def _predicted(
+    model: PatientModel, network: PoseNetwork, image: torch.Tensor, xray: Xray, weight: torch.Tensor | None
+) -> Hypotheses:
+    """What the network says of line integrals (H, W), where those that do not count are filled."""
+    camera = network_camera(model.intrinsics, network.settings.pixels)
+    shown = image if weight is None else filled_outside(image, weight)
+    seen, _ = resample(shown, xray.intrinsics, camera)
+    return Hypotheses(predict(network, model.view, seen[None]), ["network"])
 
 
 def _by_the_bank(
@@ -179,13 +195,18 @@ def _away_from(avoided: NDArray[np.float64], hypotheses: Hypotheses, pivot: Arra
 
 
 def most_similar(
-    model: PatientModel, seen: torch.Tensor, hypotheses: Hypotheses, most: int, weight: torch.Tensor | None = None
+    model: PatientModel,
+    seen: torch.Tensor,
+    hypotheses: Hypotheses,
+    most: int,
+    weight: torch.Tensor | None = None,
+    cut_off: bool = False,
 ) -> Hypotheses:
     """The `most` hypotheses, best first, whose renders are most like an X-ray `seen` (H, W) by the bank's camera.
 
-    `weight` (H, W) says which pixels count; all without it.
+    `weight` (H, W) and `cut_off` say which pixels count, as in `propose`.
     """
-    similarity = similarities(model, seen, hypotheses.poses, weight)
+    similarity = similarities(model, seen, hypotheses.poses, weight, cut_off)
     order = np.argsort(-similarity, kind="stable")[:most]
     return Hypotheses(hypotheses.poses[order], [hypotheses.kinds[i] for i in order])
 
@@ -242,14 +263,23 @@ def with_shifted(
 
 
 def similarities(
-    model: PatientModel, seen: torch.Tensor, poses: NDArray[np.float64], weight: torch.Tensor | None = None
+    model: PatientModel,
+    seen: torch.Tensor,
+    poses: NDArray[np.float64],
+    weight: torch.Tensor | None = None,
+    cut_off: bool = False,
 ) -> NDArray[np.float64]:
     """Similarities (B,) of poses (B, 4, 4) to an X-ray `seen` (H, W) by the bank's camera, on the bank's own scale.
 
-    `weight` (H, W) says which pixels count; all without it.
+    `weight` (H, W) and `cut_off` say which pixels count, as in `propose`.
     """
-    features = bank_features(_renders(model, poses), weight)
-    score: NDArray[np.float64] = (features @ bank_features(seen[None], weight)[0]).double().numpy()
+    renders, beyond = _renders(model, poses), model.pyramid.beyond
+    if cut_off and beyond is not None:
+        cover = covered(beyond, poses, model.bank.intrinsics)
+        found = similarity_where(bank_features(renders), seen, cover, weight)
+    else:
+        found = bank_features(renders, weight) @ bank_features(seen[None], weight)[0]
+    score: NDArray[np.float64] = found.double().numpy()
     return score
 
 

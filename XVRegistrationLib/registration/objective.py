@@ -54,6 +54,8 @@ class View:
     similarity: Similarity = field(default_factory=Similarity)
     weight: torch.Tensor | None = None
     """(H, W) in 0..1: which pixels count, or (B, H, W), which of them for each hypothesis; all without it."""
+    opening: torch.Tensor | None = None
+    """(H, W) in 0..1: what a collimator leaves open; all without it."""
     offset: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     """(4, 4) this camera -> the first view's camera, mm: pose of this camera = pose of the first @ offset."""
 
@@ -187,10 +189,11 @@ def view_of(
     offset: NDArray[np.float64] | None = None,
     coarsening: float = 1.0,
     part: Intrinsics | None = None,
+    opening: torch.Tensor | None = None,
 ) -> View:
     """The X-ray (H, W), or `part` of it, with `pixels` along its longer side, and grids that match a pixel at `depth` mm.
 
-    `weight` (H, W) is the X-ray's own. Voxels may be `coarsening` times a pixel's footprint, up to 1.5 mm.
+    `weight` and `opening` (H, W) are the X-ray's own. Voxels may be `coarsening` times a pixel's footprint, up to 1.5 mm.
     """
     camera = (part or intrinsics).fitted(pixels)
     if weight is None:
@@ -202,7 +205,8 @@ def view_of(
     voxel = max(footprint, min(footprint * coarsening, _FINE_ENOUGH_MM))
     grids = tuple(p.matched_to(voxel) for p in pyramids)
     step = min(sample_distance(g, footprint / 2) for g in grids)
-    return View(image, camera, grids, step, similarity, weight, np.eye(4) if offset is None else offset)
+    open_ = None if opening is None else resample(opening, intrinsics, camera)[0]
+    return View(image, camera, grids, step, similarity, weight, open_, np.eye(4) if offset is None else offset)
 
 
 def evaluate(
@@ -326,7 +330,7 @@ def rendered(
     jacobians = torch.cat(columns + geometry, dim=1)
     response = torch.from_numpy(estimates.response[:, v])
     if free.response or bool((response != 0).any()):
-        images, jacobians = respond(images, jacobians, response, view.intrinsics)
+        images, jacobians = respond(images, jacobians, response, view.intrinsics, view.opening)
         shared = jacobians.shape[1] - 3
         poses_first = 6 * len(view.grids)
         kept = [*range(poses_first)]

@@ -35,19 +35,25 @@ _SCATTER_MM = 40.0  # on the detector; published kernels span 20..60 mm
 
 
 def respond(
-    images: torch.Tensor, jacobians: torch.Tensor, values: torch.Tensor, camera: Intrinsics
+    images: torch.Tensor,
+    jacobians: torch.Tensor,
+    values: torch.Tensor,
+    camera: Intrinsics,
+    opening: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Responses (B, H, W) to line integrals (B, H, W) with derivatives (B, P, H, W), and their derivatives (B, P + 3, H, W).
 
-    `values` (B, 3) are the parameters of each; the last three derivatives are by them.
+    `values` (B, 3) are the parameters of each; the last three derivatives are by them. `opening` (H, W), 0..1, is what a
+    collimator leaves open: only from there comes scatter.
     """
     scatter, blur, bend = values.to(images.dtype)[:, :, None, None].unbind(dim=1)
     primary = torch.exp(-images)
-    smooth = _smooth(primary, camera)
+    open_ = 1.0 if opening is None else opening
+    smooth = _smooth(primary * open_, camera)
     by_pose = -primary[:, None] * jacobians
     if bool((scatter > 0).any()):
         # Scatter follows the pose as well, smoothly.
-        moved = _smooth(by_pose.flatten(0, 1), camera).reshape(jacobians.shape)
+        moved = _smooth((by_pose * open_).flatten(0, 1), camera).reshape(jacobians.shape)
         by_pose = by_pose + scatter[:, None] * moved
     stack = torch.cat([(primary + scatter * smooth)[:, None], by_pose, smooth[:, None]], dim=1)
     half = blur[:, None] / 4

@@ -13,7 +13,7 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.intensity import line_integral
-from XVRegistrationLib.imaging.usable import usable
+from XVRegistrationLib.imaging.usable import left_out, usable
 from XVRegistrationLib.registration.covariance import in_plane_alone, pose_uncertainty, sandwich_covariance
 from XVRegistrationLib.registration.objective import Estimates, View, at_depth, changed, depth_of, view_of
 from XVRegistrationLib.registration.response import NAMES
@@ -52,6 +52,8 @@ class PreparedXray:
     """(H, W) 0..1, which of its pixels can be used; all without it."""
     offset: NDArray[np.float64]
     """(4, 4) this camera -> the first X-ray's, mm."""
+    opening: torch.Tensor | None = None
+    """(H, W) 0 or 1, what a collimator leaves open; all without it."""
 
 
 def prepare_xray(
@@ -69,7 +71,10 @@ def prepare_xray(
     good = usable(xray, mask)
     image = torch.from_numpy(line_integral(xray))
     weight = None if good is None else torch.from_numpy(good.astype(np.float32))
-    return PreparedXray(xray, image, weight, np.eye(4) if offset is None else np.asarray(offset, dtype=np.float64))
+    open_ = ~left_out(xray).collimated
+    opening = None if good is None or open_.all() else torch.from_numpy(open_.astype(np.float32))
+    place = np.eye(4) if offset is None else np.asarray(offset, dtype=np.float64)
+    return PreparedXray(xray, image, weight, place, opening)
 
 
 def search(
@@ -88,12 +93,15 @@ def search(
     """The best of the hypotheses, refined. `pivots` (S, 3), RAS mm, are the structures' own.
 
     With `surroundings` the X-rays show more than the volumes: pixels away from these do not count, and what they cut off
-    goes on. Without, what lies `beyond` the first of them is shown too, and pixels that it falls on do not count. `progress` is called with stages done, stages in all and the highest similarity.
+    goes on. Without, what lies `beyond` the first of them is shown too, and pixels that it falls on do not count. `progress` is
+    called with stages done, stages in all and the highest similarity.
     """
     if prior is not None and prior.sd_mm == 0:
         start = dataclasses.replace(start, poses=at_depth(start.poses, pivots[0], prior.depth_mm))
     chosen = stages_for(len(start), surroundings, len(prepared)) if stages is None else stages
-    shown = [p.continued for p in pyramids] if surroundings or beyond is not None else pyramids
+    shown = pyramids
+    if surroundings or beyond is not None:
+        shown = [p.continued if surroundings else p.prolonged for p in pyramids]
 
     def views_at(stage: Stage, estimates: Estimates) -> list[View]:
         return [_view(shown, s, pivots, stage, estimates, surroundings, beyond) for s in prepared]
@@ -200,6 +208,7 @@ def _view(
         s.offset,
         stage.coarsening,
         part,
+        s.opening,
     )
     if not surroundings:
         return view if beyond is None else _counting(view, covered(beyond, poses[:, 0], view.intrinsics))

@@ -10,6 +10,8 @@ from XVRegistrationLib.rendering.grid import beyond, coarser, continued, reducti
 if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
 
+_FAR_MM = 120.0
+
 
 class Pyramid:
     """A density grid and its reductions, each made when first asked for."""
@@ -29,6 +31,11 @@ class Pyramid:
     def continued(self) -> Pyramid:
         """That of the grid with what is cut off going on beyond its faces."""
         return Pyramid(continued(self.finest))
+
+    @cached_property
+    def prolonged(self) -> Pyramid:
+        """The same far beyond them: what X-rays' scatter comes from where they show more of the body than the volume holds."""
+        return Pyramid(continued(self.finest, _FAR_MM))
 
     @cached_property
     def beyond(self) -> DensityGrid | None:

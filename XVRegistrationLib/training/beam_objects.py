@@ -30,8 +30,8 @@ class ObjectShares:
     """Three to six vessels filled with contrast that leave one place, 2 to 6 mm thick."""
     table: float = 0.1
     """The edge of a table with its metal rail."""
-    collimator: float = 0.2
-    """A round or rectangular, turned and off-centre opening."""
+    collimator: float = 0.05
+    """Blades about a round or rectangular, turned and off-centre opening, as they are where nobody finds them."""
 
 
 NO_OBJECTS = ObjectShares(0.0, 0.0, 0.0, 0.0, 0.0)

@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as functional
 
+from XVRegistrationLib.imaging.resample import filled_outside
+
 _TILES = 8
 
 
@@ -19,9 +21,14 @@ class ShownShares:
     """Contrast evened out over the image, as CLAHE does."""
     inverted: float = 0.0
     """Bright where dark is meant. None by default: what an X-ray's grey levels mean is settled when it is read."""
+    opening: float = 0.35
+    """Shown through a collimator's opening, round or rectangular and turned, off centre; what is covered is filled as
+    `filled_outside` does where a registration finds blades."""
 
 
-AS_IS = ShownShares(0.0, 0.0)
+AS_IS = ShownShares(0.0, 0.0, 0.0)
+_OPENING = (0.35, 1.1)  # half its width and height, of the image's
+_OFF_CENTRE, _TURN = 0.3, 0.6  # of the image's half side; rad
 
 
 def presented(images: torch.Tensor, shares: ShownShares, generator: torch.Generator) -> torch.Tensor:
@@ -39,7 +46,25 @@ def presented(images: torch.Tensor, shares: ShownShares, generator: torch.Genera
     if shares.inverted > 0:
         highest, lowest = images.amax(dim=(1, 2), keepdim=True), images.amin(dim=(1, 2), keepdim=True)
         images = torch.where(some(shares.inverted)[:, None, None], highest + lowest - images, images)
+    if shares.opening > 0:
+        chosen = some(shares.opening).nonzero()[:, 0]
+        if len(chosen):
+            open_ = openings(len(chosen), (images.shape[2], images.shape[1]), generator)
+            images = images.index_copy(0, chosen, filled_outside(images[chosen], open_))
     return images
+
+
+def openings(count: int, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+    """Masks (count, H, W), 1 within random openings of a collimator; `size` is (W, H), px."""
+    width, height = size
+    draws = torch.rand(6, count, 1, 1, generator=generator, device=generator.device)
+    x = torch.linspace(-1, 1, width, device=generator.device)[None, None, :] - _OFF_CENTRE * (2 * draws[0] - 1)
+    y = torch.linspace(-1, 1, height, device=generator.device)[None, :, None] - _OFF_CENTRE * (2 * draws[1] - 1)
+    angle = _TURN * (2 * draws[2] - 1)
+    wide, high = (_OPENING[0] + (_OPENING[1] - _OPENING[0]) * d for d in draws[3:5])
+    u, v = angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x
+    inside = torch.where(draws[5] < 0.5, u.square() + v.square() < wide.square(), (u.abs() < wide) & (v.abs() < high))
+    return inside.float()
 
 
 def local_contrast(images: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:

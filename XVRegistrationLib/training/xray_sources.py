@@ -114,7 +114,7 @@ class Stream:
         """Renders as a network gets them: with what lies in the beam, through a detector, processed."""
         integrals = clean + self._objects.objects(len(clean), difficulty)
         shares = self._randomization.shown
-        shares = ShownShares(shares.local_contrast * difficulty, shares.inverted * difficulty)
+        shares = ShownShares(*(difficulty * s for s in (shares.local_contrast, shares.inverted, shares.opening)))
         images = presented(randomized(integrals, self._camera.spacing, self._generator), shares, self._generator)
         return Batch(images, clean, motions)
 

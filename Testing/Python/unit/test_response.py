@@ -71,6 +71,24 @@ def test_scatter_is_the_primary_radiation_under_a_gaussian(images, camera):
     assert np.corrcoef(seen[0].numpy().ravel(), expected.ravel())[0, 1] > 0.999
 
 
+def test_scatter_comes_through_a_collimators_opening_alone(images):
+    """As the Gaussian of what the opening lets through, with derivatives that are the image's own."""
+    image, jacobian = images
+    opening = torch.zeros(image.shape[1:], dtype=torch.float64)
+    opening[4:-6, 5:-12] = 1.0
+    values = torch.tensor([[1.3, 0.0, 0.0]], dtype=torch.float64)
+    seen, derivatives = respond(image, jacobian, values, CAMERA, opening)
+    primary = np.exp(-image[0].numpy())
+    dx, dy = CAMERA.spacing
+    expected = -np.log(primary + 1.3 * gaussian_filter(primary * opening.numpy(), (40 / dy, 40 / dx), mode="nearest"))
+    inside = opening.numpy() > 0
+    assert np.abs(seen[0].numpy() - expected)[inside].mean() < 0.02
+    ahead, behind = (
+        respond(image + step * jacobian[:, 0], jacobian, values, CAMERA, opening)[0] for step in (1e-4, -1e-4)
+    )
+    np.testing.assert_allclose(derivatives[:, 0], (ahead - behind) / 2e-4, atol=1e-6)
+
+
 def test_blur_spreads_the_radiation_by_its_variance_and_not_the_logarithm(images):
     image, jacobian = images
     seen, _ = respond(image, jacobian, torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64), CAMERA)

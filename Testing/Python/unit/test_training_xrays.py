@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from XVRegistrationLib.evaluation.patients import cut_off
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange
 from XVRegistrationLib.rendering.grid import density_grid
@@ -16,7 +17,7 @@ from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.training import randomize
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS, ObjectPool, ObjectShares, beam_objects
 from XVRegistrationLib.training.prefetch import TOGETHER, Prefetched
-from XVRegistrationLib.training.presentation import ShownShares, local_contrast, presented
+from XVRegistrationLib.training.presentation import AS_IS, ShownShares, local_contrast, openings, presented
 from XVRegistrationLib.training.randomize import draw_appearance, randomized, shown_by
 from XVRegistrationLib.training.task import Task, dense_points
 from XVRegistrationLib.training.trainer import TrainingSettings
@@ -76,9 +77,25 @@ def test_local_contrast_evens_out_a_slope_and_inversion_turns_around():
     slope = evened[1].mean(dim=1)
     assert float(slope[8:-8].std()) < 0.2 * float(image[1].mean(dim=1)[8:-8].std())
     g = torch.Generator().manual_seed(1)
-    turned = presented(image, ShownShares(0.0, 1.0), g)
+    turned = presented(image, ShownShares(0.0, 1.0, 0.0), g)
     torch.testing.assert_close(turned + image, (image.amax() + image.amin()).expand_as(image))
-    assert torch.equal(presented(image, ShownShares(0.0, 0.0), g), image)
+    assert torch.equal(presented(image, AS_IS, g), image)
+
+
+def test_an_opening_is_shown_as_a_registration_shows_it_to_the_network():
+    """What lies outside is as bright as what lies inside is on average, and what lies inside is as it was."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(64, 48, 60, generator=generator)
+    shown = presented(images, ShownShares(0.0, 0.0, 1.0), torch.Generator().manual_seed(5))
+    g = torch.Generator().manual_seed(5)
+    torch.rand(64, generator=g)
+    open_ = openings(64, (60, 48), g)
+    share = open_.mean(dim=(1, 2))
+    assert 0.05 < float(share.min()) < 0.25
+    assert 0.6 < float(share.max()) <= 1
+    for image, one, mask in zip(images, shown, open_.bool(), strict=True):
+        torch.testing.assert_close(one[mask], image[mask])
+        torch.testing.assert_close(one[~mask], image[mask].mean().expand(int((~mask).sum())))
 
 
 @pytest.mark.parametrize(("block", "bound"), [(0.01, 1e-5), (randomize.BLOCK, 0.008)])
@@ -119,6 +136,22 @@ def stream_of(phantom):
     view = NominalView("AP", tuple(map(float, phantom.center)), 700.0)
     task = Task(density_grid(phantom), view, PoseRange(), camera)
     return lambda seed=0: Stream(task, camera, Randomization(), torch.device("cpu"), seed), task, camera
+
+
+def test_half_of_the_x_rays_show_what_a_cut_off_volume_lacks(phantom):
+    camera = Intrinsics.centered(1020.0, (10.0, 10.0), (32, 32))
+    view = NominalView("AP", tuple(map(float, phantom.center)), 700.0)
+    task = Task(density_grid(cut_off(phantom, (1.0, 1.0, 0.5))), view, PoseRange(), camera)
+    whole = density_grid(phantom)
+    more, fewer = (Stream(task, camera, Randomization(beyond=share), torch.device("cpu"), 0) for share in (0.5, 0.0))
+    clean, motions = more.rendered(8)
+    known = fewer.rendered(8)[0]
+    torch.testing.assert_close(clean[4:], known[4:])
+    assert bool((clean[:4] >= known[:4] - 1e-6).all())
+    # The guess is nearer to what is really there than nothing is.
+    truth = render(whole, task.view.absolute(motions.double().numpy()), camera, more.step)[:4]
+    lacking = truth - known[:4] > 0.3
+    assert float((clean[:4] - truth).abs()[lacking].mean()) < 0.7 * float((known[:4] - truth).abs()[lacking].mean())
 
 
 def test_a_stream_shows_what_its_motions_say_and_repeats_itself(stream_of):
