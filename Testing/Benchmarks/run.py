@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import ablation
 import against_bank
 import baselines
 import cohort
@@ -39,6 +40,7 @@ NAMES = (
     "forward",
     "training",
     "against_bank",
+    "ablation",
     "baselines",
     "evaluation",
     "jobs",
@@ -69,6 +71,8 @@ def main() -> None:
         training.run(options.data, options.output, options.xrays, options.budgets, ways=not options.budgets_alone)
     if "against_bank" in which:
         against_bank.run(options.data, options.output, options.xrays, options.learn, options.against)
+    if "ablation" in which:
+        ablation.run(options.data, options.output, options.xrays, options.arm, options.others)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
     if "evaluation" in which:
         evaluation.run(
@@ -139,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="only these protocols",
     )
+    group = parser.add_argument_group("ablation")
+    group.add_argument("--arm", type=float, default=ablation.MINUTES, metavar="MINUTES", help="that each arm learns")
+    group.add_argument("--others", type=Path, metavar="FOLDER", help="CTs of other patients, to pretrain on")
     parser.add_argument("--baselines", type=_positive, default=20, help="X-rays of the benchmark of baselines")
     parser.add_argument("--kills", type=int, default=30, help="of the training's process in the benchmark of jobs")
     return parser
