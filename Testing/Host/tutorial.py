@@ -1,0 +1,223 @@
+"""Do what Documentation/tutorial.md says, word for word, in the host.
+
+`python -m Testing.Host.tutorial FOLDER [--pictures] [--data FOLDER]`: what the tutorial saves is written into FOLDER; with
+`--pictures` the tutorial's own pictures are made anew. The sample's CT is taken from the data folder where it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from Testing.Host.tutorial_text import TUTORIAL, Step, read_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from Testing.Host.host import Host
+
+MODULE = Path(__file__).resolve().parents[2] / "XVRegistration/XVRegistration.py"
+_PATIENCE = 300.0  # s, for anything
+_COLORS = 128  # of a picture, which is then a third as large
+
+
+class SampleData(ModuleType):
+    """Slicer's module of that name, as far as an extension's sample is concerned."""
+
+    def __init__(self) -> None:
+        super().__init__("SampleData")
+        self.offered: dict[str, Callable[[Any], Any]] = {}
+        self.SampleDataLogic = self
+
+    def registerCustomSampleDataSource(
+        self, category: str, sampleName: str, customDownloader: Callable[[Any], Any]
+    ) -> None:
+        assert category == "XVRegistration"
+        self.offered[sampleName] = customDownloader
+
+
+class Reader:
+    """Reads the tutorial in front of the host, and does what it says."""
+
+    def __init__(self, host: Host, folder: Path, pictures: Path | None) -> None:
+        self.host, self.folder, self.pictures = host, folder, pictures
+        self.samples = SampleData()
+        sys.modules["SampleData"] = self.samples
+        self.panel = host.open_module(MODULE).parent
+        self.title = host.module.title
+        host.leave_module()
+        self._here = "Welcome"
+        self._last: Any = None  # the widget used last
+
+    def follow(self, step: Step) -> None:
+        """Do one step; AssertionError, with its sentence, where that is not possible as it is written."""
+        try:
+            getattr(self, f"_{step.kind}")(*step.words)
+        except (AssertionError, TimeoutError) as e:
+            raise AssertionError(f"{step.text}\n  {e}\n  The panel says: {self._status()}") from e
+
+    def _module(self, title: str) -> None:
+        assert title in ("Sample Data", self.title), f"There is no module {title!r}."
+        self._here = title
+        if title == self.title:
+            self.host.enter_module()
+            self.host.process(0.3)
+
+    def _sample(self, name: str) -> None:
+        assert self._here == "Sample Data"
+        self.samples.offered[name](None)
+        self.host.process(0.3)
+
+    def _row(self, name: str) -> None:
+        table = self._use(self._ui().xrayTable)
+
+        def rows() -> list[int]:
+            return [row for row in range(table.rowCount) if table.item(row, 0).text() == name]
+
+        self.host.wait_until(rows, _PATIENCE)  # its file may still be read
+        self.host.click_cell(table, rows()[0], 1)  # beside the check box
+
+    def _files(self, words: str, *names: str) -> None:
+        from XVRegistrationLib.panel.sample_data import sample_folder
+
+        self._answer([str(sample_folder() / name) for name in names], words)
+
+    def _save(self, words: str, name: str) -> None:
+        self._answer(str(self.folder / name), words)
+
+    def _folder(self, words: str, name: str) -> None:
+        (self.folder / name).mkdir(exist_ok=True)
+        self._answer(str(self.folder / name), words)
+
+    def _answer(self, answer: Any, words: str) -> None:
+        self.host.dialogs.answers.append(answer)
+        self._click(words)
+        assert not self.host.dialogs.answers, f"{words!r} asked for no file."
+
+    def _click(self, words: str) -> None:
+        button = self._use(self._button(words))
+        self.host.wait_until(button.isEnabled, _PATIENCE)
+        self.host.click(button)
+
+    def _choose(self, value: str, words: str) -> None:
+        import slicer.util
+
+        field = self._use(self._field(words))
+        if field.className() == "qMRMLNodeComboBox":
+            self.host.select_node(field, slicer.util.getNode(value))
+        else:
+            self.host.wait_until(field.isEnabled, _PATIENCE)
+            self.host.choose(field, value)
+
+    def _type(self, value: str, words: str) -> None:
+        from PySide6 import QtWidgets
+
+        field = self._use(self._field(words))
+        self.host.wait_until(field.isEnabled, _PATIENCE)
+        self.host.enter_text(field.findChild(QtWidgets.QDoubleSpinBox) or field, value)
+
+    def _tick(self, words: str, on: bool = True) -> None:
+        box = self._use(self._button(words))
+        assert box.checked is not on, f"{words!r} is so already."
+        self.host.click(box)
+
+    def _untick(self, words: str) -> None:
+        self._tick(words, on=False)
+
+    def _section(self, words: str) -> None:
+        section = self._button(words)
+        assert section.className() == "ctkCollapsibleButton"
+        assert section.collapsed, f"The section {words!r} is open already."
+        self.host.click(section)
+
+    def _wait(self, words: str) -> None:
+        self.host.wait_until(lambda: self._reads(words), _PATIENCE)
+
+    def _says(self, words: str) -> None:
+        # What the step before has begun may still be going on.
+        self.host.wait_until(lambda: self._reads(words), _PATIENCE)
+
+    def _picture(self, path: str) -> None:
+        session = self.host.module.widgetRepresentation().self().logic.session
+        self.host.wait_until(lambda: not session.busy, _PATIENCE)
+        if self._last is not None:
+            self.host.panel.ensureWidgetVisible(self._last, 0, 200)
+        self.host.process(0.5)
+        if self.pictures is not None:
+            print(_few_colors(self.host.screenshot(self.pictures / path)))
+
+    def _reads(self, words: str) -> bool:
+        from Testing.Host.finding import shown_texts
+
+        return any(words in text for text in shown_texts(self.host.window, self.panel))
+
+    def _status(self) -> str:
+        return str(self._ui().statusLabel.text)
+
+    def _ui(self) -> Any:
+        return self.host.module.widgetRepresentation().self().ui
+
+    def _button(self, words: str) -> Any:
+        from Testing.Host.finding import button
+
+        return button(self.panel, words)
+
+    def _field(self, words: str) -> Any:
+        from Testing.Host.finding import field
+
+        return field(self.panel, words)
+
+    def _use(self, widget: Any) -> Any:
+        self._last = widget
+        return widget
+
+
+def _few_colors(path: Path) -> Path:
+    """The picture of a file with few colours, in the same file."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        few = image.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+    return path
+
+
+def _take_sample(data: Path | None, home: Path) -> None:
+    """Put the sample's files that were downloaded before where the sample looks for them."""
+    for name in ("cxr.nii.gz", "mask.nii.gz", "structures.csv"):
+        if data is not None and (data / name).is_file():
+            (home / "sample").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / name, home / "sample" / name)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m Testing.Host.tutorial", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an empty or new folder for what is saved")
+    parser.add_argument("--pictures", action="store_true", help="make the tutorial's pictures anew")
+    parser.add_argument("--data", type=Path, help="where the sample's CT may be found, such as .demo-data")
+    options = parser.parse_args(arguments)
+    folder = options.folder.resolve()
+    os.environ["XVREGISTRATION_HOME"] = str(folder / "home")
+    _take_sample(options.data, folder / "home")
+    from Testing.Host import start_host
+
+    host = start_host()
+    reader = Reader(host, folder, TUTORIAL.parent if options.pictures else None)
+    begun = time.monotonic()
+    for step in read_steps(TUTORIAL.read_text("utf-8")):
+        print(f"{time.monotonic() - begun:5.0f} s  {step.text}", flush=True)
+        reader.follow(step)
+    print(f"The end was reached after {(time.monotonic() - begun) / 60:.1f} minutes.")
+    host.close()
+    host.errors.check()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
