@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MODULE = Path(__file__).resolve().parents[2] / "XVRegistration/XVRegistration.py"
 _PATIENCE = 300.0  # s, for anything
-_COLORS = 128  # of a picture, which is then a third as large
+_PAGE = 1080, 1090  # px, of a picture of the report
 
 
 class SampleData(ModuleType):
@@ -54,6 +55,7 @@ class Reader:
         host.leave_module()
         self._here = "Welcome"
         self._last: Any = None  # the widget used last
+        self._page: Path | None = None  # the page that is open in the browser
 
     def follow(self, step: Step) -> None:
         """Do one step; AssertionError, with its sentence, where that is not possible as it is written."""
@@ -130,12 +132,6 @@ class Reader:
     def _untick(self, words: str) -> None:
         self._tick(words, on=False)
 
-    def _section(self, words: str) -> None:
-        section = self._button(words)
-        assert section.className() == "ctkCollapsibleButton"
-        assert section.collapsed, f"The section {words!r} is open already."
-        self.host.click(section)
-
     def _wait(self, words: str) -> None:
         self.host.wait_until(lambda: self._reads(words), _PATIENCE)
 
@@ -143,14 +139,23 @@ class Reader:
         # What the step before has begun may still be going on.
         self.host.wait_until(lambda: self._reads(words), _PATIENCE)
 
+    def _browser(self, name: str) -> None:
+        self._page = self.folder / name
+        assert "</html>" in self._page.read_text("utf-8")
+
     def _picture(self, path: str) -> None:
+        if self._page is not None:
+            if self.pictures is not None:
+                print(_smaller(_print_page(self._page, self.pictures / path)))
+            self._page = None
+            return
         session = self.host.module.widgetRepresentation().self().logic.session
         self.host.wait_until(lambda: not session.busy, _PATIENCE)
         if self._last is not None:
             self.host.panel.ensureWidgetVisible(self._last, 0, 200)
         self.host.process(0.5)
         if self.pictures is not None:
-            print(_few_colors(self.host.screenshot(self.pictures / path)))
+            print(_smaller(self.host.screenshot(self.pictures / path)))
 
     def _reads(self, words: str) -> bool:
         from Testing.Host.finding import shown_texts
@@ -178,14 +183,34 @@ class Reader:
         return widget
 
 
-def _few_colors(path: Path) -> Path:
-    """The picture of a file with few colours, in the same file."""
+def _smaller(path: Path) -> Path:
+    """The picture of a file in fewer shades, which nobody sees, and then in half as many bytes, in the same file."""
+    import numpy as np
     from PIL import Image
 
     with Image.open(path) as image:
-        few = image.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+        pixels = np.asarray(image.convert("RGB")).astype(np.int16)
+    grey = np.ptp(pixels, axis=2, keepdims=True) < 8
+    step = np.where(grey, 4, 12)
+    fewer = np.where(pixels > 250, 255, pixels // step * step + step // 2)
+    Image.fromarray(fewer.clip(0, 255).astype(np.uint8)).save(path, optimize=True)
     return path
+
+
+def _print_page(page: Path, picture: Path) -> Path:
+    """A picture of the beginning of an HTML page, as far as Qt's rich text shows it; returns the picture's path."""
+    from PySide6 import QtCore, QtGui
+
+    document = QtGui.QTextDocument()
+    document.setHtml(page.read_text("utf-8"))
+    document.setTextWidth(_PAGE[0])
+    image = QtGui.QImage(*_PAGE, QtGui.QImage.Format.Format_RGB32)
+    image.fill(QtCore.Qt.GlobalColor.white)
+    painter = QtGui.QPainter(image)
+    document.drawContents(painter, QtCore.QRectF(0, 0, *_PAGE))
+    painter.end()
+    assert image.save(str(picture)), f"{picture} could not be written."
+    return picture
 
 
 def _take_sample(data: Path | None, home: Path) -> None:
@@ -198,17 +223,25 @@ def _take_sample(data: Path | None, home: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m Testing.Host.tutorial", description=__doc__)
-    parser.add_argument("folder", type=Path, help="an empty or new folder for what is saved")
+    parser.add_argument("folder", type=Path, help="for what is saved")
     parser.add_argument("--pictures", action="store_true", help="make the tutorial's pictures anew")
     parser.add_argument("--data", type=Path, help="where the sample's CT may be found, such as .demo-data")
     options = parser.parse_args(arguments)
     folder = options.folder.resolve()
-    os.environ["XVREGISTRATION_HOME"] = str(folder / "home")
-    _take_sample(options.data, folder / "home")
+    folder.mkdir(parents=True, exist_ok=True)
+    # As a new user's: no model was made yet.
+    with tempfile.TemporaryDirectory(prefix="xvregistration-tutorial-") as home:
+        os.environ["XVREGISTRATION_HOME"] = home
+        _take_sample(options.data, Path(home))
+        _read_to_the_end(folder, TUTORIAL.parent if options.pictures else None)
+    return 0
+
+
+def _read_to_the_end(folder: Path, pictures: Path | None) -> None:
     from Testing.Host import start_host
 
     host = start_host()
-    reader = Reader(host, folder, TUTORIAL.parent if options.pictures else None)
+    reader = Reader(host, folder, pictures)
     begun = time.monotonic()
     for step in read_steps(TUTORIAL.read_text("utf-8")):
         print(f"{time.monotonic() - begun:5.0f} s  {step.text}", flush=True)
@@ -216,7 +249,6 @@ def main(arguments: list[str]) -> int:
     print(f"The end was reached after {(time.monotonic() - begun) / 60:.1f} minutes.")
     host.close()
     host.errors.check()
-    return 0
 
 
 if __name__ == "__main__":

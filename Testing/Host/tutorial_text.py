@@ -25,7 +25,7 @@ _KINDS = {
     "type": rf"Type {_NAME} at {_NAME}",
     "tick": rf"Tick {_NAME}",
     "untick": rf"Untick {_NAME}",
-    "section": rf"Open the section {_NAME}",
+    "browser": rf"Open {_NAME} in a browser",
     "wait": rf"Wait until the panel says {_NAME}",
     "says": rf"The panel says {_NAME}",
 }
@@ -54,9 +54,8 @@ def read_steps(text: str) -> list[Step]:
             steps.append(Step("picture", (picture.group(1),), line))
             continue
         # A sentence ends where the next begins with a capital letter: **Add files...** and "1. Patient" end none.
-        for sentence in re.split(r"(?<=[a-z`*)\d][.:]) (?=[A-Z])", line):
-            if "**" in sentence:
-                steps.append(_step(sentence))
+        sentences = re.split(r"(?<=[a-z`*)\d][.:]) (?=[A-Z])", line)
+        steps += [_step(sentence) for sentence in sentences if "**" in sentence]
     return steps
 
 

@@ -80,6 +80,7 @@ def _name_segments(segmentation_node: Any, table: Path) -> None:
     for segment_id in list(segmentation.GetSegmentIDs()):
         if not segmentation.GetSegment(segment_id).GetName().startswith(_KEPT):
             segmentation.RemoveSegment(segment_id)
+    segmentation_node.CreateClosedSurfaceRepresentation()  # is shown in 3D
 
 
 def _add_targets(segmentation_node: Any) -> Any:
