@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.imaging.colors import color_of_label
 from XVRegistrationLib.jobs.home import data_folder
 from XVRegistrationLib.jobs.interpreter import child_environment, interpreter
 from XVRegistrationLib.panel import dependencies
@@ -70,13 +71,14 @@ def sample_folder() -> Path:
 
 
 def _name_segments(segmentation_node: Any, table: Path) -> None:
-    """Give the segments the names of the table, and keep those that an X-ray shows."""
+    """Give the segments the names of the table, and colours of their own; keep those that an X-ray shows."""
     with table.open(encoding="utf-8", newline="") as file:
         names = {int(row["id"]): row["structure"] for row in csv.DictReader(file)}
     segmentation = segmentation_node.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
         segment.SetName(names.get(segment.GetLabelValue(), segment.GetName()))
+        segment.SetColor(*color_of_label(segment.GetLabelValue()))
     for segment_id in list(segmentation.GetSegmentIDs()):
         if not segmentation.GetSegment(segment_id).GetName().startswith(_KEPT):
             segmentation.RemoveSegment(segment_id)
