@@ -17,9 +17,10 @@ panel: $(STAMP) ## Open the Slicer panel in a window of its own, with the demo's
 	$(PY) -m Testing.Host.demo_patient .demo-data
 	$(PY) -m Testing.Host --data .demo-data
 
-screenshots: $(STAMP) ## Go through the panel from a CT to labels on X-rays; a picture of each step into Documentation/images/panel.
+screenshots: $(STAMP) ## Go through the panel and the tutorial; pictures of their steps into Documentation/images.
 	$(PY) -m Testing.Host.demo_patient .demo-data
 	$(PY) -m Testing.Host.tour .demo-data Documentation/images/panel
+	$(PY) -m Testing.Host.tutorial --pictures --data .demo-data .demo-data/tutorial
 
 test: lint ## Check the code and run all tests that take seconds.
 	$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10

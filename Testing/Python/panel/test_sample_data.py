@@ -31,8 +31,10 @@ def sample(tmp_path, monkeypatch):
     folder = tmp_path / "sample"
     folder.mkdir()
     _write(folder / "cxr.nii.gz", patient())
-    _write(folder / "mask.nii.gz", bones(2))
-    (folder / "structures.csv").write_text("group,original_idx,structure,id\nbones,1,hip_left,1\nbones,2,hip_right,2\n")
+    _write(folder / "mask.nii.gz", bones(3))
+    (folder / "structures.csv").write_text(
+        "group,original_idx,structure,id\nbones,1,hip_left,1\nbones,2,vertebrae_T9,2\nair,3,trachea,3\n"
+    )
     names = [folder / name for name in ("cxr.nii.gz", "mask.nii.gz", "structures.csv")]
     monkeypatch.setattr(sample_patient, "demo_data", lambda _folder: DemoData(*names))
     monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path))
@@ -53,7 +55,7 @@ def test_its_xrays_are_dicom_files_with_their_geometry(sample):
     assert files[-1].stat().st_mtime_ns == before
 
 
-def test_choosing_it_loads_the_ct_and_its_segmentation_with_their_names(host, sample, monkeypatch):
+def test_choosing_it_loads_the_ct_its_bones_with_their_names_and_targets(host, sample, monkeypatch):
     from XVRegistrationLib.panel import sample_data
 
     offered = {}
@@ -64,13 +66,17 @@ def test_choosing_it_loads_the_ct_and_its_segmentation_with_their_names(host, sa
     assert offered["category"] == "XVRegistration"
     # The files are there already: the process that would download them has nothing to do.
     monkeypatch.setattr(sample_data, "interpreter", lambda: [sys.executable, "-c", "pass"])
-    volume, segmentation = offered["customDownloader"](None)
+    volume, segmentation, targets = offered["customDownloader"](None)
     assert volume.GetImageData().GetDimensions() == (96, 80, 64)
     content = segmentation.GetSegmentation()
     assert [content.GetNthSegment(i).GetName() for i in range(content.GetNumberOfSegments())] == [
         "hip_left",
-        "hip_right",
+        "vertebrae_T9",
     ]
+    assert [targets.GetNthControlPointLabel(i) for i in range(targets.GetNumberOfControlPoints())] == ["T9"]
+    bone = bones(3)
+    inside = np.argwhere(bone.array == 2)[:, ::-1] @ bone.ijk_to_ras[:3, :3].T + bone.ijk_to_ras[:3, 3]
+    np.testing.assert_allclose(targets.GetNthControlPointPositionWorld(0), inside.mean(axis=0), atol=2.0)
     monkeypatch.setattr(sample_data, "interpreter", lambda: [sys.executable, "-c", "raise SystemExit('no network')"])
     with pytest.raises(InputError, match="no network"):
         sample_data.load()

@@ -6,6 +6,11 @@ import re
 import struct
 import tomllib
 
+import numpy as np
+from PIL import Image
+
+from Testing.Host.icon import ICON, draw
+
 LIBRARY_LISTS = "XVRegistrationLib/CMakeLists.txt"
 MODULE_LISTS = "XVRegistration/CMakeLists.txt"
 
@@ -54,10 +59,13 @@ def test_the_extension_says_what_the_index_asks_for(tree):
     assert (tree.root / "LICENSE").read_text(encoding="utf-8").count("Apache License") >= 3
 
 
-def test_the_icon_is_a_png_of_128_by_128_pixels(tree):
+def test_the_icon_is_a_png_of_128_by_128_pixels_as_it_is_drawn(tree):
     header = (tree.module / "Resources/Icons/XVRegistration.png").read_bytes()[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", header[16:24]) == (128, 128)
+    with Image.open(ICON) as image:
+        apart = np.asarray(image.convert("RGBA"), dtype=int) - np.asarray(draw(), dtype=int)
+    assert np.abs(apart).mean() < 1  # versions of Pillow smooth a little differently
 
 
 def test_every_folder_of_the_library_is_a_package_that_the_wheel_contains(tree):
