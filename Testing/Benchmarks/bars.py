@@ -53,6 +53,7 @@ BARS = {
     "near": Bars(success=((2.0, 0.99),)),
     "far": Bars(success=((2.0, 0.90),)),
     "vessels": Bars(success=((1.0, 0.95),)),
+    "hard": Bars(success=((2.0, 0.90),)),
     "strong-scatter": Bars(success=((1.0, 0.90),), depth_mm=0.3),
 }
 NO_BARS = Bars(success=((1.0, 0.0),))

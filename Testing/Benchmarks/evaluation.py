@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.evaluation.measures import CaseRow
     from XVRegistrationLib.evaluation.protocol import Protocol
 
-PROTOCOLS = ("psss", "wide", "near", "far", "vessels")
+PROTOCOLS = ("psss", "wide", "near", "far", "vessels", "hard")
 """Those whose volume comes along."""
 GIVEN = "strong-scatter"
 """That whose volume is given by hand."""
