@@ -15,6 +15,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from XVRegistrationLib.geometry.camera import pixel_to_camera
 from XVRegistrationLib.scene.attributes import read_intrinsics
+from XVRegistrationLib.scene.placement import kept_placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,8 @@ def _new(scene: Any, node: Any, node_class: Any, name: str, color: Color) -> Any
         node.SetName(name)
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        node = scene.AddNode(node)
+        with kept_placement(scene):
+            node = scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetSaveWithScene(False)
