@@ -14,6 +14,7 @@ from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.panel.handles import handles_shown
 from XVRegistrationLib.scene.landmarks import marks_of, points_of
+from XVRegistrationLib.scene.sights import NAMES
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
@@ -197,7 +198,7 @@ def test_targets_and_structures_are_looked_at_and_a_target_is_picked_in_two_xray
     nodes = [host.scene.GetNthNode(i) for i in range(host.scene.GetNumberOfNodes())]
     session.select_target(None)
     host.click(ui.linkCursorsCheckBox)
-    drawn = [n for n in nodes if n.GetName() in ("Pointer", "Rays", "Epipolar lines")]
+    drawn = [n for n in nodes if n.GetName() in NAMES]
     assert drawn
     host.wait_until(lambda: not any(n.GetScene() for n in drawn))
 
