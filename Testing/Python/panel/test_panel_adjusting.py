@@ -14,6 +14,7 @@ from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.panel.handles import handles_shown
 from XVRegistrationLib.scene.landmarks import marks_of, points_of
+from XVRegistrationLib.scene.overlays import set_targets
 from XVRegistrationLib.scene.sights import NAMES
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
@@ -184,6 +185,9 @@ def test_targets_and_structures_are_looked_at_and_a_target_is_picked_in_two_xray
         session.show(node)
         host.wait_until(lambda: not session.busy, TIMEOUT)
         host.click(ui.pickButton)
+        # What is drawn meanwhile does not take the place of what the click places.
+        set_targets(host.scene, nodes_of(node), None)
+        set_targets(host.scene, nodes_of(node), targets)
         _click_on_pixel(host, node, project(truth, pose_of(number), CAMERA))
         host.wait_until(lambda count=number + 1: len(session.picked().picks) == count)
     assert ui.linkCursorsCheckBox.isChecked()
