@@ -13,7 +13,7 @@ from XVRegistrationLib.panel.targets import known_pose
 from XVRegistrationLib.panel.views import Pick, PickedView
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.hierarchy import add_to_folder
-from XVRegistrationLib.scene.picks import make_pick, pick_node, pick_of, remove_pick
+from XVRegistrationLib.scene.picks import is_of_other_frame, make_pick, pick_node, pick_of, remove_pick
 from XVRegistrationLib.scene.xrays import name_of, nodes_of
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ class PickedTarget:
 
     def _pick(self, node: Any) -> tuple[float, float] | None:
         if pick_node(node) is None or nodes_of(node) is None:
+            return None
+        if is_of_other_frame(node):
+            remove_pick(self._context.scene, node)
             return None
         try:
             return pick_of(node)

@@ -54,21 +54,25 @@ def pick_node(xray_node: Any) -> Any:
 
 
 def pick_of(xray_node: Any) -> tuple[float, float] | None:
-    """Stored (column, row) of what is picked on an X-ray, of a run on the frame that is shown; None if nothing is.
+    """Stored (column, row) of what is picked on an X-ray; None if nothing is.
 
     InputError for a point that does not lie on the X-ray.
     """
     node = pick_node(xray_node)
     last = -1 if node is None else node.GetNumberOfControlPoints() - 1
-    if last < 0 or node.GetAttribute(_ITEM) != str(item_of(xray_node)):
-        return None
-    if node.GetNthControlPointPositionStatus(last) != node.PositionDefined:
+    if last < 0 or node.GetNthControlPointPositionStatus(last) != node.PositionDefined:
         return None
     to_pixel = np.linalg.inv(image_to_camera(read_intrinsics(xray_node)))
     column, row, depth = transform_points(to_pixel, np.array(node.GetNthControlPointPosition(last)))
     if abs(depth) > _OFF_PLANE:
         raise InputError("That point does not lie on the X-ray: pick it in the X-ray's view.")
     return float(column), float(row)
+
+
+def is_of_other_frame(xray_node: Any) -> bool:
+    """Whether what is picked on a run is so on another frame than the one that is shown, where the thing may be elsewhere."""
+    node = pick_node(xray_node)
+    return node is not None and node.GetAttribute(_ITEM) != str(item_of(xray_node))
 
 
 def remove_pick(scene: Any, xray_node: Any) -> None:

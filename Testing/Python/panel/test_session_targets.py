@@ -303,6 +303,10 @@ def test_a_point_picked_in_two_xrays_is_found_and_becomes_a_target_on_request(se
     assert "does not lie on the X-ray" in session.status
     assert second.GetNodeReference(PREFIX + "Pick") is None
     session.pick(pixels[1])
+    second.GetNodeReference(PREFIX + "Pick").SetAttribute(PREFIX + "Item", "3")  # of another frame
+    session.tick()
+    assert second.GetNodeReference(PREFIX + "Pick") is None
+    session.pick(pixels[1])
     session.remove(second)
     session.tick()
     assert session.picked().picks == ()
