@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-import vtk
 
+from Testing.Python.panel.clicks import click_on_pixel, handle_in
 from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.panel.handles import handles_shown
@@ -125,7 +125,7 @@ def test_xray_and_drr_are_compared_and_landmarks_marked_by_clicks_and_fitted(hos
     for pixel in pixels:
         host.click(ui.markInXrayButton)
         host.process(0.05)
-        _click_on_pixel(host, node, pixel)
+        click_on_pixel(host, node, pixel)
     host.process(0.1)
     assert marks_of(node).GetNumberOfControlPoints() == len(corners), session.log
     assert ui.landmarkTable.item(0, 2).text() == "marked"
@@ -188,7 +188,7 @@ def test_targets_and_structures_are_looked_at_and_a_target_is_picked_in_two_xray
         # What is drawn meanwhile does not take the place of what the click places.
         set_targets(host.scene, nodes_of(node), None)
         set_targets(host.scene, nodes_of(node), targets)
-        _click_on_pixel(host, node, project(truth, pose_of(number), CAMERA))
+        click_on_pixel(host, node, project(truth, pose_of(number), CAMERA))
         host.wait_until(lambda count=number + 1: len(session.picked().picks) == count)
     assert ui.linkCursorsCheckBox.isChecked()
     host.wait_until(lambda: "px beside" in ui.pickedLabel.text)
@@ -268,7 +268,7 @@ def _drag_the_handles(host, panel):
     assert handles_shown(pose)
     host.process(0.3)
     view = slicer.app.layoutManager().threeDWidget(0).threeDView()
-    x, y = _handle_in(view, pose)
+    x, y = handle_in(view, pose)
     drag(host, view, (x, y), (x + 24, y + 12))
     host.process(0.1)
     assert np.abs(pose_from_node(node) - before).max() > 0.1
@@ -277,40 +277,3 @@ def _drag_the_handles(host, panel):
     host.click(ui.undoPoseButton)
     np.testing.assert_allclose(pose_from_node(node), before, atol=1e-9)
     assert len(session.log) == count
-
-
-def _handle_in(view, pose):
-    """A pixel of the 3D view where a handle of the pose is grasped."""
-    from Testing.Host.mouse import move
-
-    center = vtk.vtkMatrix4x4()
-    pose.GetMatrixTransformToWorld(center)
-    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
-    renderer.SetWorldPoint(*center.MultiplyPoint([*pose.GetCenterOfTransformation(), 1.0]))
-    renderer.WorldToDisplay()
-    x, y = renderer.GetDisplayPoint()[:2]
-    for radius in range(10, 130, 8):
-        for angle in np.radians(range(0, 360, 15)):
-            place = x + radius * np.cos(angle), view.height - 1 - y + radius * np.sin(angle)
-            move(view, *place)
-            if pose.GetDisplayNode().GetActiveInteractionType() > 0:
-                return place
-    raise AssertionError("no handle is there")
-
-
-def _click_on_pixel(host, node, pixel):
-    """A click of the mouse in the X-ray's view on a stored pixel."""
-    from PySide6 import QtCore, QtTest
-
-    from XVRegistrationLib.scene.transforms import ijk_to_world
-
-    widget = slicer.app.layoutManager().sliceWidget("XVXray")
-    view = widget.sliceView()
-    world = ijk_to_world(node) @ [*pixel, 0.0, 1.0]
-    to_xy = np.linalg.inv(slicer.util.arrayFromVTKMatrix(widget.mrmlSliceNode().GetXYToRAS()))
-    x, y = (to_xy @ world)[:2]
-    at = QtCore.QPoint(round(x), round(view.height - 1 - y))
-    QtTest.QTest.mouseMove(view, at)
-    host.process(0.03)
-    QtTest.QTest.mouseClick(view, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, at)
-    host.process(0.05)
