@@ -33,5 +33,7 @@ class XVRegistrationParameterNode:
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     showLabels: bool = False
     showOutlines: bool = True
+    hiddenStructures: str = ""
     showTargets: bool = True
+    linkCursors: bool = False
     liveDrr: bool = True

@@ -45,5 +45,8 @@ class Parameters:
     blend: float = 0.5
     showLabels: bool = False  # noqa: N815
     showOutlines: bool = True  # noqa: N815
+    hiddenStructures: str = ""  # noqa: N815
+    """Names of the segments that are not drawn on X-rays, as JSON."""
     showTargets: bool = True  # noqa: N815
+    linkCursors: bool = False  # noqa: N815
     liveDrr: bool = True  # noqa: N815

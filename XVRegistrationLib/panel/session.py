@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel.exporting import can_export, export_registered
-from XVRegistrationLib.panel.session_viewing import ViewingSession
+from XVRegistrationLib.panel.session_targets import TargetSession
 from XVRegistrationLib.scene.reviews import read_review
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.registration.review import Review
 
 
-class Session(ViewingSession):
+class Session(TargetSession):
     """The work on one scene. All methods return at once; those that do something raise InputError when they cannot.
 
     Parameters are read anew at every tick, so a change of any of them takes effect without a call. Nothing of the scene is

@@ -17,6 +17,10 @@ from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.reporting import Reporting
 from XVRegistrationLib.panel.reviewing import Reviewing
+from XVRegistrationLib.panel.structures import Structures
+from XVRegistrationLib.panel.targets import Targets
+from XVRegistrationLib.panel.targets_picked import PickedTarget
+from XVRegistrationLib.panel.targets_pointed import Pointing
 from XVRegistrationLib.panel.viewing import Viewing
 from XVRegistrationLib.panel.xray_adding import XrayAdding
 from XVRegistrationLib.panel.xray_geometry import XrayGeometry
@@ -46,6 +50,10 @@ class SessionLife:
         self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
         maps = ComparisonMaps(self._context, self._patient, self._model)
         self._comparing = Comparing(self._context, self._model, self._viewing, maps)
+        self._structures = Structures(self._context, self._xrays, self._viewing)
+        self._targets = Targets(self._context, self._xrays, self._viewing)
+        self._picked = PickedTarget(self._context, self._xrays, self._viewing, self._targets)
+        self._pointing = Pointing(self._context, self._xrays, self._targets, self._picked)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
@@ -59,7 +67,7 @@ class SessionLife:
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status", "view", "adjust" or "steps" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view", "targets", "adjust" or "steps" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -116,7 +124,8 @@ class SessionLife:
         failed: Exception | None = None
         parts = (self._patient, self._model, self._xrays, self._registering)
         looks = (self._adjusting, self._landmarking, self._comparing, self._viewing)
-        for step in (self._context.poll, *(part.tick for part in (*parts, *looks))):
+        marks = (self._structures, self._targets, self._picked, self._pointing)
+        for step in (self._context.poll, *(part.tick for part in (*parts, *looks, *marks))):
             try:
                 step()
             except Exception as e:  # a defect of one part; the others must not stand still by it
@@ -137,7 +146,8 @@ class SessionLife:
     def scene_closing(self) -> None:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
-        looks = (self._comparing, self._landmarking, self._adjusting, self._viewing)
+        marks = (self._pointing, self._picked, self._targets, self._structures)
+        looks = (*marks, self._comparing, self._landmarking, self._adjusting, self._viewing)
         for part in (self._reporting, self._images, self._registering, *looks, self._xrays, self._model, self._patient):
             part.forget()
 

@@ -170,6 +170,59 @@ class LandmarkRow:
 
 
 @dataclass(frozen=True)
+class TargetRow:
+    """A target in the table, on the current X-ray."""
+
+    name: str
+    point: tuple[float, float, float] | None
+    """RAS mm; None until it is put somewhere."""
+    pixel: tuple[float, float] | None = None
+    """Stored (column, row); None where that is not known."""
+    in_plane_mm: float | None = None
+    """Half of its 95 % interval parallel to the detector, in the worst direction; None where that is not known."""
+    depth_mm: float | None = None
+    """Half of its 95 % interval along the beam; None where that is not known."""
+    on_image: bool = False
+    note: str = ""
+    """What is not known of it and why, a sentence."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What is picked on an X-ray."""
+
+    name: str
+    """Of the X-ray."""
+    pixel: tuple[float, float]
+    """Stored (column, row)."""
+    residual_px: float | None = None
+    """How far from it the point found falls; None without one."""
+    distance_mm: float | None = None
+    """How far the point found is from its ray."""
+
+
+@dataclass(frozen=True)
+class PickedView:
+    """A thing picked on X-rays."""
+
+    picks: tuple[Pick, ...] = ()
+    point: tuple[float, float, float] | None = None
+    """Where it is, RAS mm; None until it is picked on two X-rays from different sides."""
+    problem: str = ""
+    """Why it was not found, or why it may be wrong, a sentence."""
+
+
+@dataclass(frozen=True)
+class StructureRow:
+    """A structure of the CT's segmentation."""
+
+    name: str
+    color: tuple[float, float, float]
+    shown: bool
+    """Whether it is drawn on the X-rays."""
+
+
+@dataclass(frozen=True)
 class ComparisonChoice:
     """A way of comparing an X-ray and its DRR."""
 

@@ -17,6 +17,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.ellipses import depth_in_words, ellipse_mesh, uncertainty_of
 from XVRegistrationLib.scene.hierarchy import add_to_folder, remove_nodes
+from XVRegistrationLib.scene.placement import kept_placement
 from XVRegistrationLib.scene.segments import copy_terminology, layers_of_masks, make_of_label_maps, replace_layers
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import update_voxels
@@ -175,7 +176,8 @@ def overlay(scene: Any, nodes: XrayNodes, part: str, class_name: str, name: str)
         return None
     node = nodes.xray.GetNodeReference(PREFIX + part)
     if node is None:
-        node = scene.AddNewNodeByClass(class_name, name)
+        with kept_placement(scene):
+            node = scene.AddNewNodeByClass(class_name, name)
         node.SetAttribute(PART, part)
         nodes.xray.SetNodeReferenceID(PREFIX + part, node.GetID())
         add_to_folder(scene, [node], nodes.folder)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Change = Literal["", "geometry", "volume", "pose"]
 _MOVED = 1e-3
 """A pose whose entries differ by more, mm for the position, is another."""
-_REGISTRATION = PREFIX + "Registration"
+REGISTRATION = PREFIX + "Registration"
+"""Attribute of an X-ray's image node that holds its last result."""
 SCALE, VOLUME_PLACE = "scale", "volume_ijk_to_ras"
 """What may be kept with a result besides it: scale of the grey values, and the CT's matrix (4, 4), IJK to RAS, mm."""
 
@@ -30,14 +31,14 @@ def write_registration(node: Any, result: Mapping[str, Any], volume_node: Any = 
 
     With `volume_node`, the X-ray belongs to this CT from now on.
     """
-    node.SetAttribute(_REGISTRATION, json.dumps(dict(result), default=_plain))
+    node.SetAttribute(REGISTRATION, json.dumps(dict(result), default=_plain))
     if volume_node is not None:
         refer_to_volume(node, volume_node)
 
 
 def read_registration(node: Any) -> dict[str, Any] | None:
     """The last registration's result; None if there is none, it is damaged, or the X-ray has no pose any more."""
-    text = node.GetAttribute(_REGISTRATION)
+    text = node.GetAttribute(REGISTRATION)
     if not text or nodes_of(node) is None:
         return None
     try:
@@ -49,7 +50,7 @@ def read_registration(node: Any) -> dict[str, Any] | None:
 
 def forget_registration(node: Any) -> None:
     """The X-ray counts as not registered from now on."""
-    node.SetAttribute(_REGISTRATION, None)
+    node.SetAttribute(REGISTRATION, None)
 
 
 def read_trust(found: Mapping[str, Any]) -> Trust | None:

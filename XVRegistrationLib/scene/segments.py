@@ -15,7 +15,7 @@ from XVRegistrationLib.errors import check_names
 from XVRegistrationLib.imaging.segmentation import Terminology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -136,6 +136,18 @@ def show_surfaces(node: Any, names: Iterable[str]) -> None:
     was_modifying = display.StartModify()
     for segment_id in node.GetSegmentation().GetSegmentIDs():
         display.SetSegmentVisibility3D(segment_id, segment_id in shown)
+    display.EndModify(was_modifying)
+
+
+def hide_segments(node: Any, names: Collection[str]) -> None:
+    """Draw all segments but those of these names in slice views."""
+    display = node.GetDisplayNode()
+    if display is None:
+        return
+    was_modifying = display.StartModify()
+    for segment_id, name, _color in segments_of(node):
+        if display.GetSegmentVisibility(segment_id) == (name in names):
+            display.SetSegmentVisibility(segment_id, name not in names)
     display.EndModify(was_modifying)
 
 

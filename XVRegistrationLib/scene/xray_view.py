@@ -57,7 +57,7 @@ def show_in_view(
         if part == "Labels":
             display.SetVisibility2DFill(labels)
             display.SetVisibility2DOutline(outlines)
-        display.SetVisibility({"Labels": labels or outlines, "Ignored": True, "Marks": True}.get(part, targets))
+        display.SetVisibility({"Labels": labels or outlines, "Targets": targets, "Ellipses": targets}.get(part, True))
     keep_upright(slice_node, image)
 
 
@@ -108,7 +108,9 @@ def _leave_view(image: Any, slice_node: Any) -> None:
 
 
 def _displays(image: Any) -> Iterator[tuple[str, Any]]:
-    parts = [(part, image.GetNodeReference(PREFIX + part)) for part in ("Labels", "Targets", "Ellipses", "Marks")]
+    parts = [
+        (part, image.GetNodeReference(PREFIX + part)) for part in ("Labels", "Targets", "Ellipses", "Marks", "Pick")
+    ]
     for part, node in [*parts, *(("Ignored", roi) for roi in rois_of(image))]:
         display = None if node is None else node.GetDisplayNode()
         if display is not None:

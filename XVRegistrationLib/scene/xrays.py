@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PART = PREFIX + "Part"
 """Attribute of every node that belongs to an X-ray, apart from the image: what it is of it."""
-OVERLAYS = ("Labels", "Targets", "Ellipses", "Marks", "Drr")
+OVERLAYS = ("Labels", "Targets", "Ellipses", "Marks", "Pick", "Drr")
 """References of the image to what is drawn on it, without the prefix."""
 _FRUSTUM_REFERENCE = PREFIX + "Frustum"
 _MASK_REFERENCE = PREFIX + "Mask"

@@ -16,6 +16,7 @@ from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_origins, read_scale
 from XVRegistrationLib.scene.landmarks import make_marks
 from XVRegistrationLib.scene.overlays import add_targets, project_through_nodes, set_drr, set_reprojected_labels
+from XVRegistrationLib.scene.picks import make_pick
 from XVRegistrationLib.scene.removal import remove_leftovers, remove_xray
 from XVRegistrationLib.scene.results import forget_registration, read_registration, write_registration
 from XVRegistrationLib.scene.standalone.app import start
@@ -239,6 +240,7 @@ def dressed(scene, ct, name="x"):
     add_targets(scene, nodes, ["t"], ct.center, targets_node=shared)
     set_drr(scene, nodes, np.random.default_rng(0).random((50, 60), np.float32))
     make_marks(scene, nodes)
+    make_pick(scene, nodes, (5.0, 5.0))
     return nodes
 
 
@@ -298,6 +300,7 @@ def test_whatever_node_is_deleted_nothing_raises_and_the_rest_can_be_used(scene,
         assert (set_reprojected_labels(scene, n, [("rib", (0, 0, 1), mask)]) is not None) == bool(placed)
         assert (make_marks(scene, n) is not None) == bool(placed)
         if placed:
+            make_pick(scene, n, (5.0, 5.0))
             write_registration(n.xray, registered(n, ct.center).to_dict())
         add_targets(scene, n, ["t"], ct.center, targets_node=targets)
     if placed:

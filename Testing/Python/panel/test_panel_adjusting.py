@@ -1,4 +1,4 @@
-"""Correcting a pose and comparing, as a user does: keys, clicks, drags and numbers in the host."""
+"""Correcting a pose, comparing, and looking at targets, as a user does: keys, clicks, drags and numbers in the host."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-import vtk
 
-from Testing.Python.panel.patients import CAMERA, patient, pose_of
+from Testing.Python.panel.clicks import click_on_pixel, handle_in
+from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.panel.handles import handles_shown
 from XVRegistrationLib.scene.landmarks import marks_of, points_of
-from XVRegistrationLib.scene.volumes import add_volume
+from XVRegistrationLib.scene.overlays import set_targets
+from XVRegistrationLib.scene.sights import NAMES
+from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
@@ -123,7 +125,7 @@ def test_xray_and_drr_are_compared_and_landmarks_marked_by_clicks_and_fitted(hos
     for pixel in pixels:
         host.click(ui.markInXrayButton)
         host.process(0.05)
-        _click_on_pixel(host, node, pixel)
+        click_on_pixel(host, node, pixel)
     host.process(0.1)
     assert marks_of(node).GetNumberOfControlPoints() == len(corners), session.log
     assert ui.landmarkTable.item(0, 2).text() == "marked"
@@ -137,6 +139,94 @@ def test_xray_and_drr_are_compared_and_landmarks_marked_by_clicks_and_fitted(hos
     host.click(ui.removeLandmarkButton)
     host.process(0.1)
     assert ui.landmarkTable.rowCount == len(corners) - 1
+
+
+def test_targets_and_structures_are_looked_at_and_a_target_is_picked_in_two_xrays_by_clicks(host, panel, files):
+    import qt
+
+    ui, session = panel.ui, panel.logic.session
+    session.add_files(files[1:])
+    host.wait_until(lambda: len(session.rows()) == 2 and not session.busy, TIMEOUT)
+    first, second = (row.node for row in session.rows())
+    session.complete_geometry(second, sdd=CAMERA.sdd)
+    set_pose(nodes_of(second), pose_of(1))
+    host.click(ui.targetsCollapsibleButton)
+    assert "section Patient" in ui.targetsHintLabel.text
+    assert "two registered X-rays" in ui.addPickedButton.toolTip
+    targets = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Targets")
+    places = {"left": (-35.0, 10.0, 25.0), "right": (30.0, -15.0, -20.0)}
+    for name, place in places.items():
+        targets.AddControlPoint(*place, name)
+    host.select_node(ui.targetsSelector, targets)
+    host.wait_until(lambda: ui.targetTable.rowCount == 2)
+    column, row = project(np.array(places["left"]), pose_of(0), CAMERA)
+    assert [ui.targetTable.item(0, i).text() for i in range(3)] == [
+        "left",
+        f"{column:.1f}, {row:.1f}",
+        "-35.0, 10.0, 25.0",
+    ]
+    assert "registered pose" in ui.targetTable.item(0, 3).toolTip()
+
+    # A row by a click, the next by a key: the slice views go there.
+    def middle():
+        red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+        return slicer.util.arrayFromVTKMatrix(red.GetSliceToRAS())[:3, 3]
+
+    host.click_cell(ui.targetTable, 0, 0)
+    assert middle() == pytest.approx(places["left"])
+    host.key(ui.targetTable, qt.Qt.Key_Down)
+    assert middle() == pytest.approx(places["right"])
+
+    _show_structures(host, panel)
+
+    # The same point is picked in both X-rays.
+    truth = np.array([12.0, -8.0, 30.0])
+    for number, node in enumerate((first, second)):
+        session.show(node)
+        host.wait_until(lambda: not session.busy, TIMEOUT)
+        host.click(ui.pickButton)
+        # What is drawn meanwhile does not take the place of what the click places.
+        set_targets(host.scene, nodes_of(node), None)
+        set_targets(host.scene, nodes_of(node), targets)
+        click_on_pixel(host, node, project(truth, pose_of(number), CAMERA))
+        host.wait_until(lambda count=number + 1: len(session.picked().picks) == count)
+    assert ui.linkCursorsCheckBox.isChecked()
+    host.wait_until(lambda: "px beside" in ui.pickedLabel.text)
+    host.click(ui.addPickedButton)
+    host.wait_until(lambda: ui.targetTable.rowCount == 3)
+    assert targets.GetNthControlPointPositionWorld(2) == pytest.approx(truth, abs=3.0)
+    assert not ui.addPickedButton.isEnabled()
+    assert ui.pickedLabel.text == ""
+
+    # What was drawn for that goes when the box is unchecked.
+    nodes = [host.scene.GetNthNode(i) for i in range(host.scene.GetNumberOfNodes())]
+    session.select_target(None)
+    host.click(ui.linkCursorsCheckBox)
+    drawn = [n for n in nodes if n.GetName() in NAMES]
+    assert drawn
+    host.wait_until(lambda: not any(n.GetScene() for n in drawn))
+
+
+def _show_structures(host, panel):
+    """One is unchecked by the space key, all are brought back by a button."""
+    import qt
+
+    ui, session = panel.ui, panel.logic.session
+    host.click(ui.structuresCollapsibleButton)
+    assert "segmentation" in ui.allStructuresButton.toolTip
+    host.select_node(ui.segmentationSelector, add_segmentation(host.scene, bones()))
+    host.wait_until(lambda: ui.structureTable.rowCount == 4 and not session.busy, TIMEOUT)
+    host.click_cell(ui.structureTable, 1, 0)
+    host.key(ui.structureTable, qt.Qt.Key_Space)
+    host.wait_until(lambda: [row.shown for row in session.structures()] == [True, False, True, True])
+    host.click(ui.noStructuresButton)
+    host.wait_until(lambda: not any(row.shown for row in session.structures()))
+    host.process(0.2)
+    host.wait_until(lambda: ui.noStructuresButton.toolTip == "None is drawn.")
+    host.click(ui.allStructuresButton)
+    host.wait_until(lambda: all(row.shown for row in session.structures()))
+    host.process(0.2)
+    assert ui.structureTable.item(1, 0).checkState() == qt.Qt.Checked
 
 
 def _compare(host, panel):
@@ -178,7 +268,7 @@ def _drag_the_handles(host, panel):
     assert handles_shown(pose)
     host.process(0.3)
     view = slicer.app.layoutManager().threeDWidget(0).threeDView()
-    x, y = _handle_in(view, pose)
+    x, y = handle_in(view, pose)
     drag(host, view, (x, y), (x + 24, y + 12))
     host.process(0.1)
     assert np.abs(pose_from_node(node) - before).max() > 0.1
@@ -187,40 +277,3 @@ def _drag_the_handles(host, panel):
     host.click(ui.undoPoseButton)
     np.testing.assert_allclose(pose_from_node(node), before, atol=1e-9)
     assert len(session.log) == count
-
-
-def _handle_in(view, pose):
-    """A pixel of the 3D view where a handle of the pose is grasped."""
-    from Testing.Host.mouse import move
-
-    center = vtk.vtkMatrix4x4()
-    pose.GetMatrixTransformToWorld(center)
-    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
-    renderer.SetWorldPoint(*center.MultiplyPoint([*pose.GetCenterOfTransformation(), 1.0]))
-    renderer.WorldToDisplay()
-    x, y = renderer.GetDisplayPoint()[:2]
-    for radius in range(10, 130, 8):
-        for angle in np.radians(range(0, 360, 15)):
-            place = x + radius * np.cos(angle), view.height - 1 - y + radius * np.sin(angle)
-            move(view, *place)
-            if pose.GetDisplayNode().GetActiveInteractionType() > 0:
-                return place
-    raise AssertionError("no handle is there")
-
-
-def _click_on_pixel(host, node, pixel):
-    """A click of the mouse in the X-ray's view on a stored pixel."""
-    from PySide6 import QtCore, QtTest
-
-    from XVRegistrationLib.scene.transforms import ijk_to_world
-
-    widget = slicer.app.layoutManager().sliceWidget("XVXray")
-    view = widget.sliceView()
-    world = ijk_to_world(node) @ [*pixel, 0.0, 1.0]
-    to_xy = np.linalg.inv(slicer.util.arrayFromVTKMatrix(widget.mrmlSliceNode().GetXYToRAS()))
-    x, y = (to_xy @ world)[:2]
-    at = QtCore.QPoint(round(x), round(view.height - 1 - y))
-    QtTest.QTest.mouseMove(view, at)
-    host.process(0.03)
-    QtTest.QTest.mouseClick(view, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, at)
-    host.process(0.05)

@@ -19,13 +19,15 @@ from XVRegistrationLib.panel.widgets.register_section import RegisterSection
 from XVRegistrationLib.panel.widgets.report_section import ReportSection
 from XVRegistrationLib.panel.widgets.setup_section import SetupSection
 from XVRegistrationLib.panel.widgets.steps_window import StepsWindow
+from XVRegistrationLib.panel.widgets.structure_section import StructureSection
+from XVRegistrationLib.panel.widgets.target_section import TargetSection
 from XVRegistrationLib.panel.widgets.view_section import ViewSection
 from XVRegistrationLib.panel.widgets.xray_section import XraySection
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
 
-TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "adjust"})
+TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "targets", "adjust"})
 OPEN_MS, AWAY_MS = 33, 500
 """Between two looks at the child processes while the module is open, and while another one is: a training goes on."""
 
@@ -48,6 +50,8 @@ class Panel:
         self._register = RegisterSection(ui, session, self._setup)
         self._view = ViewSection(ui, session, self._setup)
         self._compare = CompareSection(ui, session)
+        self._targets = TargetSection(ui, session)
+        self._structures = StructureSection(ui, session)
         self._adjust = AdjustSection(ui, session)
         self._landmarks = LandmarkSection(ui, session)
         self._report = ReportSection(ui, session, self._setup)
@@ -140,6 +144,9 @@ class Panel:
             self._compare.show()
             self._adjust.show()
             self._landmarks.show()
+        if topics & {"patient", "xrays", "view", "targets"}:
+            self._targets.show()
+            self._structures.show()
         if "steps" in topics and self.session.steps is not None:
             self._steps.show(self.session.steps)
         self._show_status()
