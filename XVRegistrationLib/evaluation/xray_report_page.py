@@ -31,6 +31,8 @@ WIDTH = 1000
 _OVERLAY = 0.655  # of the width: the X-ray and the DRR, one above the other beside it, are half as wide
 _SIDE = 0.325
 _DECISIONS = {"accepted": "Accepted", "open": "Open: not yet decided", "rejected": "Rejected"}
+_LEAST_PERCENT = 1.0
+"""Of probabilities that are stated: the table rests on some hundred registrations."""
 _UNKNOWN = "–"
 
 
@@ -177,7 +179,11 @@ def _rejected(report: XrayReport) -> list[str]:
 
 
 def _probability(found: Registration) -> str:
-    return _UNKNOWN if found.trust is None else f"{100 * found.trust.probability:.1f} %"
+    """In per cent; never less than what the table of verdicts can tell."""
+    if found.trust is None:
+        return _UNKNOWN
+    percent = 100 * found.trust.probability
+    return f"{percent:.1f} %" if percent >= _LEAST_PERCENT else f"< {_LEAST_PERCENT:g} %"
 
 
 def _place(point: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
