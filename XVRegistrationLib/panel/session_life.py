@@ -11,6 +11,7 @@ from XVRegistrationLib.panel.adjusting import Adjusting
 from XVRegistrationLib.panel.comparing import Comparing
 from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
 from XVRegistrationLib.panel.context import Context
+from XVRegistrationLib.panel.joint import Joint
 from XVRegistrationLib.panel.landmarking import Landmarking
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
@@ -47,6 +48,9 @@ class SessionLife:
         maps = ComparisonMaps(self._context, self._patient, self._model)
         self._comparing = Comparing(self._context, self._model, self._viewing, maps)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
+        self._joint = Joint(
+            self._context, self._patient, self._model, self._xrays, self._geometry, self._viewing, self._registering
+        )
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
             self._context, self._patient, self._model, self._xrays, self._registering, self._viewing
@@ -97,6 +101,7 @@ class SessionLife:
             or self._patient.busy
             or self._model.busy
             or self._registering.busy
+            or self._joint.busy
             or self._viewing.busy
             or self._reporting.busy
             or self._comparing.busy
@@ -114,7 +119,7 @@ class SessionLife:
         if self.scene.IsBatchProcessing():
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
-        parts = (self._patient, self._model, self._xrays, self._registering)
+        parts = (self._patient, self._model, self._xrays, self._registering, self._joint)
         looks = (self._adjusting, self._landmarking, self._comparing, self._viewing)
         for step in (self._context.poll, *(part.tick for part in (*parts, *looks))):
             try:
@@ -138,7 +143,16 @@ class SessionLife:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
         looks = (self._comparing, self._landmarking, self._adjusting, self._viewing)
-        for part in (self._reporting, self._images, self._registering, *looks, self._xrays, self._model, self._patient):
+        for part in (
+            self._reporting,
+            self._images,
+            self._joint,
+            self._registering,
+            *looks,
+            self._xrays,
+            self._model,
+            self._patient,
+        ):
             part.forget()
 
     def close(self) -> None:
