@@ -18,6 +18,8 @@ from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.reporting import Reporting
 from XVRegistrationLib.panel.reviewing import Reviewing
+from XVRegistrationLib.panel.runs import Runs
+from XVRegistrationLib.panel.second_view import SecondView
 from XVRegistrationLib.panel.viewing import Viewing
 from XVRegistrationLib.panel.xray_adding import XrayAdding
 from XVRegistrationLib.panel.xray_geometry import XrayGeometry
@@ -43,6 +45,8 @@ class SessionLife:
         self._geometry = XrayGeometry(self._context, self._xrays)
         self._model.camera = self._xrays.camera
         self._viewing = Viewing(self._context, self._patient, self._xrays)
+        self._second = SecondView(self._context, self._patient, self._xrays, self._viewing)
+        self._runs = Runs(self._context, self._patient, self._xrays, self._viewing)
         self._adjusting = Adjusting(self._context, self._patient, self._xrays, self._viewing)
         self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
         maps = ComparisonMaps(self._context, self._patient, self._model)
@@ -63,7 +67,7 @@ class SessionLife:
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status", "view", "adjust" or "steps" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view", "adjust", "run" or "steps" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -103,6 +107,7 @@ class SessionLife:
             or self._registering.busy
             or self._joint.busy
             or self._viewing.busy
+            or self._second.busy
             or self._reporting.busy
             or self._comparing.busy
         )
@@ -120,7 +125,7 @@ class SessionLife:
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
         parts = (self._patient, self._model, self._xrays, self._registering, self._joint)
-        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing)
+        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing, self._second, self._runs)
         for step in (self._context.poll, *(part.tick for part in (*parts, *looks))):
             try:
                 step()
@@ -142,7 +147,7 @@ class SessionLife:
     def scene_closing(self) -> None:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
-        looks = (self._comparing, self._landmarking, self._adjusting, self._viewing)
+        looks = (self._runs, self._second, self._comparing, self._landmarking, self._adjusting, self._viewing)
         for part in (
             self._reporting,
             self._images,

@@ -201,3 +201,20 @@ class RelationChoice:
     """What it rests on, a sentence."""
     obstacle: str
     """Why it is not possible; empty if it is."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What came of the frames of the run that is shown."""
+
+    name: str
+    item: int
+    """Which frame is shown, counted from 0."""
+    count: int
+    """Number of frames."""
+    converged: int
+    """Of those that are registered where they stand, how many have this verdict; and so on."""
+    check: int
+    failed: int
+    accepted: int
+    rejected: int

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+import slicer
+import slicer.util
 
-from Testing.Python.panel.patients import CAMERA, pose_of
+from Testing.Python.panel.patients import CAMERA, bones, dsa_run, line_integrals, patient, pose_of
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import increment
-from XVRegistrationLib.scene.attributes import read_intrinsics, read_origins, write_known
+from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics, read_origins, write_known
 from XVRegistrationLib.scene.results import read_registration
-from XVRegistrationLib.scene.xrays import pose_from_node
+from XVRegistrationLib.scene.run_results import frame_results
+from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.volumes import add_segmentation
+from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 
 @pytest.fixture
@@ -93,3 +100,103 @@ def test_the_c_arms_angles_are_a_relation_and_what_is_removed_or_changed_is_drop
     session.wait(TIMEOUT)
     assert "was removed" in session.status
     assert [row.state for row in session.rows()] == ["ready"]
+
+
+def _view(scene, name):
+    view = slicer.vtkMRMLSliceNode()
+    view.SetLayoutName(name)
+    view = scene.AddNode(view)
+    view.SetDimensions(400, 300, 1)
+    return view, scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+
+
+def test_a_second_xray_is_shown_beside_with_its_own_overlays_and_they_change_places(session, pair):
+    first, second = pair
+    session.parameters.segmentation = add_segmentation(session.scene, bones())
+    (view, composite), (beside, other) = (_view(session.scene, name) for name in ("XVXray", "XVXray2"))
+    session.attach_view(view, composite)
+    session.attach_second_view(beside, other)
+    session.wait(TIMEOUT)
+    assert (session.beside, other.GetBackgroundVolumeID()) == (None, None)
+    session.parameters.biplane = True
+    for number, node in enumerate(pair):
+        set_pose(nodes_of(node), pose_of(number))
+    session.wait(TIMEOUT)
+    assert session.beside is second
+    assert (composite.GetBackgroundVolumeID(), other.GetBackgroundVolumeID()) == (first.GetID(), second.GetID())
+    drr = slicer.util.arrayFromVolume(second.GetNodeReference(PREFIX + "Drr"))[0]
+    assert np.corrcoef(drr.ravel(), line_integrals(patient(), 1).ravel())[0, 1] > 0.99
+    for node, where in ((first, view), (second, beside)):
+        labels = node.GetNodeReference(PREFIX + "Labels").GetDisplayNode()
+        assert (labels.GetViewNodeIDs(), bool(labels.GetVisibility())) == ((where.GetID(),), True)
+
+    session.show(second)
+    session.wait(TIMEOUT)
+    assert session.beside is first
+    assert (composite.GetBackgroundVolumeID(), other.GetBackgroundVolumeID()) == (second.GetID(), first.GetID())
+    for node, where in ((second, view), (first, beside)):
+        labels = node.GetNodeReference(PREFIX + "Labels").GetDisplayNode()
+        assert (labels.GetViewNodeIDs(), bool(labels.GetVisibility())) == ((where.GetID(),), True)
+    with pytest.raises(InputError, match="Choose another X-ray"):
+        session.show_beside(second)
+    session.remove(first)
+    session.wait(TIMEOUT)
+    assert (session.beside, other.GetBackgroundVolumeID()) == (None, None)
+    assert session.can_show_beside() == "Add a second X-ray."
+    session.attach_view(None, None)
+    session.attach_second_view(None, None)
+
+
+def test_a_run_has_curves_of_its_poses_and_each_frame_is_reviewed_by_itself(session, tmp_path):
+    choose(session)
+    session.add_files([dsa_run(tmp_path / "run.dcm")])
+    session.wait(TIMEOUT)
+    node = session.rows()[0].node
+    assert (session.run_view().count, session.run_view().converged) == (4, 0)
+    assert session.plot_chart() is None
+    session.register_run(node)
+    session.wait(TIMEOUT)
+    time.sleep(0.3)
+    session.tick()
+    frames = frame_results(node)
+    assert [frame.registered for frame in frames] == [True] * 4, session.log
+    assert np.abs(frames[0].pose - pose_of(0)).max() < 1.0  # the contrast medium of the next is not in the CT
+    assert len({frame.pose.tobytes() for frame in frames}) > 1
+    view = session.run_view()
+    assert view.converged + view.check + view.failed == 4
+
+    session.show_frame(node, 0)
+    session.review(node, "accepted")
+    session.show_frame(node, 1)
+    assert session.review_of(node).decision == "open"
+    session.review(node, "rejected", "contrast")
+    session.show_frame(node, 2)
+    moved = pose_from_node(node).copy()
+    moved[:3, 3] += 4.0
+    set_pose(nodes_of(node), moved)
+    session.show_frame(node, 0)
+    session.wait(TIMEOUT)
+    assert (session.review_of(node).decision, session.review_of(node).note) == ("accepted", "")
+    frames = frame_results(node)
+    assert [frame.review for frame in frames] == ["accepted", "rejected", "open", "open"]
+    assert [frame.registered for frame in frames] == [True, True, False, True]
+    time.sleep(0.3)
+    session.tick()
+    view = session.run_view()
+    assert (view.item, view.accepted, view.rejected, view.converged + view.check + view.failed) == (0, 1, 1, 3)
+
+    chart = session.plot_chart()
+    names = [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names[:6] == ["right (mm)", "down (mm)", "depth (mm)", "tilt (degrees)", "swing (degrees)", "turn (degrees)"]
+    table = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
+    assert [table.GetValue(i, 0).ToDouble() for i in range(table.GetNumberOfRows())] == [0, 1, 3]
+    session.show_next_frame()
+    assert item_of(node) == 2
+    shown = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLPlotChartNode", session.scene)]
+    assert shown == ["Poses of the frames"]
+    session.remove(node)
+    session.wait(TIMEOUT)
+    assert session.plot_chart() is None
+    assert session.run_view() is None
+    assert not slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode", session.scene)
+    assert session.can_show_next_frame() == "Show a run."
