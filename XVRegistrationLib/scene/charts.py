@@ -50,9 +50,19 @@ def new_chart(scene: Any, name: str, title: str, x_title: str, y_title: str) -> 
 
 
 def set_curves(scene: Any, chart: Any, curves: Sequence[Curve]) -> None:
-    """Draw these curves in a chart, in place of those of the same names; one without points is not drawn."""
-    for curve in curves:
-        _set_series(scene, chart, curve)
+    """Draw these curves in a chart, in this order and in place of those of the same names.
+
+    One of fewer than two points is not drawn: VTK complains at every redraw.
+    """
+    series = [_set_series(scene, chart, curve) for curve in curves]
+    wanted = [one.GetID() for one in series if one.GetTableNode().GetNumberOfRows() > 1]
+    drawn = [chart.GetNthPlotSeriesNodeID(i) for i in range(chart.GetNumberOfPlotSeriesNodes())]
+    if drawn != wanted:
+        was_modifying = chart.StartModify()
+        chart.RemoveAllPlotSeriesNodeIDs()
+        for one in wanted:
+            chart.AddAndObservePlotSeriesNodeID(one)
+        chart.EndModify(was_modifying)
 
 
 def nodes_of_chart(chart: Any) -> list[Any]:
@@ -72,7 +82,7 @@ def remove_chart(scene: Any, chart: Any) -> None:
         remove_nodes(scene, nodes_of_chart(chart))
 
 
-def _set_series(scene: Any, chart: Any, curve: Curve) -> None:
+def _set_series(scene: Any, chart: Any, curve: Curve) -> Any:
     """Each series has a table of its own: curves differ in length, and a table has no empty cells."""
     role = PREFIX + curve.name.replace(" ", "")  # also while it is not drawn
     series = chart.GetNodeReference(role)
@@ -92,12 +102,7 @@ def _set_series(scene: Any, chart: Any, curve: Curve) -> None:
     _set_columns(table, curve.columns, (x, y))
     if series.GetTableNode() is not table:
         series.SetAndObserveTableNodeID(table.GetID())
-    # A line of fewer than two points cannot be drawn: VTK complains at every redraw.
-    drawn = chart.HasPlotSeriesNodeID(series.GetID())
-    if drawn and len(x) < 2:
-        chart.RemovePlotSeriesNodeID(series.GetID())
-    elif len(x) >= 2 and not drawn:
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return series
 
 
 def _new_series(scene: Any, curve: Curve) -> Any:
