@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.geometry.detector_motion import motion_between
+from XVRegistrationLib.geometry.detector_motion import AXES, motion_between
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.charts import CIRCLES, CROSSES, DIAMONDS, Curve, new_chart, set_curves
 
@@ -34,6 +34,12 @@ _VERDICTS = (
 _SHOWN = (0.45, 0.45, 0.45)
 
 
+def color_of_axis(axis: str) -> str:
+    """The colour (#rrggbb) of the curve of one of `detector_motion.AXES`."""
+    red, green, blue = _AXES[AXES.index(axis)][1]
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
 def motions_of(frames: Sequence[FrameResult], pivot: ArrayLike, mirrored: bool) -> NDArray[np.float64]:
     """(n, 6) how far what is seen moved since the first registered frame, as `motion_between`; not a number where not registered."""
     motions = np.full((len(frames), 6), np.nan)
@@ -56,6 +62,9 @@ def set_pose_curves(
         chart = new_chart(scene, "Poses of the frames", "", "frame", "mm, degrees")
         chart.SetSaveWithScene(False)
         chart.SetHideFromEditors(True)
+        chart.SetLegendVisibility(False)
+        chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(-0.5, len(frames) - 0.5)
     motions = motions_of(frames, pivot, read_intrinsics(node).mirrored)
     numbers = np.array([frame.item for frame in frames], dtype=np.float64)
     known = np.isfinite(motions).all(axis=1)

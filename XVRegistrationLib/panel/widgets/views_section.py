@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, show_text
+from XVRegistrationLib.scene.run_curves import color_of_axis
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -75,6 +76,7 @@ class ViewsSection:
     def _show_run(self) -> None:
         view = self._session.run_view()
         show_text(self.ui.runLabel, "" if view is None else _summary(view))
+        show_text(self.ui.curvesLabel, "" if view is None or not _registered(view) else _legend())
         self.ui.nextFrameButton.setVisible(view is not None)
         purpose = _("Show the next frame that is not converged, and neither accepted nor rejected.")
         allow(self.ui.nextFrameButton, self._session.can_show_next_frame(), purpose)
@@ -85,9 +87,30 @@ def _summary(view: RunView) -> str:
         _("{count} converged"): view.converged,
         _("{count} to check"): view.check,
         _("{count} failed"): view.failed,
-        _("{count} not registered"): view.count - view.converged - view.check - view.failed,
+        _("{count} not registered"): view.count - _registered(view),
         _("{count} accepted"): view.accepted,
         _("{count} rejected"): view.rejected,
     }
     words = [text.format(count=count) for text, count in counts.items() if count]
     return _("Of {count} frames: {words}.").format(count=view.count, words=", ".join(words))
+
+
+def _registered(view: RunView) -> int:
+    return view.converged + view.check + view.failed
+
+
+def _legend() -> str:
+    """What the colours and marks of the chart are: in a chart as small as this one a legend would cover the curves."""
+    words = {
+        "right": _("right"),
+        "down": _("down"),
+        "depth": _("depth"),
+        "tilt": _("tilt"),
+        "swing": _("swing"),
+        "turn": _("turn"),
+    }
+    lines = [f'<font color="{color_of_axis(axis)}"><b>\u2014</b></font>\u00a0{word}' for axis, word in words.items()]
+    text = _(
+        "The chart shows since the first frame: {shifts} in mm; {turns} in degrees. Below: \u25cf converged, \u25c6 check, \u2715 failed."
+    )
+    return text.format(shifts=", ".join(lines[:3]), turns=", ".join(lines[3:]))
