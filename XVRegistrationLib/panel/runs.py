@@ -88,12 +88,14 @@ class Runs:
 
     def show_next(self) -> None:
         """Show the next frame that is neither decided on nor converged, after the last one the first again."""
-        obstacle, item = self.can_show_next(), self._next()
-        if obstacle or item is None:
-            raise InputError(obstacle)
+        item = self._next()
+        if item is None:
+            raise InputError(self.can_show_next())
         self._xrays.show_frame(self._node, item)
 
     def _next(self) -> int | None:
+        if self.view() is None:
+            return None
         now = item_of(self._node)
         open_ones = [f.item for f in self._frames if f.review == "open" and f.verdict != "converged" and f.item != now]
         return next((item for item in open_ones if item > now), open_ones[0] if open_ones else None)

@@ -99,8 +99,10 @@ class Viewing:
             self._context.changed.emit("view")
             self._context.changed.emit("xrays")
         nodes = None if node is None else nodes_of(node)
-        if nodes is not None and volume_node_of(node) in (None, self._patient.node):
+        if nodes is not None:
             self._follow(nodes)
+        else:  # its pose was removed while it moved: there is nothing to wait for
+            self._moved_at, self._behind = None, False
         self._follow_targets()
         self._show(node)
 
@@ -124,6 +126,7 @@ class Viewing:
         try:
             pose = _pose(nodes)
         except InputError as e:
+            self._moved_at, self._behind = None, False
             if self._problem != str(e):
                 self._problem = str(e)
                 self._context.say(str(e))

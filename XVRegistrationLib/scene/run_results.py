@@ -36,14 +36,16 @@ def frame_results(node: Any) -> list[FrameResult]:
     """Each frame of a run, or the one image of an X-ray; empty while it has no pose."""
     if nodes_of(node) is None:
         return []
-    shown = item_of(node)
+    frames, shown = frame_nodes(node), item_of(node)
     try:
-        poses = poses_of(node) or [pose_from_node(node)]
-        poses[min(shown, len(poses) - 1)] = pose_from_node(node)
+        now = pose_from_node(node)
+        # Where somebody removed the sequence of poses, all frames stand where the shown one does.
+        poses = poses_of(node) or [now] * len(frames)
     except InputError:  # under a transform that is not rigid
         return []
+    poses[shown] = now
     found = []
-    for item, (frame, pose) in enumerate(zip(frame_nodes(node), poses, strict=True)):
+    for item, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
         registration = frame_registration(frame, pose, node)
         verdict = "" if registration is None else registration.verdict
         review = review_at(frame, registration).review.decision

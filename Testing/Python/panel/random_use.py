@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.panel.session import Session
 
-TIMEOUT = 300.0
+TIMEOUT = 60.0
 _NUMBERS = (0.0, 1.0, -3.0, 25.0, 700.0, 1e9, -1e9, 1e-12, float("nan"), float("inf"))
 _BOXES = (
     "biplane",
@@ -413,8 +414,13 @@ class Walk:
             node.SetName(str(self._one_of(("a", "", "X-ray (b)", "ü/\\:"))))
 
     def do_wait(self) -> None:
-        if self.random.random() < 0.3:
-            self.session.wait(TIMEOUT)
+        self.session.wait(TIMEOUT)
+
+    def do_let_time_pass(self) -> None:
+        end = time.monotonic() + float(self.random.uniform(0, 0.6))
+        while time.monotonic() < end:
+            self.session.tick()
+            time.sleep(0.02)
 
 
 def observers_of(scene: Any) -> int:

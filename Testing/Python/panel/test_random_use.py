@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import pytest
 
 from Testing.Python.panel.patients import dsa_run
 from Testing.Python.panel.random_use import TIMEOUT, Walk, observers_of, python_objects, resident_mb
-from XVRegistrationLib.panel.parameters import Parameters
 
 SEED = int(os.environ.get("XVREGISTRATION_SEED", "20"))
 STEPS = 60
@@ -44,19 +44,20 @@ def test_no_order_of_steps_does_anything_but_work_or_say_why_not(session, walk_o
 def test_ten_minutes_of_random_use_leave_no_trace(session, walk_of):
     minutes = float(os.environ.get("XVREGISTRATION_MINUTES", "10"))
     listeners = len(session.changed._listeners)
-    begin, scenes, warm = time.monotonic(), 0, None
+    begin, scenes, modules = time.monotonic(), 0, 0
+    warm: list[float] = []
     while time.monotonic() < begin + 60 * minutes:
         _scene(walk_of(SEED + scenes), STEPS)
         scenes += 1
-        now = (observers_of(session.scene), session.scene.GetNumberOfNodes(), python_objects())
-        if warm is None and time.monotonic() > begin + 60 * minutes / 4:
-            warm = (*now, resident_mb(), resident_mb(of_children=True))
-        print(scenes, round(time.monotonic() - begin), now, round(resident_mb()), round(resident_mb(True)), flush=True)
-    assert warm is not None
-    assert now[0] == warm[0]
-    assert now[1] <= warm[1] + 3  # singletons come with what needs them
-    assert now[2] < warm[2] * 1.02
-    assert resident_mb() < warm[3] + 60
-    assert resident_mb(of_children=True) < warm[4] + 150
+        now = [observers_of(session.scene), session.scene.GetNumberOfNodes(), python_objects()]
+        now += [resident_mb(), resident_mb(of_children=True)]
+        print(scenes, round(time.monotonic() - begin), [round(number) for number in now], flush=True)
+        # What a module takes that is imported when it is first used is no leak.
+        if time.monotonic() < begin + 60 * minutes / 3 or len(sys.modules) != modules:
+            warm, modules = now, len(sys.modules)
+    assert now[0] == warm[0], "observers"
+    assert now[1] <= warm[1] + 3, "nodes"  # singletons come with what needs them
+    assert now[2] < warm[2] * 1.01, "Python's objects"
+    assert now[3] < warm[3] + 60, "memory, MB"
+    assert now[4] < warm[4] + 200, "memory of the engine, MB"
     assert len(session.changed._listeners) == listeners
-    assert isinstance(session.parameters, Parameters)

@@ -139,6 +139,17 @@ def test_a_second_xray_is_shown_beside_with_its_own_overlays_and_they_change_pla
         assert (labels.GetViewNodeIDs(), bool(labels.GetVisibility())) == ((where.GetID(),), True)
     with pytest.raises(InputError, match="Choose another X-ray"):
         session.show_beside(second)
+
+    # What moved, and then came under a transform that no C-arm can be under, is not waited for.
+    scaled = session.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "scaled")
+    scaled.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([2.0, 1.0, 1.0, 1.0])))
+    for node in pair:
+        set_pose(nodes_of(node), pose_of(0))
+    session.tick()
+    for node in pair:
+        nodes_of(node).pose.SetAndObserveTransformNodeID(scaled.GetID())
+    session.wait(TIMEOUT)
+    assert "not a rigid transform" in session.status
     session.remove(first)
     session.wait(TIMEOUT)
     assert (session.beside, other.GetBackgroundVolumeID()) == (None, None)
