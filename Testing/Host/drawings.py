@@ -129,10 +129,14 @@ class PlotDrawing:
     def _show_axes(self, chart: Any) -> None:
         self._chart.SetTitle(chart.GetTitle() or "" if chart.GetTitleVisibility() else "")
         self._chart.SetShowLegend(bool(chart.GetLegendVisibility()))
-        for axis, title, logarithmic in (
-            (vtk.vtkAxis.BOTTOM, chart.GetXAxisTitle(), chart.GetXAxisLogScale()),
-            (vtk.vtkAxis.LEFT, chart.GetYAxisTitle(), chart.GetYAxisLogScale()),
+        across, up = vtk.vtkAxis.BOTTOM, vtk.vtkAxis.LEFT
+        for axis, title, logarithmic, automatic, limits in (
+            (across, chart.GetXAxisTitle(), chart.GetXAxisLogScale(), chart.GetXAxisRangeAuto(), chart.GetXAxisRange()),
+            (up, chart.GetYAxisTitle(), chart.GetYAxisLogScale(), chart.GetYAxisRangeAuto(), chart.GetYAxisRange()),
         ):
+            self._chart.GetAxis(axis).SetBehavior(vtk.vtkAxis.AUTO if automatic else vtk.vtkAxis.FIXED)
+            if not automatic:
+                self._chart.GetAxis(axis).SetRange(*limits)
             self._chart.GetAxis(axis).SetTitle(title or "")
             self._chart.GetAxis(axis).SetLogScale(bool(logarithmic))
             self._chart.GetAxis(axis).SetGridVisible(bool(chart.GetGridVisibility()))

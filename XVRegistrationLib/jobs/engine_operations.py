@@ -21,6 +21,7 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
+from XVRegistrationLib.jobs.joint_operations import register_together
 from XVRegistrationLib.jobs.report_operations import draw_report
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.networks.attention_on_xray import attends
@@ -83,6 +84,7 @@ class Operations:
             "read_xray": read_xray,
             "xray_steps": show_steps,
             "register": self.register,
+            "register_together": lambda request: register_together(self._model(request), request),
             "labels": self.labels,
             "project_labels": self.project_labels,
             "draw_report": self.draw_report,
@@ -185,17 +187,13 @@ class Operations:
 
         Of the starts, those named in `by_angles` are tried shifted onto the X-ray as well.
         """
-        f, patient = request.fields, self._patient(request)
-        if patient.model is None or patient.model_folder != Path(f["model"]):
-            self.load_model(request)
-        assert patient.model is not None
-        xray = xray_in(request)
+        f, model, xray = request.fields, self._model(request), xray_in(request)
 
         def progress(level: int, levels: int, similarity: float) -> None:
             request.progress(level=level, levels=levels, similarity=similarity)
 
-        starts = with_shifted(patient.model, xray, f.get("starts") or {}, f.get("by_angles", ()))
-        found = register_xray(patient.model, xray, f.get("sources", SOURCES), starts, progress)
+        starts = with_shifted(model, xray, f.get("starts") or {}, f.get("by_angles", ()))
+        found = register_xray(model, xray, f.get("sources", SOURCES), starts, progress)
         return found.to_dict(), {}
 
     def labels(self, request: Request) -> Answer:
@@ -240,6 +238,14 @@ class Operations:
             raise InputError("The engine no longer has this volume; select it again.")
         self._patients.move_to_end(key)
         return self._patients[key]
+
+    def _model(self, request: Request) -> PatientModel:
+        """The model of the folder `model`, loaded if it is not the one in use."""
+        patient = self._patient(request)
+        if patient.model is None or patient.model_folder != Path(request.fields["model"]):
+            self.load_model(request)
+        assert patient.model is not None
+        return patient.model
 
     def _described(self, model: PatientModel, folder: Path) -> dict[str, Any]:
         return {

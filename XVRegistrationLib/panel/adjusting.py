@@ -139,6 +139,8 @@ class Adjusting:
     def nudge(self, axis: str, amount: float) -> None:
         """Move what is seen along an axis of AXES by so many mm or degrees."""
         number = _number_of(axis)
+        if not np.isfinite(amount):
+            raise InputError(_("A step is a number of mm or degrees."))
         node = self._ready()
         if number != self._axis:
             self._commit()

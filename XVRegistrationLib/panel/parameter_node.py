@@ -28,7 +28,11 @@ class XVRegistrationParameterNode:
     useHeader: bool = True
     usePreset: bool = False
     useCurrent: bool = False
+    relation: str = ""
+    estimateGeometry: bool = False
     xray: vtkMRMLScalarVolumeNode
+    biplane: bool = False
+    secondXray: vtkMRMLScalarVolumeNode
     comparison: str = "blend"
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     showLabels: bool = False

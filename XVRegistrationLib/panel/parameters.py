@@ -38,8 +38,16 @@ class Parameters:
     useHeader: bool = True  # noqa: N815
     usePreset: bool = False  # noqa: N815
     useCurrent: bool = False  # noqa: N815
+    relation: str = ""
+    """How the relation of X-rays that are registered together is known, of `joint_relations.RELATIONS`; "": as is possible."""
+    estimateGeometry: bool = False  # noqa: N815
+    """Whether registering together also estimates distance and principal point."""
     xray: Any = None
     """vtkMRMLScalarVolumeNode of the X-ray that is shown."""
+    biplane: bool = False
+    """Whether two X-rays are shown side by side."""
+    secondXray: Any = None  # noqa: N815
+    """vtkMRMLScalarVolumeNode of the X-ray beside it; None for the other plane of its pair, if it has one."""
     comparison: str = "blend"
     """How X-ray and DRR are compared, of `comparing.WAYS`."""
     blend: float = 0.5

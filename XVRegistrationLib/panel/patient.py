@@ -111,22 +111,21 @@ class Patient:
 
     @property
     def center(self) -> tuple[float, float, float]:
-        """Centre of the voxel grid, RAS mm; the origin without a volume."""
+        """Centre of the voxel grid, RAS mm; the origin without a volume, and for one under a transform that is not linear."""
         if not alive(self._context.scene, self.node) or self.node.GetImageData() is None:
             return 0.0, 0.0, 0.0
         size = np.array(self.node.GetImageData().GetDimensions())
-        x, y, z = transform_points(ijk_to_world(self.node), (size - 1) / 2)
+        try:
+            x, y, z = transform_points(ijk_to_world(self.node), (size - 1) / 2)
+        except InputError:
+            return 0.0, 0.0, 0.0
         return float(x), float(y), float(z)
 
     def view(self) -> PatientView:
         return self._view
 
     def worked(self) -> None:
-        """An X-ray was registered: the volume is not what ends the engines.
-
-        To describe it and to load a model do not prove that, so they do not count; else an engine that ends at the
-        first rendering would be started for ever.
-        """
+        """An X-ray was registered: the volume is not what ends the engines, which to describe it does not prove."""
         self._restarts = 0
 
     def remember(self, key: str, value: Any) -> None:

@@ -23,16 +23,14 @@ from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
 from XVRegistrationLib.scene.ignored import counting_of
 from XVRegistrationLib.scene.removal import remove_xray
-from XVRegistrationLib.scene.results import (
-    registration_that_holds,
-)
+from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import name_of, nodes_of, set_pose, volume_node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
@@ -57,6 +55,8 @@ class Registering:
         self._queue: deque[Task] = deque()
         self._task: Task | None = None
         self._done = 0
+        self.together: Callable[[], list[Any]] = list
+        """Image nodes that are being registered together, by `joint.Joint`."""
 
     @property
     def busy(self) -> bool:
@@ -64,21 +64,25 @@ class Registering:
 
     @property
     def fraction(self) -> float | None:
-        if not self.busy:
-            return None
         share = self._task.share if self._task is not None else 0.0
-        return (self._done + share) / (self._done + len(self._queue) + (self._task is not None))
+        count = self._done + len(self._queue) + (self._task is not None)
+        return (self._done + share) / count if self.busy else None
 
     def rows(self) -> list[XrayRow]:
         queued = {task.node: "queued" for task in self._queue}
-        if self._task is not None:
-            queued[self._task.node] = "registering"
+        doing = [*self.together(), *([self._task.node] if self._task is not None else [])]
+        queued |= dict.fromkeys(doing, "registering")
         self._rows.prune(self._context.scene)
         return [self._rows.row(node, queued.get(node, ""), node is self._viewing.node) for node in self._xrays.nodes()]
 
     def is_under_way(self, node: Any) -> bool:
         """Whether an X-ray is being registered, or waits for it."""
-        return any(task.node is node for task in (*self._queue, self._task) if task is not None)
+        tasks = (task.node for task in (*self._queue, self._task) if task is not None)
+        return any(other is node for other in (*tasks, *self.together()))
+
+    def note(self, node: Any, state: str, text: str, item: int | None = None) -> None:
+        """Keep what came of a try that left nothing in the scene; an empty state forgets it."""
+        self._rows.outcome(node, state, text, item)
 
     def forget_outcome(self, node: Any) -> None:
         """An X-ray shows other pixels by now: what was said of it holds no more."""
@@ -278,7 +282,7 @@ class Registering:
             return
         self._task = None
         self._done += 1
-        self._rows.outcome(task.node, "failed", text, task.shown)
+        self.note(task.node, "failed", text, task.shown)
         self._context.say(_("{name} could not be registered: {reason}").format(name=task.name, reason=text))
         self._context.changed.emit("xrays")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from XVRegistrationLib.imaging.anatomies import Preset
-    from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView
+    from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, RelationChoice
     from XVRegistrationLib.registration.review import Review
 
 
@@ -87,17 +87,34 @@ class Session(TargetSession):
         """Register all frames of a run in turn; each keeps its own pose and result, which `show_frame` shows."""
         self._registering.register_run(node)
 
+    def relations(self) -> list[RelationChoice]:
+        """The ways to know how the cameras of the checked X-rays stand to each other, and why one is not possible."""
+        return self._joint.relations()
+
+    @property
+    def relation(self) -> str:
+        """The way that `register_together` takes: the parameter `relation`, or with "" the surest that is possible."""
+        return self._joint.relation
+
+    def register_together(self, nodes: Sequence[Any] | None = None) -> None:
+        """Find one pose for these X-rays, or all checked ones, of a patient who did not move; the verdict is on all of them.
+
+        With the parameter `estimateGeometry`, also the distance source-detector and the principal point of each.
+        """
+        self._joint.register(nodes)
+
     def refine_from_here(self, node: Any = None) -> None:
         """Register an X-ray (else the current one) from where its pose transform is now, and from nowhere else."""
         self._registering.refine_from_here(node)
 
     def cancel_registration(self) -> None:
         """Stop the registration under way and empty the queue."""
+        self._joint.cancel()
         self._registering.cancel()
 
     def registration_progress(self) -> float | None:
         """Share of the queue that is done, 0 to 1; None while nothing is registered."""
-        return self._registering.fraction
+        return self._registering.fraction if self._joint.fraction is None else self._joint.fraction
 
     def export(
         self,
@@ -153,11 +170,14 @@ class Session(TargetSession):
     def can_register(self) -> str:
         return self._registering.can_register()
 
+    def can_register_together(self, nodes: Sequence[Any] | None = None) -> str:
+        return self._joint.can_register(nodes)
+
     def can_register_run(self, node: Any) -> str:
         return self._registering.can_register([node])
 
     def can_cancel_registration(self) -> str:
-        return self._registering.can_cancel()
+        return "" if self._joint.busy else self._registering.can_cancel()
 
     def can_accept(self, node: Any) -> str:
         return self._reviewing.can_accept(node)

@@ -11,12 +11,15 @@ from XVRegistrationLib.panel.adjusting import Adjusting
 from XVRegistrationLib.panel.comparing import Comparing
 from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
 from XVRegistrationLib.panel.context import Context
+from XVRegistrationLib.panel.joint import Joint
 from XVRegistrationLib.panel.landmarking import Landmarking
 from XVRegistrationLib.panel.model import Model
 from XVRegistrationLib.panel.patient import Patient
 from XVRegistrationLib.panel.registering import Registering
 from XVRegistrationLib.panel.reporting import Reporting
 from XVRegistrationLib.panel.reviewing import Reviewing
+from XVRegistrationLib.panel.runs import Runs
+from XVRegistrationLib.panel.second_view import SecondView
 from XVRegistrationLib.panel.structures import Structures
 from XVRegistrationLib.panel.targets import Targets
 from XVRegistrationLib.panel.targets_picked import PickedTarget
@@ -46,6 +49,8 @@ class SessionLife:
         self._geometry = XrayGeometry(self._context, self._xrays)
         self._model.camera = self._xrays.camera
         self._viewing = Viewing(self._context, self._patient, self._xrays)
+        self._second = SecondView(self._context, self._patient, self._xrays, self._viewing)
+        self._runs = Runs(self._context, self._patient, self._xrays, self._viewing)
         self._adjusting = Adjusting(self._context, self._patient, self._xrays, self._viewing)
         self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
         maps = ComparisonMaps(self._context, self._patient, self._model)
@@ -55,6 +60,9 @@ class SessionLife:
         self._picked = PickedTarget(self._context, self._xrays, self._viewing, self._targets)
         self._pointing = Pointing(self._context, self._xrays, self._targets, self._picked)
         self._registering = Registering(self._context, self._patient, self._model, self._xrays, self._viewing)
+        self._joint = Joint(
+            self._context, self._patient, self._model, self._xrays, self._geometry, self._viewing, self._registering
+        )
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
             self._context, self._patient, self._model, self._xrays, self._registering, self._viewing
@@ -67,7 +75,7 @@ class SessionLife:
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status", "view", "targets", "adjust" or "steps" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view", "targets", "adjust", "run" or "steps" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -105,7 +113,9 @@ class SessionLife:
             or self._patient.busy
             or self._model.busy
             or self._registering.busy
+            or self._joint.busy
             or self._viewing.busy
+            or self._second.busy
             or self._reporting.busy
             or self._comparing.busy
         )
@@ -122,8 +132,8 @@ class SessionLife:
         if self.scene.IsBatchProcessing():
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
-        parts = (self._patient, self._model, self._xrays, self._registering)
-        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing)
+        parts = (self._patient, self._model, self._xrays, self._registering, self._joint)
+        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing, self._second, self._runs)
         marks = (self._structures, self._targets, self._picked, self._pointing)
         for step in (self._context.poll, *(part.tick for part in (*parts, *looks, *marks))):
             try:
@@ -147,8 +157,17 @@ class SessionLife:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
         marks = (self._pointing, self._picked, self._targets, self._structures)
-        looks = (*marks, self._comparing, self._landmarking, self._adjusting, self._viewing)
-        for part in (self._reporting, self._images, self._registering, *looks, self._xrays, self._model, self._patient):
+        looks = (*marks, self._runs, self._second, self._comparing, self._landmarking, self._adjusting, self._viewing)
+        for part in (
+            self._reporting,
+            self._images,
+            self._joint,
+            self._registering,
+            *looks,
+            self._xrays,
+            self._model,
+            self._patient,
+        ):
             part.forget()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from XVRegistrationLib.panel.session_xrays import XraySession
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from XVRegistrationLib.panel.views import AdjustView, ComparisonChoice, LandmarkRow, WindowView
+    from XVRegistrationLib.panel.views import AdjustView, ComparisonChoice, LandmarkRow, RunView, WindowView
 
 
 class ViewingSession(XraySession):
@@ -23,7 +23,33 @@ class ViewingSession(XraySession):
 
     def attach_view(self, slice_node: Any, composite_node: Any) -> None:
         """Show the current X-ray in this slice view from now on; with None, None, in no view."""
-        self._viewing.attach(slice_node, composite_node)
+        self._viewing.view.attach(slice_node, composite_node)
+
+    def show_beside(self, node: Any) -> None:
+        """Show another X-ray beside the current one."""
+        self._second.choose(node)
+
+    @property
+    def beside(self) -> Any:
+        """Image node of the X-ray beside the current one; None unless the parameter `biplane` is set and there is another."""
+        return self._second.node
+
+    def attach_second_view(self, slice_node: Any, composite_node: Any) -> None:
+        """Show the X-ray beside the current one in this slice view from now on; with None, None, in no view."""
+        self._second.view.attach(slice_node, composite_node)
+
+    def run_view(self) -> RunView | None:
+        """What came of the frames of the run that is shown; None if it is a single image."""
+        return self._runs.view()
+
+    def show_next_frame(self) -> None:
+        """Show the next frame of the run that is neither decided on nor converged."""
+        self._runs.show_next()
+
+    def plot_chart(self) -> Any:
+        """vtkMRMLPlotChartNode to be shown: the poses of the run that is shown, else the present training's; or None."""
+        chart = self._runs.chart
+        return chart if chart is not None and not self.training else self._model.job.chart
 
     def comparisons(self) -> list[ComparisonChoice]:
         """The ways to compare X-ray and DRR, and why one cannot be chosen."""
@@ -107,6 +133,12 @@ class ViewingSession(XraySession):
         self._landmarking.fit()
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
+
+    def can_show_beside(self) -> str:
+        return self._second.can_show()
+
+    def can_show_next_frame(self) -> str:
+        return self._runs.can_show_next()
 
     def can_adjust(self) -> str:
         return self._adjusting.obstacle()

@@ -6,7 +6,7 @@ import slicer
 
 from XVRegistrationLib.panel import sample_data
 from XVRegistrationLib.scene import dicom_plugin
-from XVRegistrationLib.scene.layout import add_layout
+from XVRegistrationLib.scene.layout import add_layouts
 
 
 def on_module_found() -> None:
@@ -16,7 +16,7 @@ def on_module_found() -> None:
 
 
 def on_startup_completed() -> None:
-    """Offer the sample data; make the arrangement of views known, so that a scene saved in it has views at once."""
+    """Offer the sample data; make the arrangements of views known, so that a scene saved in one has views at once."""
     sample_data.register()
     if slicer.app.layoutManager() is not None:  # None without a main window
-        add_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode())
+        add_layouts(slicer.app.layoutManager().layoutLogic().GetLayoutNode())

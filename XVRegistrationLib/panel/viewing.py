@@ -11,12 +11,10 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.labels import Labels
+from XVRegistrationLib.panel.xray_in_view import XrayInView
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
-from XVRegistrationLib.scene.ignored import rois_of
 from XVRegistrationLib.scene.overlays import set_drr, set_targets
-from XVRegistrationLib.scene.transforms import ijk_to_world
-from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
-from XVRegistrationLib.scene.xrays import OVERLAYS, name_of, nodes_of, pose_from_node, volume_node_of
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, volume_node_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,8 +46,7 @@ class Viewing:
         """An image to lay over the X-ray in place of its DRR, with `opacity`."""
         self.opacity: float | None = None
         """Of the DRR, in place of what the user chose for blending."""
-        self._slice: Any = None
-        self._composite: Any = None
+        self.view = XrayInView(context)
         self.forget()
 
     def forget(self) -> None:
@@ -62,8 +59,7 @@ class Viewing:
         self._behind = False
         """Whether the pose has moved on since the last live DRR was asked for."""
         self._drawn_for: tuple[Any, ...] = ()
-        self._shown: tuple[Any, ...] = ()
-        self._upright: tuple[Any, ...] = ()
+        self.view.forget()
         self._targets: tuple[Any, ...] = ()
         self._problem = ""
         self._outdated: set[str] = set()
@@ -89,12 +85,6 @@ class Viewing:
         if self._context.parameters is not None:
             self._context.parameters.xray = node
 
-    def attach(self, slice_node: Any, composite_node: Any) -> None:
-        if self._slice is not None and slice_node is not self._slice and alive(self._context.scene, self._slice):
-            clear_view(self._slice, self._composite)
-        self._slice, self._composite = slice_node, composite_node
-        self._shown = ()
-
     def structures(self) -> list[tuple[int, str, Color]]:
         """Value, name and colour of the structures that the engine can project."""
         return [(value, name, color) for value, (name, color) in self._labels.names.items()]
@@ -109,8 +99,10 @@ class Viewing:
             self._context.changed.emit("view")
             self._context.changed.emit("xrays")
         nodes = None if node is None else nodes_of(node)
-        if nodes is not None and volume_node_of(node) in (None, self._patient.node):
+        if nodes is not None:
             self._follow(nodes)
+        else:  # its pose was removed while it moved: there is nothing to wait for
+            self._moved_at, self._behind = None, False
         self._follow_targets()
         self._show(node)
 
@@ -134,6 +126,7 @@ class Viewing:
         try:
             pose = _pose(nodes)
         except InputError as e:
+            self._moved_at, self._behind = None, False
             if self._problem != str(e):
                 self._problem = str(e)
                 self._context.say(str(e))
@@ -237,33 +230,20 @@ class Viewing:
 
     # The view
 
-    def _show(self, node: Any) -> None:
-        if not alive(self._context.scene, self._slice) or not alive(self._context.scene, self._composite):
-            return
+    def look_of(self, node: Any) -> tuple[bool, bool, bool]:
+        """Whether an X-ray's labels are to be filled, and outlined, and its targets to be shown."""
+        if node is None:
+            return False, False, False
         p = self._context.parameters
-        place = _place_of(node)
-        if place is None:
-            if self._shown != (None,):
-                self._shown = (None,)
-                clear_view(self._slice, self._composite)
-            return
-        overlays = (*(node.GetNodeReferenceID(PREFIX + p) for p in OVERLAYS), *(roi.GetID() for roi in rois_of(node)))
         # Before an X-ray is registered, or put somewhere by hand, nobody knows where anything is on it.
         placed = not self._xrays.is_first_placed(node)
         right = placed and node.GetID() not in self._outdated
-        blend = p.blend if self.opacity is None else self.opacity
+        return p.showLabels and right, p.showOutlines and right, p.showTargets and placed
+
+    def _show(self, node: Any) -> None:
+        blend = self._context.parameters.blend if self.opacity is None else self.opacity
         over = self.over if alive(self._context.scene, self.over) else None
-        labels = (p.showLabels and right, p.showOutlines and right)
-        shown = (node, overlays, blend, *labels, p.showTargets and placed, over)
-        if shown != self._shown:
-            self._shown = shown
-            show_in_view(self._slice, self._composite, node, blend, *labels, p.showTargets and placed, over)
-            self._upright = ()
-        # Turning the view draws it, so that is done only where something moved.
-        upright = (place, tuple(self._slice.GetDimensions()), node.GetSpacing())
-        if upright != self._upright:
-            self._upright = upright
-            keep_upright(self._slice, node)
+        self.view.show(node, blend, *self.look_of(node), over)
 
 
 def _pose_of(node: Any) -> NDArray[np.float64] | None:
@@ -271,14 +251,6 @@ def _pose_of(node: Any) -> NDArray[np.float64] | None:
     nodes = nodes_of(node)
     try:
         return None if nodes is None else _pose(nodes)
-    except InputError:
-        return None
-
-
-def _place_of(node: Any) -> bytes | None:
-    """Where an image is in the world, to be compared; None for no image, and under a transform that is not linear."""
-    try:
-        return None if node is None else ijk_to_world(node).tobytes()
     except InputError:
         return None
 

@@ -104,7 +104,7 @@ class XrayRow:
     """What is known: sdd (mm), spacing ((dx, dy) mm), principal_point (px), mirrored, dense_is_bright, primary_angle,
     secondary_angle (degrees), sod (mm)."""
     origins: dict[str, str]
-    """Name in `values` -> "tag", "derived", "assumed" or "user"."""
+    """Name in `values` -> "tag", "derived", "assumed", "estimated" or "user"."""
     missing: tuple[str, ...]
     """Names that the user has to give ("sdd", "spacing")."""
     notes: tuple[str, ...]
@@ -242,3 +242,32 @@ class WindowView:
     level: float
     step: float
     """By which a user changes them."""
+
+
+@dataclass(frozen=True)
+class RelationChoice:
+    """A way to know how the cameras of several X-rays stand to each other."""
+
+    name: str
+    title: str
+    purpose: str
+    """What it rests on, a sentence."""
+    obstacle: str
+    """Why it is not possible; empty if it is."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What came of the frames of the run that is shown."""
+
+    name: str
+    item: int
+    """Which frame is shown, counted from 0."""
+    count: int
+    """Number of frames."""
+    converged: int
+    """Of those that are registered where they stand, how many have this verdict; and so on."""
+    check: int
+    failed: int
+    accepted: int
+    rejected: int

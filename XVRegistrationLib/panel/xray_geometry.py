@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.c_arms import c_arm, c_arms
-from XVRegistrationLib.geometry.calibrations import read_calibration
+from XVRegistrationLib.geometry.calibrations import camera_of, read_calibration
 from XVRegistrationLib.imaging.completed import with_c_arm, with_calibration
 from XVRegistrationLib.imaging.partial import PartialXray, seen_as
 from XVRegistrationLib.panel.context import alive
@@ -21,6 +21,7 @@ from XVRegistrationLib.scene.attributes import (
     write_notes,
 )
 from XVRegistrationLib.scene.ignored import rectangles_of, set_rectangles
+from XVRegistrationLib.scene.pairs import keep_calibrated_pose
 from XVRegistrationLib.scene.placing import missing_of, place
 from XVRegistrationLib.scene.runs import frame_nodes
 from XVRegistrationLib.scene.volumes import voxels
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.imaging.xray import Scale
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.xrays import Xrays
@@ -97,7 +99,20 @@ class XrayGeometry:
         height, width = voxels(node).shape[1:]
         camera = read_calibration(file, size=(width, height), undistorted=undistorted, unit=unit)
         self._take(node, lambda parts: with_calibration(parts, camera))
+        for frame in frame_nodes(node):
+            keep_calibrated_pose(frame, None if camera.extrinsic is None else camera_of(camera)[1])
         self._context.say(_("{name} has the camera of its calibration.").format(name=name_of(node)))
+
+    def estimated(self, node: Any, intrinsics: Intrinsics) -> None:
+        """Give the frame that an X-ray shows the camera that a registration has estimated."""
+
+        def say(frame: Any) -> Known:
+            known, origins = read_known(frame), read_origins(frame)
+            if frame is not node:
+                return known, origins
+            return {**known, **intrinsics.to_dict()}, {**origins, "sdd": "estimated", "principal_point": "estimated"}
+
+        self._change(node, say, None)
 
     def _take(self, node: Any, complete: Callable[[PartialXray], PartialXray]) -> None:
         """Complete each frame of an X-ray as if it were read anew."""

@@ -135,7 +135,9 @@ class Xrays:
         """An X-ray whose pose the user deleted counts as not registered, and gets one as if it were new."""
         if nodes_of(node) is None and not read_missing(node):
             forget_registration(node)
-            self.place(node)
+            # The volume may be under a transform that cannot be undone, as the patient's part says.
+            with contextlib.suppress(InputError):
+                self.place(node)
 
     def is_first_placed(self, node: Any) -> bool:
         """Whether an X-ray has been neither registered nor moved since it was placed."""

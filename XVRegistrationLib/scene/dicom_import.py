@@ -15,6 +15,7 @@ from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.dicom.dataset import ENHANCED, PROJECTION_CLASSES, RF, XA, numbers, positive, quiet
 from XVRegistrationLib.scene.attributes import read_known
+from XVRegistrationLib.scene.pairs import pair
 from XVRegistrationLib.scene.placing import missing_of, place
 from XVRegistrationLib.scene.runs import add_frames, share, show_controls
 from XVRegistrationLib.scene.xray_source import RUN, XraySource, write_source
@@ -140,6 +141,8 @@ def load(scene: Any, offer: Offer) -> list[Any]:
         count = frames[0].frames
         write_source(node, XraySource(RUN if count > 1 else 0, count, subtractable=subtractable))
         nodes.append(node)
+    if len(nodes) == 2:
+        pair(*nodes)
     show_controls(nodes[0])
     return nodes
 

@@ -17,6 +17,8 @@ from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, refer_to_vol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
 Change = Literal["", "geometry", "volume", "pose"]
 _MOVED = 1e-3
 """A pose whose entries differ by more, mm for the position, is another."""
@@ -38,11 +40,12 @@ def write_registration(node: Any, result: Mapping[str, Any], volume_node: Any = 
 
 def read_registration(node: Any) -> dict[str, Any] | None:
     """The last registration's result; None if there is none, it is damaged, or the X-ray has no pose any more."""
-    text = node.GetAttribute(REGISTRATION)
-    if not text or nodes_of(node) is None:
-        return None
+    return None if nodes_of(node) is None else _kept(node)
+
+
+def _kept(node: Any) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
+        found = json.loads(node.GetAttribute(REGISTRATION) or "null")
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
@@ -65,10 +68,21 @@ def read_trust(found: Mapping[str, Any]) -> Trust | None:
 def registration_that_holds(node: Any) -> Registration | None:
     """The last registration if it is true of the X-ray as it is now; else None."""
     found = read_registration(node)
-    if found is None or changed_since(node, found):
+    return None if found is None or changed_since(node, found) else _read(found)
+
+
+def frame_registration(frame: Any, pose: NDArray[np.float64], image: Any) -> Registration | None:
+    """`registration_that_holds` of a frame of a run, shown or not, by its node, its pose (4, 4) and the run's image node."""
+    found = _kept(frame)
+    if found is None or _was_changed(frame, found) or _volume_was_moved(image, found) or _is_elsewhere(pose, found):
         return None
+    return _read(found)
+
+
+def _read(found: Mapping[str, Any]) -> Registration | None:
+    """The registration that was kept; None where it is damaged."""
     try:
-        registration = Registration.from_dict(found)
+        registration = Registration.from_dict(dict(found))
         s = registration.uncertainty
         sound = s is None or (s.pivot.shape, s.covariance.shape, s.scale.shape) == ((3,), (6, 6), (6, 6))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -114,9 +128,15 @@ def _was_moved(node: Any, found: Mapping[str, Any]) -> bool:
     """Whether the pose is no longer the one that was found."""
     nodes = nodes_of(node)
     try:
-        pose = None if nodes is None else pose_from_node(nodes.pose)
-        return pose is None or not np.allclose(pose, np.array(found["pose"], dtype=np.float64), atol=_MOVED)
-    except (InputError, KeyError, TypeError, ValueError):
+        return nodes is None or _is_elsewhere(pose_from_node(nodes.pose), found)
+    except InputError:
+        return True
+
+
+def _is_elsewhere(pose: NDArray[np.float64], found: Mapping[str, Any]) -> bool:
+    try:
+        return not np.allclose(pose, np.array(found["pose"], dtype=np.float64), atol=_MOVED)
+    except (KeyError, TypeError, ValueError):
         return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from XVRegistrationLib.registration.review import Review, review_of
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.xrays import name_of
+
+if TYPE_CHECKING:
+    from XVRegistrationLib.registration.result import Registration
 
 _REVIEW = PREFIX + "Review"
 _SAME = 1e-3
@@ -48,20 +51,24 @@ def read_review(node: Any) -> KeptReview:
 
     A decision holds for the pose that it was made on, and no other.
     """
+    return review_at(node, registration_that_holds(node))
+
+
+def review_at(node: Any, found: Registration | None) -> KeptReview:
+    """The review of an image or a frame by its node, where this registration, or None, is the one that holds now."""
     text = node.GetAttribute(_REVIEW)
     try:
         kept = json.loads(text) if text else {}
     except ValueError:
         kept = {}
     review = review_of(kept)
-    if review.decision == "open" or _same_pose(node, kept.get("pose")):
+    if review.decision == "open" or _same_pose(found, kept.get("pose")):
         return KeptReview(review)
     return KeptReview(Review("open", review.note), outdated=True)
 
 
-def _same_pose(node: Any, reviewed: Any) -> bool:
+def _same_pose(found: Registration | None, reviewed: Any) -> bool:
     """Whether the pose that was reviewed, or None for none, is the one that is registered now."""
-    found = registration_that_holds(node)
     if found is None or reviewed is None:
         return found is None and reviewed is None
     try:

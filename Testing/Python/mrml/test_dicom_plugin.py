@@ -26,6 +26,7 @@ from XVRegistrationLib.scene.attributes import read_missing, read_origins
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.dicom_import import offers
 from XVRegistrationLib.scene.overlays import project_through_nodes
+from XVRegistrationLib.scene.pairs import partner_of
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.xrays import (
     all_xrays_in,
@@ -242,6 +243,7 @@ def test_the_planes_of_a_biplane_system_are_loaded_together(plugin, monkeypatch,
     if said == "by the standard":
         assert np.array_equal(xray_from_node(nodes[0]).pixels, RUN[0])
     assert run_of(nodes[0]).browser is run_of(nodes[1]).browser
+    assert [partner_of(n) for n in nodes] == nodes[::-1]
     show_item(nodes[0], 2)
     assert [item_of(n) for n in nodes] == [2, 2]
 

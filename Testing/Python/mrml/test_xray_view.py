@@ -10,7 +10,7 @@ from vtk import vtkVector3d
 
 from Testing.Python.mrml.phantom import GEOMETRIES, make_xray, pose_near
 from XVRegistrationLib.geometry.camera import project
-from XVRegistrationLib.scene.layout import LAYOUT_ID, LAYOUT_XML, PLOT_VIEW, XRAY_VIEW, add_layout
+from XVRegistrationLib.scene.layout import LAYOUT_ID, LAYOUTS, PLOT_VIEW, XRAY_VIEW, add_layouts
 from XVRegistrationLib.scene.overlays import add_targets, set_drr, set_reprojected_labels
 from XVRegistrationLib.scene.standalone.views import SliceView
 from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
@@ -180,9 +180,9 @@ def test_the_layout_makes_its_views_once_and_can_be_added_again(scene):
     logic.SetMRMLScene(scene)
     node = logic.GetLayoutNode()
     for _ in range(2):
-        add_layout(node)
+        add_layouts(node)
         node.SetViewArrangement(LAYOUT_ID)
-    assert node.GetLayoutDescription(LAYOUT_ID) == LAYOUT_XML
+    assert node.GetLayoutDescription(LAYOUT_ID) == LAYOUTS[LAYOUT_ID]
     xray = scene.GetSingletonNode(XRAY_VIEW, "vtkMRMLSliceNode")
     assert xray.GetID() == "vtkMRMLSliceNodeXVXray"
     assert (xray.GetLayoutLabel(), xray.GetViewGroup()) == ("X", 47)

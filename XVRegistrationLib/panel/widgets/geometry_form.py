@@ -140,6 +140,7 @@ def _origin(row: XrayRow, key: str) -> str:
         "tag": _("from the file"),
         "derived": _("derived from the file"),
         "assumed": _("assumed: please check"),
+        "estimated": _("estimated from several X-rays"),
         "user": _("entered"),
     }
     origin = row.origins.get(key, "")

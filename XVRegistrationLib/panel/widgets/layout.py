@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from XVRegistrationLib.scene.layout import LAYOUT_ID, XRAY_VIEW, add_layout
+from XVRegistrationLib.scene.layout import BIPLANE_LAYOUT_ID, LAYOUT_ID, LAYOUTS, SECOND_VIEW, XRAY_VIEW, add_layouts
 from XVRegistrationLib.scene.xrays import nodes_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class Views:
         self._layers: dict[str, tuple[str | None, ...]] = {}
         self._volume: Any = None
         self._placed = False
-        self._in_3d: bool | None = None
-        """Whether 3D shows the X-ray's view; None where that is not known."""
+        self._in_3d: dict[str, bool] = {}
+        """Name of an X-ray's view -> whether 3D shows it, as far as that is known."""
+        self._layout = LAYOUT_ID
 
     @property
     def entered(self) -> bool:
@@ -43,23 +44,24 @@ class Views:
         node = _layout_node()
         if node is None or self.entered:
             return
-        add_layout(node)
+        add_layouts(node)
         # A scene may have been saved in the module's layout: then Slicer's own first one is what to go back to.
         shown = node.GetViewArrangement()
-        self._users_layout = node.SlicerLayoutFourUpView if shown == LAYOUT_ID else shown
+        self._users_layout = node.SlicerLayoutFourUpView if shown in LAYOUTS else shown
         self._layers = {composite.GetID(): _layers(composite) for composite in self._other_slices()}
         if self._wanted:
-            node.SetViewArrangement(LAYOUT_ID)
+            node.SetViewArrangement(self._layout)
         self.attach()
 
     def attach(self) -> None:
-        """Let the session show the current X-ray in its view; it waits if there is no such view yet."""
-        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW)
-        if logic is not None:
-            self._in_3d = None
-            composite = logic.GetSliceCompositeNode()
-            composite.SetDoPropagateVolumeSelection(False)  # a volume that is loaded does not replace the X-ray
-            self._session.attach_view(logic.GetSliceNode(), composite)
+        """Let the session show the X-rays in their views; it waits where there is no such view yet."""
+        self._in_3d = {}
+        for name, attach in ((XRAY_VIEW, self._session.attach_view), (SECOND_VIEW, self._session.attach_second_view)):
+            logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
+            if logic is not None:
+                composite = logic.GetSliceCompositeNode()
+                composite.SetDoPropagateVolumeSelection(False)  # a volume that is loaded does not replace the X-ray
+                attach(logic.GetSliceNode(), composite)
 
     def show(self, volume: Any, rows: Sequence[XrayRow]) -> None:
         """Show a newly chosen volume where a slice view is empty, and the first X-ray that is placed in 3D.
@@ -75,14 +77,16 @@ class Views:
         if placed and not self._placed:
             _look_at([node for node in (placed[0].frustum, volume) if node is not None])
         self._placed = bool(placed)
-        self._show_in_3d(any(row.current for row in rows))
+        self._arrange()
+        self._show_in_3d(XRAY_VIEW, any(row.current for row in rows))
+        self._show_in_3d(SECOND_VIEW, self._session.beside is not None)
 
     def exit(self) -> None:
         """Give the user's layout back, and what slice views showed where one shows an X-ray of ours instead."""
         node = _layout_node()
         if node is None or not self.entered:
             return
-        self._wanted = node.GetViewArrangement() == LAYOUT_ID
+        self._wanted = node.GetViewArrangement() in LAYOUTS
         if self._wanted:
             node.SetViewArrangement(self._users_layout)
         self._users_layout = None
@@ -94,11 +98,21 @@ class Views:
                 composite.SetForegroundVolumeID(foreground)
                 composite.SetLabelVolumeID(label)
 
-    def _show_in_3d(self, shown: bool) -> None:
-        """Show the X-ray's view in 3D, which is the X-ray on its detector plane, and not a blank plane where there is none."""
-        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW)
-        if logic is not None and shown is not self._in_3d:
-            self._in_3d = shown
+    def _arrange(self) -> None:
+        """Bring one X-ray's arrangement or that of two when the user asks for the other; a layout chosen elsewhere stays."""
+        parameters, node = self._session.parameters, _layout_node()
+        layout = BIPLANE_LAYOUT_ID if parameters is not None and parameters.biplane else LAYOUT_ID
+        if layout == self._layout or node is None:
+            return
+        self._layout = layout
+        node.SetViewArrangement(layout)
+        self.attach()
+
+    def _show_in_3d(self, name: str, shown: bool) -> None:
+        """Show an X-ray's view in 3D, which is the X-ray on its detector plane, and not a blank plane where there is none."""
+        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
+        if logic is not None and shown is not self._in_3d.get(name):
+            self._in_3d[name] = shown
             logic.GetSliceNode().SetSliceVisible(shown)
 
     def _fill_empty_slices(self, volume: Any) -> None:
@@ -115,7 +129,7 @@ class Views:
         nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLSliceCompositeNode")
         nodes.UnRegister(None)  # the caller's reference, which Python does not count
         composites = [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
-        return [composite for composite in composites if composite.GetLayoutName() != XRAY_VIEW]
+        return [composite for composite in composites if composite.GetLayoutName() not in (XRAY_VIEW, SECOND_VIEW)]
 
 
 def _layout_node() -> Any:

@@ -115,7 +115,7 @@ class ModelSection:
     def _show_chart(self) -> None:
         scene = self._session.scene
         plot_view = scene.GetSingletonNode(PLOT_VIEW, "vtkMRMLPlotViewNode") if scene is not None else None
-        chart = self._session.training_chart()
+        chart = self._session.plot_chart()
         if plot_view is not None and chart is not None and plot_view.GetPlotChartNodeID() != chart.GetID():
             plot_view.SetPlotChartNodeID(chart.GetID())
 

@@ -22,12 +22,13 @@ from XVRegistrationLib.panel.widgets.steps_window import StepsWindow
 from XVRegistrationLib.panel.widgets.structure_section import StructureSection
 from XVRegistrationLib.panel.widgets.target_section import TargetSection
 from XVRegistrationLib.panel.widgets.view_section import ViewSection
+from XVRegistrationLib.panel.widgets.views_section import ViewsSection
 from XVRegistrationLib.panel.widgets.xray_section import XraySection
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
 
-TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "targets", "adjust"})
+TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "targets", "adjust", "run"})
 OPEN_MS, AWAY_MS = 33, 500
 """Between two looks at the child processes while the module is open, and while another one is: a training goes on."""
 
@@ -55,6 +56,7 @@ class Panel:
         self._adjust = AdjustSection(ui, session)
         self._landmarks = LandmarkSection(ui, session)
         self._report = ReportSection(ui, session, self._setup)
+        self._several = ViewsSection(ui, session, self._setup)
         self._views = Views(session)
         self._steps = StepsWindow()
         session.changed.connect(self._to_show.add)
@@ -129,15 +131,16 @@ class Panel:
         self._to_show.clear()
         if "patient" in topics:
             self._patient.show()
-        if topics & {"patient", "model", "xrays"}:
+        if topics & {"patient", "model", "xrays", "run"}:
             self._model.show()
-        if topics & {"patient", "xrays", "view", "model"}:
+        if topics & {"patient", "xrays", "view", "model", "run"}:
             rows = self.session.rows()
             self._xrays.show(rows)
             self._register.show()
             current = next((row for row in rows if row.current), None)
             self._view.show(current)
             self._report.show(current)
+            self._several.show(rows)
             parameters = self.session.parameters
             self._views.show(parameters.volume if parameters is not None else None, rows)
         if topics & {"patient", "xrays", "view", "model", "adjust"}:

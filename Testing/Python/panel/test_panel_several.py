@@ -1,0 +1,115 @@
+"""Several X-rays and runs, as a user has them: side by side, registered as one, with the curves of a run; in the host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+
+from Testing.Python.panel.patients import CAMERA, dsa_run, patient, pose_of
+from Testing.Python.panel.sessions import error_of
+from XVRegistrationLib.scene.layout import BIPLANE_LAYOUT_ID, LAYOUT_ID, PLOT_VIEW
+from XVRegistrationLib.scene.pairs import keep_calibrated_pose
+from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.volumes import add_volume
+
+MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
+TIMEOUT = 240.0
+
+
+@pytest.fixture
+def panel(host, root, monkeypatch):
+    """The module with a CT."""
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
+    panel = host.open_module(MODULE)
+    session = panel.logic.session
+    host.select_node(panel.ui.volumeSelector, add_volume(host.scene, patient()))
+    host.wait_until(lambda: session.model_view().ready and not session.busy, TIMEOUT)
+    return panel
+
+
+def _add(host, panel, files):
+    session = panel.logic.session
+    session.add_files(files)
+    host.wait_until(lambda: len(session.rows()) == len(files) and not session.busy, TIMEOUT)
+    return [row.node for row in session.rows()]
+
+
+def _shown(name):
+    composite = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name).GetSliceCompositeNode()
+    return composite.GetBackgroundVolumeID()
+
+
+def _picture(host, name):
+    """A screenshot, where somebody asks for one."""
+    if "XVREGISTRATION_PICTURES" in os.environ:
+        host.process(0.6)
+        host.screenshot(Path(os.environ["XVREGISTRATION_PICTURES"]) / name)
+
+
+def test_two_xrays_are_seen_side_by_side_and_registered_as_one(host, panel, files):
+    ui, session = panel.ui, panel.logic.session
+    layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    assert not ui.biplaneCheckBox.isEnabled()
+    assert ui.biplaneCheckBox.toolTip == "Choose an X-ray of the table."
+    nodes = _add(host, panel, files)
+    for node in nodes:
+        session.complete_geometry(node, sdd=CAMERA.sdd)
+    host.click(ui.togetherCollapsibleButton)
+    host.process(0.1)
+    assert not ui.registerTogetherButton.isEnabled()
+    assert "front, tilted" in ui.registerTogetherButton.toolTip
+    for number, node in enumerate(nodes):
+        keep_calibrated_pose(node, pose_of(number))
+    host.choose(ui.relationComboBox, "Calibration files")
+    host.wait_until(ui.registerTogetherButton.isEnabled)
+
+    host.click(ui.biplaneCheckBox)
+    host.wait_until(lambda: layout.GetViewArrangement() == BIPLANE_LAYOUT_ID)
+    host.wait_until(lambda: not session.busy, TIMEOUT)
+    host.process(0.1)
+    assert (_shown("XVXray"), _shown("XVXray2")) == (nodes[0].GetID(), nodes[1].GetID())
+    assert ui.secondXrayComboBox.property("currentText") == "tilted"
+    host.click(ui.registerTogetherButton)
+    host.wait_until(lambda: session.registration_progress() is not None)
+    host.wait_until(lambda: not session.busy, TIMEOUT)
+    host.process(0.1)
+    assert [error_of(node, number) < 0.5 for number, node in enumerate(nodes)] == [True, True], session.log
+    assert ui.xrayTable.item(0, 2).text() == ui.xrayTable.item(1, 2).text()
+    host.panel.ensureWidgetVisible(ui.nextFrameButton)
+    _picture(host, "several-beside.png")
+
+    host.click_cell(ui.xrayTable, 1, 1)
+    host.wait_until(lambda: _shown("XVXray") == nodes[1].GetID())
+    assert _shown("XVXray2") == nodes[0].GetID()
+    host.click(ui.biplaneCheckBox)
+    host.wait_until(lambda: layout.GetViewArrangement() == LAYOUT_ID)
+    assert _shown("XVXray2") is None
+    host.leave_module()
+    assert layout.GetViewArrangement() not in (LAYOUT_ID, BIPLANE_LAYOUT_ID)
+    host.enter_module()
+
+
+def test_a_run_shows_its_curves_and_what_is_to_be_looked_at(host, panel, tmp_path):
+    ui, session = panel.ui, panel.logic.session
+    node = _add(host, panel, [dsa_run(tmp_path / "run.dcm")])[0]
+    host.wait_until(ui.runLabel.isVisible)
+    assert ui.runLabel.text == "Of 4 frames: 4 not registered."
+    host.click(ui.registerRunButton)
+    host.wait_until(lambda: session.registration_progress() is not None)
+    host.wait_until(lambda: not session.busy and "not registered" not in ui.runLabel.text, TIMEOUT)
+    plot = host.scene.GetSingletonNode(PLOT_VIEW, "vtkMRMLPlotViewNode")
+    assert plot.GetPlotChartNode() is session.plot_chart()
+    assert plot.GetPlotChartNode().GetNumberOfPlotSeriesNodes() >= 8
+    session.show_frame(node, 0)
+    session.nudge("right", 6.0)
+    session.show_frame(node, 3)
+    host.wait_until(lambda: "1 not registered" in ui.runLabel.text)
+    host.panel.ensureWidgetVisible(ui.nextFrameButton)
+    _picture(host, "several-run.png")
+    host.click(ui.nextFrameButton)
+    assert item_of(node) == 0
+    assert np.abs(np.array(session.adjust_view().motion)[0]) == pytest.approx(6.0)

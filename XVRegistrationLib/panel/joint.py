@@ -1,0 +1,278 @@
+"""Registering several X-rays of an unmoved patient at once: cameras in known relation, one pose for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.joint_relations import choices, chosen_of, relations
+from XVRegistrationLib.panel.registration_task import (
+    BY_ANGLES,
+    Task,
+    basis_of,
+    is_outdone_by_earlier,
+    keep,
+    starts_of,
+)
+from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
+from XVRegistrationLib.scene.ignored import counting_of
+from XVRegistrationLib.scene.results import registration_that_holds
+from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.transforms import ijk_to_world
+from XVRegistrationLib.scene.volumes import voxels
+from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from XVRegistrationLib.jobs.engine import Message
+    from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.model import Model
+    from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.panel.registering import Registering
+    from XVRegistrationLib.panel.viewing import Viewing
+    from XVRegistrationLib.panel.views import RelationChoice
+    from XVRegistrationLib.panel.xray_geometry import XrayGeometry
+    from XVRegistrationLib.panel.xrays import Xrays
+
+
+@dataclass(eq=False)
+class _Together:
+    """A joint registration under way."""
+
+    parts: list[Task]
+    """One for each X-ray."""
+    names: str
+    request: int = 0
+    share: float = 0.0
+
+
+class Joint:
+    """One joint registration at a time."""
+
+    def __init__(
+        self,
+        context: Context,
+        patient: Patient,
+        model: Model,
+        xrays: Xrays,
+        geometry: XrayGeometry,
+        viewing: Viewing,
+        registering: Registering,
+    ) -> None:
+        self._context = context
+        self._patient = patient
+        self._model = model
+        self._xrays = xrays
+        self._geometry = geometry
+        self._viewing = viewing
+        self._registering = registering
+        self._now: _Together | None = None
+        registering.together = self.under_way
+
+    @property
+    def busy(self) -> bool:
+        return self._now is not None
+
+    @property
+    def fraction(self) -> float | None:
+        return None if self._now is None else self._now.share
+
+    def under_way(self) -> list[Any]:
+        """Image nodes of the X-rays that are being registered together."""
+        return [] if self._now is None else [part.node for part in self._now.parts]
+
+    # What can be done
+
+    def relations(self) -> list[RelationChoice]:
+        """The ways to know how the cameras of the checked X-rays stand to each other."""
+        return choices(self._xrays, self._chosen(None))
+
+    @property
+    def relation(self) -> str:
+        """The way that is in use: the parameter `relation`, or with "" the surest that is possible."""
+        p = self._context.parameters
+        return chosen_of(self.relations(), "" if p is None else p.relation).name
+
+    def can_register(self, nodes: Sequence[Any] | None = None) -> str:
+        """Why these X-rays, or the checked ones, cannot be registered together; empty if they can."""
+        obstacle = self._registering.can_register(nodes)
+        if obstacle:
+            return obstacle
+        if self.busy or self._registering.busy:
+            return _("Wait until the X-rays are registered.")
+        chosen = self._chosen(nodes)
+        if len(set(chosen)) < 2:
+            return _("Check two X-rays or more that are to be registered together.")
+        lacking = [name_of(node) for node in chosen if nodes_of(node) is None]
+        if lacking:
+            return _("Enter the geometry of {names}.").format(names=", ".join(lacking))
+        if not self._model.ready:
+            return self._model.problem or _("The model is being prepared.")
+        return chosen_of(choices(self._xrays, chosen), self._context.parameters.relation).obstacle
+
+    def register(self, nodes: Sequence[Any] | None = None) -> None:
+        """Begin to find the one pose of these X-rays, or of the checked ones; the first is where starts are given."""
+        obstacle = self.can_register(nodes)
+        if obstacle:
+            raise InputError(obstacle)
+        chosen = list(dict.fromkeys(self._chosen(nodes)))
+        p = self._context.parameters
+        way = chosen_of(choices(self._xrays, chosen), p.relation).name
+        relative = relations(self._xrays, chosen, way)
+        parts = [self._part(node) for node in chosen]
+        sources, starts = starts_of(parts[0], p, self._patient, self._model, self._xrays)
+        starts |= _registered(chosen, relative)
+        if not sources and not starts:
+            raise InputError(_("None of the chosen kinds of start is there; choose the bank as well."))
+        together = _Together(parts, _(" and ").join(part.name for part in parts))
+        arrays: dict[str, NDArray[Any]] = {}
+        for i, node in enumerate(chosen):
+            arrays[f"pixels {i}"], mask = voxels(node)[0].copy(), counting_of(node)
+            if mask is not None:
+                arrays[f"mask {i}"] = mask.astype(np.uint8)
+        self._now = together
+        for part in parts:
+            self._registering.note(part.node, "", "")
+        self._context.say(_("Registering {names} together...").format(names=together.names))
+        together.request = self._context.ask(
+            "register_together",
+            lambda message: self._registered(together, message),
+            on_error=lambda text: self._failed(together, text),
+            on_progress=lambda fields: self._progress(together, fields),
+            arrays=arrays,
+            volume=self._patient.key,
+            model=str(self._model.folder),
+            views=[_view(part) for part in parts],
+            relative=[matrix.tolist() for matrix in relative],
+            sources=sources,
+            starts=starts,
+            by_angles=list(BY_ANGLES),
+            geometry=bool(p.estimateGeometry),
+        )
+        self._context.changed.emit("xrays")
+
+    def cancel(self) -> None:
+        """Stop; poses stay where they are."""
+        if self._now is None:
+            return
+        together, self._now = self._now, None
+        self._context.cancel(together.request)
+        self._context.say(_("Cancelled: {names}.").format(names=together.names))
+        self._context.changed.emit("xrays")
+
+    # Its life
+
+    def tick(self) -> None:
+        together = self._now
+        if together is None or all(alive(self._context.scene, part.node) for part in together.parts):
+            return
+        self._now = None
+        self._context.cancel(together.request)
+        self._context.say(_("An X-ray was removed; the joint registration was dropped."))
+        self._context.changed.emit("xrays")
+
+    def forget(self) -> None:
+        self._now = None
+
+    # Inside
+
+    def _chosen(self, nodes: Sequence[Any] | None) -> list[Any]:
+        if nodes is not None:
+            return list(nodes)
+        return [] if self._context.parameters is None else self._xrays.checked()
+
+    def _part(self, node: Any) -> Task:
+        volume = self._patient.node
+        part = Task(node, name_of(node), from_here=False, volume=volume, shown=item_of(node))
+        part.basis, part.place = basis_of(part, self._patient.said), ijk_to_world(volume)
+        if part.basis is None:
+            raise InputError(_("{name} has no valid geometry.").format(name=part.name))
+        pose_from_node(node)  # under transforms that can be undone
+        return part
+
+    def _progress(self, together: _Together, fields: dict[str, Any]) -> None:
+        share = float(fields["level"]) / max(float(fields["levels"]), 1.0)
+        if together is self._now and share != together.share:
+            together.share = share
+            self._context.changed.emit("xrays")
+
+    def _registered(self, together: _Together, message: Message) -> None:
+        if together is not self._now:
+            return  # cancelled, or dropped, in the last moment
+        views = message.fields["views"]
+        obstacle = self._outdated(together, views)
+        if obstacle:
+            self._failed(together, obstacle)
+            return
+        self._now = None
+        for part, fields in zip(together.parts, views, strict=True):
+            self._take(part, fields)
+        self._patient.worked()
+        row = next(row for row in self._registering.rows() if row.node is together.parts[0].node)
+        self._context.say(f"{together.names}: {row.outcome}")
+        self._context.changed.emit("xrays")
+
+    def _outdated(self, together: _Together, views: Sequence[dict[str, Any]]) -> str:
+        """Why what was found must not be kept; empty if it may."""
+        if not alive(self._context.scene, together.parts[0].volume):
+            return _("the CT was removed")
+        for part, fields in zip(together.parts, views, strict=True):
+            gone = not alive(self._context.scene, part.node) or nodes_of(part.node) is None
+            if gone or basis_of(part, self._patient.said) != part.basis:
+                return _("its geometry, its frame or the CT was changed meanwhile; register again")
+            if is_outdone_by_earlier(part.node, fields):
+                return _("the earlier result of {name} is better and was kept").format(name=part.name)
+            try:
+                pose_from_node(part.node)
+            except InputError as e:
+                return str(e)
+        return ""
+
+    def _take(self, part: Task, fields: dict[str, Any]) -> None:
+        """Put an X-ray where it was found, with the camera that was estimated."""
+        found = Intrinsics.from_dict(fields["intrinsics"])
+        if found != read_intrinsics(part.node):
+            self._geometry.estimated(part.node, found)
+        nodes = nodes_of(part.node)
+        assert nodes is not None
+        set_pose(nodes, fields["pose"])
+        keep(part, fields, part.volume)
+        self._xrays.moved(part.node)
+        if part.volume is self._patient.node:
+            self._viewing.refresh(part.node)
+
+    def _failed(self, together: _Together, text: str) -> None:
+        if together is not self._now:
+            return
+        self._now = None
+        for part in together.parts:
+            if alive(self._context.scene, part.node):
+                self._registering.note(part.node, "failed", text, part.shown)
+        said = _("{names} could not be registered together: {reason}")
+        self._context.say(said.format(names=together.names, reason=text))
+        self._context.changed.emit("xrays")
+
+
+def _view(part: Task) -> dict[str, Any]:
+    node = part.node
+    return {"name": part.name, "intrinsics": read_intrinsics(node).to_dict(), "scale": read_scale(node)}
+
+
+def _registered(nodes: Sequence[Any], relative: Sequence[NDArray[np.float64]]) -> dict[str, list[list[float]]]:
+    """Where the first camera was by each X-ray's own registration, as starts by name."""
+    starts = {}
+    for i, (node, relation) in enumerate(zip(nodes, relative, strict=True)):
+        found = registration_that_holds(node)
+        if found is not None:
+            pose: NDArray[np.float64] = found.pose @ np.linalg.inv(relation)
+            starts[f"registered {i + 1}"] = pose.tolist()
+    return starts
