@@ -26,6 +26,10 @@ _LEAST_DROP = 0.3  # of the largest possible, on average along a rectangle's sid
 _APART = 0.12  # of the shorter side: nearer circles are the same
 
 
+def _last_pixel(image: NDArray[np.float32], aspect: float) -> NDArray[np.float64]:
+    return np.array([image.shape[1] - 1.0, (image.shape[0] - 1.0) * aspect])
+
+
 @dataclass(frozen=True, eq=False)
 class Light:
     """The logarithm of light (H, W), and the standard deviation (H, W) of its noise."""
@@ -37,7 +41,7 @@ class Light:
     @property
     def extent(self) -> NDArray[np.float64]:
         """(2,) x, y of the last pixel."""
-        return np.array([self.log.shape[1] - 1.0, (self.log.shape[0] - 1.0) * self.aspect])
+        return _last_pixel(self.log, self.aspect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class Drops:
     @property
     def extent(self) -> NDArray[np.float64]:
         """(2,) x, y of the last pixel."""
-        return np.array([self.x.shape[1] - 1.0, (self.x.shape[0] - 1.0) * self.aspect])
+        return _last_pixel(self.x, self.aspect)
 
 
 def light_of(intensity: NDArray[np.floating], aspect: float) -> Light:

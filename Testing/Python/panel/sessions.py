@@ -8,7 +8,7 @@ import numpy as np
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of
 from XVRegistrationLib.scene.volumes import add_volume
-from XVRegistrationLib.scene.xrays import pose_from_node
+from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,17 @@ def add(session: Session, files: list[Path], **geometry: Any) -> list[Any]:
         session.complete_geometry(row.node, **({"sdd": CAMERA.sdd} | geometry))
     session.wait(TIMEOUT)
     return [row.node for row in session.rows()]
+
+
+def place(session: Session, files: list[Path]) -> list[Any]:
+    """Image nodes of X-rays of the patient, at the poses that they were taken from; the first is the current one."""
+    choose(session)
+    nodes = add(session, files)
+    for number, node in enumerate(nodes):
+        set_pose(nodes_of(node), pose_of(number))
+    session.show(nodes[0])
+    session.wait(TIMEOUT)
+    return nodes
 
 
 def row_of(session: Session, node: Any) -> XrayRow:

@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, pose_of
-from Testing.Python.panel.sessions import TIMEOUT, add, choose, error_of
+from Testing.Python.panel.sessions import TIMEOUT, error_of, place
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.detector_motion import AXES
@@ -28,13 +28,7 @@ LANDMARKS = np.array([[-35, 10, 25], [30, -15, -20], [5, 20, -40], [40, 25, 30],
 @pytest.fixture
 def placed(session, files):
     """Two X-rays of the patient at the poses that they were taken from; the first is the current one."""
-    choose(session)
-    nodes = add(session, files)
-    for number, node in enumerate(nodes):
-        set_pose(nodes_of(node), pose_of(number))
-    session.show(nodes[0])
-    session.wait(TIMEOUT)
-    return nodes
+    return place(session, files)
 
 
 def test_without_an_xray_everything_says_why_not(session):

@@ -9,7 +9,7 @@ import slicer.util
 
 from Testing.Python.mrml.phantom import registered
 from Testing.Python.panel.patients import CAMERA, bones, pose_of
-from Testing.Python.panel.sessions import TIMEOUT, add, choose
+from Testing.Python.panel.sessions import TIMEOUT, add, choose, place
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import pixel_to_camera, project
 from XVRegistrationLib.geometry.rigid import transform_points
@@ -45,13 +45,7 @@ def views(session):
 @pytest.fixture
 def placed(session, files, views):
     """Two X-rays of the patient at the poses that they were taken from; the first is the current one."""
-    choose(session)
-    nodes = add(session, files)
-    for number, node in enumerate(nodes):
-        set_pose(nodes_of(node), pose_of(number))
-    session.show(nodes[0])
-    session.wait(TIMEOUT)
-    return nodes
+    return place(session, files)
 
 
 def targets_in(session):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer.util
 
 from XVRegistrationLib.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+_LOWEST = 60  # px, of a table that grows with its rows
 
 
 @contextlib.contextmanager
@@ -55,6 +58,30 @@ def quietly(*widgets: Any) -> Iterator[None]:
     finally:
         for widget, before in blocked:
             widget.blockSignals(before)
+
+
+def fill_table(table: Any, rows: Sequence[tuple[str, ...]], shown: Sequence[tuple[str, ...]]) -> None:
+    """Show rows of texts, whose last is the tooltip of all, in the place of those `shown`; what is alike is left as it is."""
+    with quietly(table):
+        table.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            if index < len(shown) and shown[index] == row:
+                continue
+            for column, text in enumerate(row[:-1]):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(row[-1] or text)
+                table.setItem(index, column, item)
+
+
+def fit_height(table: Any, rows: int, more: int, highest: int = 200) -> None:
+    """Make a table as high as its rows and `more` px need, up to `highest`."""
+    height = sum(table.rowHeight(index) for index in range(rows))
+    table.setFixedHeight(max(_LOWEST, min(highest, height + more)))
+
+
+def header_height(table: Any) -> int:
+    """Of a table's titles, px."""
+    return int(table.horizontalHeader().property("sizeHint").height())
 
 
 def fill_choices(combo: Any, choices: list[tuple[str, str]], current: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, quietly
+from XVRegistrationLib.panel.widgets.common import allow, answering, fill_table, fit_height, header_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 NAME, IN_CT, ON_XRAY, BESIDE = range(4)
 _MISSING = "-"
-_LOWEST, _HIGHEST = 60, 200  # px, of the table
 
 
 class LandmarkSection:
@@ -84,20 +83,10 @@ class LandmarkSection:
             what()
 
     def _fill(self, rows: list[tuple[str, ...]]) -> None:
-        table, before = self.ui.landmarkTable, self._shown
+        table = self.ui.landmarkTable
+        fill_table(table, rows, self._shown)
         self._shown = rows
-        with quietly(table):
-            table.setRowCount(len(rows))
-            for index, row in enumerate(rows):
-                if index < len(before) and before[index] == row:
-                    continue
-                for column, text in enumerate(row[:-1]):
-                    item = qt.QTableWidgetItem(text)
-                    item.setToolTip(row[-1] or text)
-                    table.setItem(index, column, item)
-        height = sum(table.rowHeight(index) for index in range(len(rows)))
-        header = table.horizontalHeader().property("sizeHint").height()
-        table.setFixedHeight(max(_LOWEST, min(_HIGHEST, height + header + 4)))
+        fit_height(table, len(rows), header_height(table) + 4)
 
 
 def _cells(row: LandmarkRow) -> tuple[str, ...]:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, quietly, show_text
+from XVRegistrationLib.panel.widgets.common import allow, answering, fit_height, quietly, show_text
 from XVRegistrationLib.panel.widgets.pictures import dot
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
     from XVRegistrationLib.panel.views import StructureRow
-
-_LOWEST, _HIGHEST = 60, 240  # px, of the table
 
 
 class StructureSection:
@@ -93,5 +91,4 @@ class StructureSection:
                 item.setToolTip(row.name)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
                 item.setCheckState(qt.Qt.Checked if row.shown else qt.Qt.Unchecked)
-        height = sum(table.rowHeight(index) for index in range(len(rows)))
-        table.setFixedHeight(max(_LOWEST, min(_HIGHEST, height + 4)))
+        fit_height(table, len(rows), 4, highest=240)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, quietly, show_text
+from XVRegistrationLib.panel.widgets.common import allow, answering, fill_table, fit_height, header_height, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 NAME, PIXEL, PLACE, IN_PLANE, DEPTH = range(5)
 _MISSING = "-"
-_LOWEST, _HIGHEST = 60, 200  # px, of the table
 
 
 class TargetSection:
@@ -85,21 +84,11 @@ class TargetSection:
             what()
 
     def _fill(self, rows: list[tuple[str, ...]]) -> None:
-        table, before = self.ui.targetTable, self._shown
+        table = self.ui.targetTable
+        fill_table(table, rows, self._shown)
         self._shown = rows
-        with quietly(table):
-            table.setRowCount(len(rows))
-            for index, row in enumerate(rows):
-                if index < len(before) and before[index] == row:
-                    continue
-                for column, text in enumerate(row[:-1]):
-                    item = qt.QTableWidgetItem(text)
-                    item.setToolTip(row[-1] or text)
-                    table.setItem(index, column, item)
-        height = sum(table.rowHeight(index) for index in range(len(rows)))
-        header = table.horizontalHeader().property("sizeHint").height()
         # One more row's height, for a scroll bar below.
-        table.setFixedHeight(max(_LOWEST, min(_HIGHEST, height + 2 * header)))
+        fit_height(table, len(rows), 2 * header_height(table))
 
 
 def _cells(row: TargetRow) -> tuple[str, ...]:
