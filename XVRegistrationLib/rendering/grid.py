@@ -183,13 +183,14 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
     return DensityGrid(torch.from_numpy(np.pad(data, 1)).to(codes.device), grid_to_ras, unit)
 
 
-def beyond(grid: DensityGrid, mm: float = 200.0) -> DensityGrid | None:
+def beyond(grid: DensityGrid, mm: float = 200.0, voxel: float = _BEYOND_VOXEL) -> DensityGrid | None:
     """What the volume lacks of the body, at a guess and coarsely: the slices at its cut faces, repeated over `mm` outside of it.
 
-    A face is cut where it shows more than a few square centimetres of body. None where the volume holds all of it.
+    A face is cut where it shows more than a few square centimetres of body. None where the volume holds all of it. The voxels
+    are those of `matched_to(grid, voxel)`.
     """
     codes, unit = grid.codes
-    fine, coarse = codes[1:-1, 1:-1, 1:-1], matched_to(grid, _BEYOND_VOXEL)
+    fine, coarse = codes[1:-1, 1:-1, 1:-1], matched_to(grid, voxel)
     guess, first = coarse.densities()[1:-1, 1:-1, 1:-1].cpu().numpy(), [0, 0, 0]
     inside = np.zeros(guess.shape, dtype=bool)
     for axis in range(3):
@@ -211,6 +212,15 @@ def beyond(grid: DensityGrid, mm: float = 200.0) -> DensityGrid | None:
         torch.from_numpy(np.pad(np.where(inside, guess, np.float32(0)), 1)).to(codes.device),
         coarse.grid_to_ras @ translation(np.array(first, dtype=np.float64)),
     )
+
+
+def completed(grid: DensityGrid, rest: DensityGrid, share: float) -> DensityGrid:
+    """The grid, and around it `share` of what lies `beyond` it on the same voxels."""
+    data = share * rest.densities()
+    first = np.rint((np.linalg.inv(rest.grid_to_ras) @ grid.grid_to_ras)[:3, 3]).astype(int)
+    i, j, k = (slice(f + 1, f + n - 1) for f, n in zip(first, reversed(grid.data.shape), strict=True))
+    data[k, j, i] = grid.densities()[1:-1, 1:-1, 1:-1]
+    return DensityGrid(data, rest.grid_to_ras)
 
 
 def coarser(grid: DensityGrid, factors: tuple[int, int, int]) -> DensityGrid:

@@ -10,7 +10,7 @@ import torch
 
 from XVRegistrationLib.geometry.views import draw_poses
 from XVRegistrationLib.imaging.resample import cover_as
-from XVRegistrationLib.rendering.grid import beyond, matched_to
+from XVRegistrationLib.rendering.grid import beyond, completed, matched_to
 from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.training.beam_objects import ObjectPool, ObjectShares
 from XVRegistrationLib.training.presentation import ShownShares, presented
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # of this resolution has, and saves half of the time that it has to learn.
 COARSENESS = 2.0
 # What lies beyond a CT's cut faces is its last slices over again, so much as dense.
-_GUESSED = (0.6, 1.2)
+_GUESSED = (0.6, 0.8, 1.0, 1.2)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class Stream:
         """X-rays of a task seen by the network's `camera`; the same for the same seed."""
         self._task, self._camera, self._randomization = task, camera, randomization
         self.grid, self.step = training_grid(task, camera, device)
-        rest = beyond(task.grid) if task.patients is None and randomization.beyond > 0 else None
-        self._rest = None if rest is None else rest.to(device)
+        rest = None
+        if task.patients is None and randomization.beyond > 0:
+            rest = beyond(task.grid, voxel=COARSENESS * camera.footprint(task.view.sod))
+        self._completed = [] if rest is None else [completed(self.grid, rest.to(device), share) for share in _GUESSED]
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
         at_patient = task.view.sod / camera.sdd
@@ -103,11 +105,11 @@ class Stream:
         motions = torch.from_numpy(self._task.view.relative(poses)).float().to(self.grid.data.device)
         coarse, patients = COARSENESS * self._camera.footprint(self._task.view.sod), self._task.patients
         grids = [self.grid] if patients is None else patients.draw(coarse)
-        images = shared_renders(grids, poses, self._camera, coarse)
-        more = round(self._randomization.beyond * count)
-        if self._rest is not None and more:
-            rest = render(self._rest, poses[:more], self._camera, sample_distance(self._rest, coarse))
-            images[:more] += self._rng.uniform(*_GUESSED) * rest
+        more = round(self._randomization.beyond * count) if self._completed else 0
+        images = shared_renders(grids, poses[more:], self._camera, coarse)
+        if more:
+            guess = self._completed[self._rng.integers(len(self._completed))]
+            images = torch.cat([render(guess, poses[:more], self._camera, sample_distance(guess, coarse)), images])
         return cover_as(images, self._camera, self._task.intrinsics), motions
 
     def shown(self, clean: torch.Tensor, motions: torch.Tensor, difficulty: float) -> Batch:

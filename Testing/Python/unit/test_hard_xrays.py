@@ -31,7 +31,7 @@ from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.bank import bank_features, similarity_where
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.rendering.grid import beyond, density_grid
+from XVRegistrationLib.rendering.grid import beyond, completed, density_grid, matched_to
 from XVRegistrationLib.rendering.projected_bounds import covered
 from XVRegistrationLib.rendering.render import render
 
@@ -163,6 +163,18 @@ def test_what_lies_beyond_a_volume_is_guessed_at_its_cut_faces_alone(phantom, ca
     assert 0.3 < float(cover.mean()) < 0.95
     # Where nothing of the body is beyond, all counts.
     assert float(cover[lost < 1e-6].mean()) > 0.6
+
+
+def test_a_completed_volume_is_itself_where_it_is_and_a_share_of_the_guess_around_it(phantom, camera) -> None:
+    part = matched_to(density_grid(cut_off(phantom, (1.0, 1.0, 0.5))), 7.0)
+    rest = beyond(density_grid(cut_off(phantom, (1.0, 1.0, 0.5))), voxel=7.0)
+    assert rest is not None
+    view = NominalView("AP", tuple(map(float, phantom.center)), 700.0)
+    poses = draw_poses(view, PoseRange(), 4, np.random.default_rng(0))
+    both = render(completed(part, rest, 0.7), poses, camera, 0.5)
+    # The two fields differ in the one voxel at a cut face over which each by itself falls to zero.
+    apart = render(part, poses, camera, 0.5) + 0.7 * render(rest, poses, camera, 0.5)
+    np.testing.assert_allclose(both, apart, atol=0.02, rtol=0.01)
 
 
 def test_the_similarity_of_what_is_covered_is_that_of_what_counts_for_all(phantom, camera) -> None:

@@ -147,7 +147,7 @@ def test_half_of_the_x_rays_show_what_a_cut_off_volume_lacks(phantom):
     clean, motions = more.rendered(8)
     known = fewer.rendered(8)[0]
     torch.testing.assert_close(clean[4:], known[4:])
-    assert bool((clean[:4] >= known[:4] - 1e-6).all())
+    assert bool((clean[:4] >= known[:4] - 1e-4).all())
     # The guess is nearer to what is really there than nothing is.
     truth = render(whole, task.view.absolute(motions.double().numpy()), camera, more.step)[:4]
     lacking = truth - known[:4] > 0.3
