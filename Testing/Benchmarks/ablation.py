@@ -19,6 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from training import predicted_pose
 
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.metrics import axis_errors, mpd, mtre
@@ -33,10 +34,8 @@ from XVRegistrationLib.jobs.pretrain import pretrain
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import EULER, NetworkSettings, attention_settings
-from XVRegistrationLib.registration.hypotheses import propose
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.registration.search import prepare_xray
 from XVRegistrationLib.training.objective import LossWeights, Weight
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
@@ -134,8 +133,7 @@ def _predicted(model: PatientModel, xrays: Sequence[TrueXray], points: np.ndarra
     """Errors of the network's predictions alone."""
     rows = []
     for x in xrays:
-        ready = prepare_xray(x.xray)
-        pose = propose(model, ready.image, x.xray, ("network",), weight=ready.weight).poses[0]
+        pose = predicted_pose(model, x)
         axes = axis_errors(pose, x.true_pose, points)
         rows.append(
             [

@@ -29,6 +29,7 @@ import polyenergetic
 import rendering
 import report
 import training
+import ways_to_learn
 from volumes import volumes_of
 
 from XVRegistrationLib.errors import InputError
@@ -39,6 +40,7 @@ NAMES = (
     "polyenergetic",
     "forward",
     "training",
+    "ways_to_learn",
     "against_bank",
     "ablation",
     "baselines",
@@ -68,7 +70,9 @@ def main() -> None:
     if "forward" in which:
         network_forward.run(options.output)
     if "training" in which:
-        training.run(options.data, options.output, options.xrays, options.budgets, ways=not options.budgets_alone)
+        training.run(options.data, options.output, options.xrays, options.budgets, alone=options.budgets_alone)
+    if "ways_to_learn" in which:
+        ways_to_learn.run(options.data, options.output, options.xrays)
     if "against_bank" in which:
         against_bank.run(options.data, options.output, options.xrays, options.learn, options.against)
     if "ablation" in which:
@@ -130,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--budgets", type=float, nargs="+", default=list(training.BUDGETS), metavar="S", help="seconds to train for"
     )
-    group.add_argument("--budgets-alone", action="store_true", help="without ways to learn, profile and memory")
+    group.add_argument("--budgets-alone", action="store_true", help="without profile and memory")
     group = parser.add_argument_group("against_bank")
     group.add_argument(
         "--learn", type=float, default=against_bank.MINUTES, metavar="MINUTES", help="that a network gets"

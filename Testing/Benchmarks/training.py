@@ -2,8 +2,8 @@
 
 The chest CT, +-30 mm and +-20 degrees, X-rays by nanodrr with scatter, noise, gamma and blur. Each budget is a training of its
 own, whose learning rate falls to zero over it; 0 s is an untrained network, which says that the X-ray is at the nominal view. Also
-printed: ways to learn beside each other for the same time, by their validation error; what a step's time goes into; and the
-peak memory of a training of a CT of 512^3 voxels. X-rays that were registered are kept.
+printed: what a step's time goes into, and the peak memory of a training of a CT of 512^3 voxels. X-rays that were registered
+are kept.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.predict import network_camera
 from XVRegistrationLib.networks.settings import NetworkSettings
+from XVRegistrationLib.registration.hypotheses import propose
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.training.beam_objects import NO_OBJECTS
-from XVRegistrationLib.training.objective import LossWeights, Weight
+from XVRegistrationLib.registration.search import prepare_xray
 from XVRegistrationLib.training.prefetch import TOGETHER
-from XVRegistrationLib.training.presentation import AS_IS
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, threads_for_both, train
 from XVRegistrationLib.training.xray_sources import Randomization, Stream, batches_of
@@ -45,30 +44,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from XVRegistrationLib.evaluation.protocol import Protocol
     from XVRegistrationLib.evaluation.protocol_xrays import TrueXray
     from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.rendering.grid import DensityGrid
 
 BUDGETS = (0.0, 15.0, 30.0, 60.0, 120.0)
-_COMPARED_FOR = 20.0  # seconds that each way to learn gets
 _RANGE = PoseRange((20.0, 20.0, 20.0), (30.0, 30.0, 30.0))
-_OFF = Weight(0.0)
-_EASY = Randomization(NO_OBJECTS, AS_IS)
 _PROFILED = 80  # steps
-_WAYS = {
-    "as by default": {},
-    "without objects in the beam": {"randomization": _EASY},
-    "pool of 1024, a quarter new each epoch": {"pool": 1024},
-    "batches of 32": {"batch": 32},
-    "batches of 8": {"batch": 8},
-    "geodesic on SE(3)": {"losses": LossWeights(_OFF, screw=Weight(1.0))},
-    "PSSS's L2": {"losses": LossWeights(_OFF, euler=Weight(1.0))},
-    "projected points": {"losses": LossWeights(_OFF, projected=Weight(1.0))},
-    "geodesic + projected points": {"losses": LossWeights(projected=Weight(0.5))},
-    "geodesic + between views": {"losses": LossWeights(between_views=Weight(0.3))},
-    "geodesic + NCC from half of the time on": {"losses": LossWeights(ncc=Weight(30.0, 0.5))},
-    "geodesic + gradient NCC from half of the time on": {"losses": LossWeights(gradient_ncc=Weight(30.0, 0.5))},
-}
 _MEMORY = """
 import resource, numpy as np
 from XVRegistrationLib.geometry.camera import Intrinsics
@@ -89,9 +74,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def run(data: Path, output: Path, count: int, budgets: Sequence[float] = BUDGETS, *, ways: bool = True) -> None:
-    """Print and save what networks trained for the `budgets`, in seconds, reach on `count` X-rays; with `ways` the rest too."""
-    protocol = _protocol(count)
+def run(data: Path, output: Path, count: int, budgets: Sequence[float] = BUDGETS, *, alone: bool = False) -> None:
+    """Print and save what networks trained for the `budgets`, in seconds, reach on `count` X-rays; the rest too, unless `alone`."""
+    protocol = protocol_of(count)
     patient = load_patient(protocol, data)
     with counting("X-rays") as bar:
         xrays = protocol_xrays(protocol, patient.volume, output / "protocol-xrays", bar)
@@ -104,9 +89,7 @@ def run(data: Path, output: Path, count: int, budgets: Sequence[float] = BUDGETS
         found["budgets"].append(_reached(model, seconds, xrays, patient.points))
         write_json(output / "training.json", found)
     console.print(_budget_table(found["budgets"], count))
-    if ways:
-        found["ways"] = [_way(model, name, changes) for name, changes in _WAYS.items()]
-        console.print(_way_table(found["ways"]))
+    if not alone:
         found["step"] = profile(model)
         console.print(_step_sentence(found["step"]))
         found["peak_512"] = peak_memory(512)
@@ -114,7 +97,7 @@ def run(data: Path, output: Path, count: int, budgets: Sequence[float] = BUDGETS
         write_json(output / "training.json", found)
 
 
-def _protocol(count: int) -> Protocol:
+def protocol_of(count: int) -> Protocol:
     """PSSS's, over the wider range of the bar, from the network alone."""
     psss = read_protocol(find_protocol("psss"))
     poses = dataclasses.replace(psss.poses, range=_RANGE, count=count, seed=1700)
@@ -122,14 +105,22 @@ def _protocol(count: int) -> Protocol:
     return dataclasses.replace(psss, name="training", poses=poses, registration=settings)
 
 
-def trained(model: PatientModel, settings: TrainingSettings) -> tuple[PatientModel, dict[str, float]]:
+def trained(
+    model: PatientModel,
+    settings: TrainingSettings,
+    network: NetworkSettings | None = None,
+    structures: tuple[DensityGrid, ...] = (),
+) -> tuple[PatientModel, dict[str, float]]:
     """The model with a network trained from scratch, and what it took; nothing but the network's start for 0 s."""
     torch.manual_seed(settings.seed)
     scale = max(model.pose_range.translation)
-    state = new_state(create_network(NetworkSettings(translation_scale=scale)), settings)
+    state = new_state(
+        create_network(dataclasses.replace(network or NetworkSettings(), translation_scale=scale)), settings
+    )
     began, cpu = time.perf_counter(), time.process_time()
     if settings.seconds > 0:
-        train(state, Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics), settings)
+        task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics, structures=structures)
+        train(state, task, settings)
     took = {
         "seconds": settings.seconds,
         "with_start_s": time.perf_counter() - began,
@@ -138,6 +129,12 @@ def trained(model: PatientModel, settings: TrainingSettings) -> tuple[PatientMod
         "validation": state.history[-1]["validation"] if state.history else float("nan"),
     }
     return dataclasses.replace(model, network=state.network.eval()), took
+
+
+def predicted_pose(model: PatientModel, x: TrueXray) -> NDArray[np.float64]:
+    """The pose (4, 4) that the model's network says."""
+    ready = prepare_xray(x.xray)
+    return propose(model, ready.image, x.xray, ("network",), weight=ready.weight).poses[0]
 
 
 def _reached(
@@ -156,11 +153,6 @@ def _reached(
     said = {f"said_{limit:g}": str(success_rate(errors, limit)) for limit in (1.0, 2.0, 10.0)}
     median, farthest = float(np.median(starts)), float(np.percentile(starts, 95))
     return {**took, "start_mm": median, "start_95_mm": farthest, "mtre_mm": float(np.median(errors)), **rates, **said}
-
-
-def _way(model: PatientModel, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-    _, took = trained(model, dataclasses.replace(TrainingSettings(seconds=_COMPARED_FOR), **changes))
-    return {"way": name, **took}
 
 
 def profile(model: PatientModel, batch: int = 16) -> dict[str, float]:
@@ -217,15 +209,6 @@ def _budget_table(rows: Sequence[dict[str, Any]], count: int) -> Table:
             r["said_1"],
             r["said_2"],
         )
-    return table
-
-
-def _way_table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=f"Ways to learn for {_COMPARED_FOR:g} s")
-    for name in ("way", "images", "processor, s", "validation, mm"):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for r in rows:
-        table.add_row(r["way"], f"{r['images']:,}", f"{r['cpu_s']:.0f}", f"{r['validation']:.1f}")
     return table
 
 
