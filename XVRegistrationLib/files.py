@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and reading texts that a user names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LARGEST = 100_000_000  # bytes: what is read whole has some thousands
 
 
 @contextmanager
@@ -37,6 +41,24 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_text(path: str | os.PathLike[str], what: str, *, instead: str = "", largest: int = _LARGEST) -> str:
+    """The text of a file that should be `what`, in UTF-8, without a byte order mark.
+
+    Raises InputError, ending in what to do `instead`, where there is none, it has more than `largest` bytes, or is no text.
+    """
+    file, then = Path(path), f"; {instead}" if instead else ""
+    try:
+        fits = file.stat().st_size <= largest
+        text = file.read_text("utf-8-sig") if fits else ""
+    except FileNotFoundError as e:
+        raise InputError(f"{path} does not exist{then}.") from e
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path} cannot be read as text{then}.") from e
+    if not fits:
+        raise InputError(f"{path} is too large for {what}{then}.")
+    return text
 
 
 def _replace(temporary: Path, final: Path) -> None:

@@ -13,6 +13,7 @@ from XVRegistrationLib.cli.progress import console
 from XVRegistrationLib.cli.register import structures_of
 from XVRegistrationLib.cli.xray_options import one_frame, subtraction_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import read_text
 from XVRegistrationLib.imaging.dicom.dataset import is_dicom
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
@@ -22,7 +23,7 @@ from XVRegistrationLib.imaging.xray_files import read_xray_parts
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
 from XVRegistrationLib.registration.export import Exported, write_exports, write_readme
 from XVRegistrationLib.registration.result import Registration
-from XVRegistrationLib.registration.target_files import read_targets, text_of
+from XVRegistrationLib.registration.target_files import read_targets
 
 if TYPE_CHECKING:
     import argparse
@@ -163,7 +164,7 @@ def _registration(path: str) -> Registration:
 def json_in(path: str) -> Any:
     """The content of a JSON file; InputError for a file that is none."""
     try:
-        return json.loads(text_of(path))
+        return json.loads(read_text(path, "a result", instead="give the file of a result (NAME.json)"))
     except ValueError as e:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
 

@@ -6,13 +6,12 @@ All describe a pinhole camera as OpenCV does: X_cam = R X + t, pixels = K X_cam,
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.files import replacing
+from XVRegistrationLib.files import read_text, replacing
 from XVRegistrationLib.geometry.calibrated_camera import CalibratedCamera
 from XVRegistrationLib.geometry.cameras_of_others import camera_from_matrices
 from XVRegistrationLib.geometry.mayacam import format_mayacam1, format_mayacam2, parse_mayacam1, parse_mayacam2
@@ -32,7 +31,7 @@ FORMATS: tuple[Format, ...] = ("mayacam1", "mayacam2", "opencv-yaml", "opencv-js
 ASSUMED_SDD = 1000.0
 """mm, where a calibration is all that is known: only the distance in pixels has a meaning then."""
 _PARALLEL = 1e6  # condition of the normal equations; of axes one degree apart it is 1e4
-_LARGEST = 1_000_000  # characters: a calibration has a few hundred
+_LARGEST = 1_000_000  # bytes: a calibration has a few hundred
 
 
 def read_calibration(
@@ -45,7 +44,7 @@ def read_calibration(
     """
     if not (np.isfinite(unit) and unit > 0):
         raise InputError(f"The unit of a calibration must be a positive number of mm, not {unit}.")
-    camera = _parse(_text(Path(path)), str(path), size, undistorted)
+    camera = _parse(read_text(path, "a calibration file", largest=_LARGEST), str(path), size, undistorted)
     placed = camera.extrinsic
     if placed is not None:
         placed = rigid(placed[:3, :3], placed[:3, 3] * unit)
@@ -124,18 +123,6 @@ def distances_to_crossing(poses: Sequence[ArrayLike]) -> list[float]:
         raise InputError("The axes of the cameras are parallel: they meet nowhere.")
     meeting = np.linalg.solve(normal, right)
     return [float(np.linalg.norm(meeting - pose[:3, 3])) for pose in places]
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} is too large for a calibration file.")
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as e:
-        if isinstance(e, InputError):
-            raise
-        what = "does not exist" if not path.exists() else "cannot be read as text"
-        raise InputError(f"{path} {what}.") from e
 
 
 def _is_mayacam1(text: str) -> bool:

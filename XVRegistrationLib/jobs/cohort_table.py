@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.cohort import REFUSED, CaseOutcome
+from XVRegistrationLib.files import read_text
 from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.jobs.cohort_columns import case_of_row, column_named, columns
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from XVRegistrationLib.jobs.cohort_columns import CohortCase
-
-_LARGEST = 100_000_000  # bytes
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -29,7 +28,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     if path.is_dir():
         return _folder_rows(path)
-    text = _text(path)
+    text = read_text(
+        path, "a table of cases", instead="give a table of cases (CSV in UTF-8), or a folder that has one for each"
+    )
     lines = text.splitlines()
     if not lines:
         raise InputError(f"{path} is empty; its first line names the columns, such as case,volume,xray.")
@@ -121,14 +122,3 @@ def _folder_rows(folder: Path) -> list[dict[str, str]]:
             "(xray.dcm, or a folder xrays); or give a table."
         )
     return rows
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give a table of cases (CSV), or a folder that has one for each.")
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path} is too large for a table of cases.")
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} cannot be read as text; save the table as CSV in UTF-8.") from e

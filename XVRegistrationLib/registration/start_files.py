@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import read_text
 from XVRegistrationLib.geometry.rigid import check_rigid
 from XVRegistrationLib.imaging.markers import ignored
 from XVRegistrationLib.imaging.usable import usable
@@ -33,7 +33,7 @@ def read_landmarks(path: str, xray: Xray) -> LandmarkPose:
     Raises InputError, with the line, for a file that holds anything else, and for landmarks that give no pose.
     """
     wanted = ",".join(LANDMARK_COLUMNS)
-    lines = [[cell.strip() for cell in line.split(",")] for line in _text(path).splitlines()]
+    lines = [[cell.strip() for cell in line.split(",")] for line in read_text(path, "a file of poses").splitlines()]
     header = [cell.lower() for cell in lines[0]] if lines else []
     if tuple(header) != LANDMARK_COLUMNS:
         raise InputError(f"{path}, line 1: the header must be {wanted}, not {','.join(header) or 'empty'}.")
@@ -101,7 +101,7 @@ def read_masks(
 
 def _field(path: str, name: str) -> Any:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(read_text(path, "a file of poses"))
     except ValueError as e:
         if isinstance(e, InputError):
             raise
@@ -120,12 +120,3 @@ def _rigid(value: Any, what: str, path: str) -> NDArray[np.float64]:
         return check_rigid(matrix, what)
     except InputError as e:
         raise InputError(f"{path}: {e}") from e
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        if not Path(path).exists():
-            raise InputError(f"{path} does not exist.") from e
-        raise InputError(f"{path} cannot be read as text: {e}.") from e

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import read_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LARGEST = 100_000_000  # bytes: results and targets have some thousands
-
 
 def read_targets(path: str) -> list[tuple[str, NDArray[np.float64]]]:
     """Names and points (3,), RAS mm, of a CSV file (name,r,a,s) or of Slicer's markups (.mrk.json); InputError if neither."""
-    text = text_of(path)
+    text = read_text(
+        path,
+        "a file of targets or results",
+        instead="give the file of a result (NAME.json) or of targets (CSV, .mrk.json)",
+    )
     try:
         found = _markups(json.loads(text)) if text.lstrip().startswith("{") else _table(text)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
@@ -48,18 +50,3 @@ def _markups(content: dict[str, Any]) -> list[tuple[str, NDArray[np.float64]]]:
             if point.get("positionStatus", "defined") == "defined"
         ]
     return found
-
-
-def text_of(path: str) -> str:
-    """The text of a file of results or targets; InputError where it is none."""
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{path} does not exist.")
-    if file.stat().st_size > _LARGEST:
-        raise InputError(f"{path} is too large for what it should be.")
-    try:
-        return file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(
-            f"{path} is no text; give the file of a result (NAME.json) or of targets (CSV, .mrk.json)."
-        ) from e
