@@ -153,7 +153,9 @@ class Comparing:
         if way != ATTENTION or self._model.attention:
             return ""
         if self._model.network:
-            return _("The model's network has no attention to show; train one with the network psss.")
+            return _(
+                "The model's network has no attention to show; choose the network with attention before training one."
+            )
         return _("The model has no network yet; train it.")
 
     def _image(self, part: str) -> Any:

@@ -32,6 +32,8 @@ class Parameters:
     minutes: float = 5.0
     device: str = ""
     """"cpu", "cuda" or "" for the best there is."""
+    network: str = "default"
+    """What a training from scratch makes: `default`, `psss` or a timm model (`networks.settings.network_named`)."""
     modelFolder: str = ""  # noqa: N815 - as in the parameter node
     useBank: bool = True  # noqa: N815
     useNetwork: bool = True  # noqa: N815

@@ -14,8 +14,10 @@ import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.jobs.folder import JOB
 from XVRegistrationLib.jobs.job_status import status
 from XVRegistrationLib.jobs.training_job import find_jobs
+from XVRegistrationLib.networks.settings import attention_settings
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node
 
@@ -162,6 +164,21 @@ def test_a_moved_pose_takes_its_drr_along_and_is_refined_from_there(host, panel,
     assert _pose_error(node, 0) < 2.0
 
 
+def test_the_network_that_is_chosen_is_trained(host, panel, with_patient, root):
+    ui, session = panel.ui, panel.logic.session
+    host.wait_until(lambda: ui.trainButton.isEnabled(), TIMEOUT)
+    host.choose(ui.networkComboBox, "With attention (PSSS)")
+    assert session.parameters.network == "psss"
+    host.click(ui.trainButton)
+    host.wait_until(lambda: not ui.networkComboBox.isEnabled(), TIMEOUT)
+    assert "delete the model" in ui.networkComboBox.toolTip
+    [job] = find_jobs(root)
+    asked = json.loads((job.folder / JOB).read_text("utf-8"))["network"]
+    assert asked == attention_settings().to_dict()
+    host.click(ui.cancelTrainingButton)
+    host.wait_until(lambda: not session.training and ui.networkComboBox.isEnabled(), TIMEOUT)
+
+
 def test_a_training_is_shown_cancelled_killed_found_again_and_resumed(host, panel, with_patient, root):
     ui, session = panel.ui, panel.logic.session
     host.enter_text(ui.minutesSpinBox, "2")
@@ -190,7 +207,7 @@ def test_a_training_is_shown_cancelled_killed_found_again_and_resumed(host, pane
             process.kill()
     host.wait_until(lambda: session.model_view().job_state == "interrupted", TIMEOUT)
     host.wait_until(lambda: ui.resumeButton.isEnabled(), TIMEOUT)
-    assert session.model_view().ready
+    host.wait_until(lambda: session.model_view().ready, TIMEOUT)
 
 
 def test_nodes_may_be_deleted_at_any_time(host, panel, with_patient, files):
