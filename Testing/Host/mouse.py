@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from Testing.Host.host import Host
 
 
-def move(view: Any, x: float, y: float) -> None:
-    """Move the pointer over a view."""
-    _send(view, "MouseMove", x, y, False)
+def move(view: Any, x: float, y: float, *, shift: bool = False) -> None:
+    """Move the pointer over a view, with the Shift key held down or without."""
+    _send(view, "MouseMove", x, y, False, shift)
 
 
 def drag(host: Host, view: Any, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
@@ -26,10 +26,11 @@ def drag(host: Host, view: Any, start: tuple[float, float], end: tuple[float, fl
     _send(view, "MouseButtonRelease", *end, False)
 
 
-def _send(view: Any, event: str, x: float, y: float, pressed: bool) -> None:
+def _send(view: Any, event: str, x: float, y: float, pressed: bool, shift: bool = False) -> None:
     left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.MouseButton.NoButton
     at, kind = QtCore.QPointF(x, y), getattr(QtCore.QEvent.Type, event)
     there = QtCore.QPointF(view.mapToGlobal(at.toPoint()))
     button, held = none if event == "MouseMove" else left, left if pressed else none
-    sent = QtGui.QMouseEvent(kind, at, there, button, held, QtCore.Qt.KeyboardModifier.NoModifier)
+    keys = QtCore.Qt.KeyboardModifier.ShiftModifier if shift else QtCore.Qt.KeyboardModifier.NoModifier
+    sent = QtGui.QMouseEvent(kind, at, there, button, held, keys)
     QtWidgets.QApplication.sendEvent(view, sent)

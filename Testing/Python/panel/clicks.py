@@ -10,19 +10,25 @@ import slicer.util
 import vtk
 
 
+def pixel_of(view: Any, place: Any) -> tuple[float, float]:
+    """The pixel of the 3D view at which it shows a place (3,), RAS mm."""
+    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
+    renderer.SetWorldPoint(*place, 1.0)
+    renderer.WorldToDisplay()
+    x, y = renderer.GetDisplayPoint()[:2]
+    return x, view.height - 1 - y
+
+
 def handle_in(view: Any, pose: Any) -> tuple[float, float]:
     """A pixel of the 3D view where a handle of the pose is grasped."""
     from Testing.Host.mouse import move
 
     center = vtk.vtkMatrix4x4()
     pose.GetMatrixTransformToWorld(center)
-    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
-    renderer.SetWorldPoint(*center.MultiplyPoint([*pose.GetCenterOfTransformation(), 1.0]))
-    renderer.WorldToDisplay()
-    x, y = renderer.GetDisplayPoint()[:2]
+    x, y = pixel_of(view, center.MultiplyPoint([*pose.GetCenterOfTransformation(), 1.0])[:3])
     for radius in range(10, 130, 8):
         for angle in np.radians(range(0, 360, 15)):
-            place = x + radius * np.cos(angle), view.height - 1 - y + radius * np.sin(angle)
+            place = x + radius * np.cos(angle), y + radius * np.sin(angle)
             move(view, *place)
             if pose.GetDisplayNode().GetActiveInteractionType() > 0:
                 return place

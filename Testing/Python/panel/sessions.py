@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of
+from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.scene.sights import NAMES
+from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.panel.session import Session
@@ -67,3 +73,23 @@ def row_of(session: Session, node: Any) -> XrayRow:
 def error_of(node: Any, number: int) -> float:
     """Largest difference, mm for the position, between an X-ray's pose and `pose_of(number)`."""
     return float(np.abs(pose_from_node(node) - pose_of(number)).max())
+
+
+def sights(session: Session, name: str = "") -> list[Any]:
+    """What is drawn and not saved: shown nodes by their name, in the order in which they were made."""
+    nodes = (session.scene.GetNthNode(i) for i in range(session.scene.GetNumberOfNodes()))
+    found = [n for n in nodes if n.GetName() in NAMES and not n.GetSaveWithScene()]
+    return [n for n in found if n.GetDisplayNode().GetVisibility() and n.GetName() == (name or n.GetName())]
+
+
+def pixels_of(node: Any, xray: Any) -> NDArray[np.float64]:
+    """Stored pixels, and mm along the beam, of what a model draws on an X-ray."""
+    points = slicer.util.arrayFromModelPoints(node).astype(float)
+    to_world = slicer.util.arrayFromTransformMatrix(node.GetParentTransformNode(), toWorld=True)
+    return transform_points(np.linalg.inv(ijk_to_world(xray)) @ to_world, points)
+
+
+def middle_of(node: Any, xray: Any) -> NDArray[np.float64]:
+    """The mean of `pixels_of`."""
+    found: NDArray[np.float64] = pixels_of(node, xray).mean(axis=0)
+    return found

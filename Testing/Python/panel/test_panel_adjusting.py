@@ -9,12 +9,14 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.panel.clicks import click_on_pixel, handle_in
+from Testing.Python.panel.clicks import click_on_pixel, handle_in, pixel_of
 from Testing.Python.panel.patients import CAMERA, bones, patient, pose_of
+from Testing.Python.panel.sessions import middle_of, sights
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.panel.handles import handles_shown
 from XVRegistrationLib.scene.landmarks import marks_of, points_of
 from XVRegistrationLib.scene.overlays import set_targets
+from XVRegistrationLib.scene.pointer import pointed_at
 from XVRegistrationLib.scene.sights import NAMES
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
@@ -277,3 +279,33 @@ def _drag_the_handles(host, panel):
     host.click(ui.undoPoseButton)
     np.testing.assert_allclose(pose_from_node(node), before, atol=1e-9)
     assert len(session.log) == count
+
+
+def test_a_surface_pointed_at_in_3d_is_marked_on_the_x_ray(host, panel):
+    from Testing.Host.mouse import move
+
+    ui = panel.ui
+    segmentation = add_segmentation(host.scene, bones())
+    host.select_node(ui.segmentationSelector, segmentation)
+    segmentation.CreateClosedSurfaceRepresentation()
+    host.click(ui.targetsCollapsibleButton)
+    host.click(ui.linkCursorsCheckBox)
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    place = np.array([-35.0, 10.0, 25.0])  # the middle of a bone, whose longest half axis is 18 mm
+    camera = host.scene.GetFirstNodeByClass("vtkMRMLCameraNode")
+    camera.SetPosition(-110.0, 10.0, 25.0)  # from the side, where nothing lies between
+    camera.SetFocalPoint(*place)
+    camera.ResetClippingRange()
+    host.process(0.3)
+    pixel = pixel_of(view, place)
+    move(view, *pixel)
+    assert pointed_at(host.scene) is None  # Slicer's own gesture is with Shift
+    move(view, *pixel, shift=True)
+    host.process(0.3)
+    pointed = pointed_at(host.scene)
+    assert pointed is not None
+    assert 9.0 < np.linalg.norm(np.array(pointed.point) - place) < 19.0
+    session = panel.logic.session
+    node = session.rows()[0].node
+    [mark] = sights(session, "Pointer")
+    assert middle_of(mark, node)[:2] == pytest.approx(project(np.array(pointed.point), pose_of(0), CAMERA), abs=0.5)

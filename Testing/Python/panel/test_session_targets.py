@@ -9,7 +9,7 @@ import slicer.util
 
 from Testing.Python.mrml.phantom import registered
 from Testing.Python.panel.patients import CAMERA, bones, pose_of
-from Testing.Python.panel.sessions import TIMEOUT, add, choose, place
+from Testing.Python.panel.sessions import TIMEOUT, add, choose, middle_of, pixels_of, place, sights
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import pixel_to_camera, project
 from XVRegistrationLib.geometry.rigid import transform_points
@@ -17,7 +17,6 @@ from XVRegistrationLib.registration.uncertainty import target_uncertainty
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.results import write_registration
 from XVRegistrationLib.scene.segments import segments_of
-from XVRegistrationLib.scene.sights import NAMES
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_segmentation
 from XVRegistrationLib.scene.xray_view import show_in_view
@@ -56,24 +55,6 @@ def targets_in(session):
     session.parameters.targets = node
     session.tick()
     return node
-
-
-def sights(session, name=""):
-    """What is drawn and not saved: shown nodes by their name, in the order in which they were made."""
-    nodes = (session.scene.GetNthNode(i) for i in range(session.scene.GetNumberOfNodes()))
-    found = [n for n in nodes if n.GetName() in NAMES and not n.GetSaveWithScene()]
-    return [n for n in found if n.GetDisplayNode().GetVisibility() and n.GetName() == (name or n.GetName())]
-
-
-def pixels_of(node, xray):
-    """Stored pixels, and mm along the beam, of what a model draws on an X-ray."""
-    points = slicer.util.arrayFromModelPoints(node).astype(float)
-    to_world = slicer.util.arrayFromTransformMatrix(node.GetParentTransformNode(), toWorld=True)
-    return transform_points(np.linalg.inv(ijk_to_world(xray)) @ to_world, points)
-
-
-def middle_of(node, xray):
-    return pixels_of(node, xray).mean(axis=0)
 
 
 def test_the_table_says_where_each_target_is_how_sure_that_is_and_why_not(session, placed, views):
