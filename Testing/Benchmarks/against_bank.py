@@ -106,13 +106,21 @@ def _registered(
     return rows
 
 
-def compared(one: Sequence[float], other: Sequence[float], limit: float) -> str:
-    """A sentence on which of two ways succeeds where the other fails (McNemar's exact test, two-sided)."""
+def mcnemar(one: Sequence[float], other: Sequence[float], limit: float) -> tuple[int, int, float]:
+    """On how many X-rays the other succeeds where the one fails, on how many it fails, and how likely that is by chance.
+
+    McNemar's exact test, two-sided.
+    """
     first, second = np.array(one) < limit, np.array(other) < limit
-    lost, won = int(np.count_nonzero(first & ~second)), int(np.count_nonzero(second & ~first))
-    if lost + won == 0:
+    won, lost = int(np.count_nonzero(second & ~first)), int(np.count_nonzero(first & ~second))
+    return won, lost, binomtest(won, won + lost).pvalue if won + lost else 1.0
+
+
+def compared(one: Sequence[float], other: Sequence[float], limit: float) -> str:
+    """A sentence on which of two ways succeeds where the other fails."""
+    won, lost, p = mcnemar(one, other, limit)
+    if won + lost == 0:
         return f"Below {limit:g} mm, the bank and both together succeed on the same X-rays."
-    p = binomtest(won, won + lost).pvalue
     return (
         f"Below {limit:g} mm, both together succeed on {won} X-rays where the bank alone fails, and fail on {lost} where it "
         f"succeeds: p = {p:.2g}."

@@ -85,7 +85,7 @@ def run(
         lines += bars.of_wrist(_wrist(wrist, folder / "wrist", count))
     write_json(output / "evaluation.json", {"lines": [asdict(line) for line in lines], "versions": versions()})
     write_text(output / "evaluation.md", _markdown(lines))
-    _print(lines, count)
+    print_lines(lines, f"What the protocols reach, {count} X-rays each by nanodrr")
 
 
 def _all(
@@ -111,8 +111,9 @@ def _wrist(wrist: Path, output: Path, count: int) -> dict[str, list[CaseRow]]:
     return {way: read_rows(output / way.replace(" ", "-") / ROWS) for way in ways}
 
 
-def _print(lines: Sequence[Line], count: int) -> None:
-    table = Table(title=f"What the protocols reach, {count} X-rays each by nanodrr")
+def print_lines(lines: Sequence[Line], title: str) -> None:
+    """Print what was reached beside its bars."""
+    table = Table(title=title)
     for column in _HEADER:
         table.add_column(escape(column), no_wrap=column != "measure")
     last = ""

@@ -1,7 +1,7 @@
 """`make bench`: all measurements, or those named: `run.py evaluation --xrays 8`, `run.py rendering jobs`.
 
 `evaluation` runs the shipped protocols and prints one table of what each must reach and what it reached; `baselines` adds the lines
-of xvr's and PSSS's recipes to it. Every comparison is made within one run, because computers differ and change; quote the
+of xvr's and PSSS's recipes to it. `networks` prints what `forward`, `training` and `against_bank` have measured in one table. Every comparison is made within one run, because computers differ and change; quote the
 ratios. Results go to bench-output/, and a run that was ended goes on there.
 """
 
@@ -22,6 +22,7 @@ import cohort
 import evaluation
 import imaging
 import jobs
+import network_bars
 import network_forward
 import panel
 import panel_drr
@@ -43,6 +44,7 @@ NAMES = (
     "ways_to_learn",
     "against_bank",
     "ablation",
+    "networks",
     "baselines",
     "evaluation",
     "jobs",
@@ -77,6 +79,8 @@ def main() -> None:
         against_bank.run(options.data, options.output, options.xrays, options.learn, options.against)
     if "ablation" in which:
         ablation.run(options.data, options.output, options.xrays, options.arm, options.others)
+    if "networks" in which:
+        network_bars.run(options.output)
     compared = baselines.run(options.data, options.output, options.baselines) if "baselines" in which else []
     if "evaluation" in which:
         evaluation.run(
