@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HERE = Path(__file__).parent
-_ONE_APPLICATION = ("mrml", "panel")
+_ONE_APPLICATION = ("mrml/", "panel/test_session", "panel/")
+"""How paths begin of tests that use the one application a process has, in parts that take about as long as each other."""
 
 
 def _share_the_processor() -> None:
@@ -31,8 +32,8 @@ _share_the_processor()
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """The tests of a file stay together, and so do all that share the one application a process has, in their order."""
+    """The tests of a file stay together, and so do all of a part that shares one application, in their order."""
     for item in items:
-        folder = item.path.relative_to(_HERE).parts[0]
-        group = "application" if folder in _ONE_APPLICATION else str(item.path.relative_to(_HERE))
+        path = item.path.relative_to(_HERE).as_posix()
+        group = next((part for part in _ONE_APPLICATION if path.startswith(part)), path)
         item.add_marker(pytest.mark.xdist_group(group))
