@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
-import roma
 import torch
 from torch import nn
 
@@ -60,6 +59,8 @@ def standardized(images: torch.Tensor) -> torch.Tensor:
 
 def relative_motions(rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
     """Matrices D (B, 4, 4), float64 on the CPU, of the network's two outputs, re-orthonormalised in float64."""
+    import roma
+
     motion = torch.eye(4, dtype=torch.float64).repeat(len(rotation), 1, 1)
     motion[:, :3, :3] = roma.special_procrustes(rotation.detach().cpu().double())
     motion[:, :3, 3] = translation.detach().cpu().double()

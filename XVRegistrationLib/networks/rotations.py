@@ -1,11 +1,14 @@
-"""How a network's outputs become rotations."""
+"""How a network's outputs become rotations.
+
+Here and elsewhere RoMa is imported where it is needed: it loads torch's compiler, two fifths of what the start of an
+engine costs, and a bank needs none of it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import roma
 import torch
 
 from XVRegistrationLib.networks.settings import ADJUGATE, EULER, SIX_D
@@ -29,6 +32,8 @@ def from_two_columns(numbers: torch.Tensor) -> torch.Tensor:
 
     Numbers are those of a matrix (3, 2), row by row.
     """
+    import roma
+
     rotation: torch.Tensor = roma.special_gramschmidt(numbers.reshape(-1, 3, 2))
     return rotation
 
@@ -46,6 +51,8 @@ def from_adjugate(numbers: torch.Tensor) -> torch.Tensor:
 
 def from_quaternion(numbers: torch.Tensor) -> torch.Tensor:
     """Rotations (B, 3, 3) of quaternions (B, 4), w first, of any length."""
+    import roma
+
     unit = torch.nn.functional.normalize(numbers, dim=-1)
     rotation: torch.Tensor = roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(unit))
     return rotation
@@ -53,6 +60,8 @@ def from_quaternion(numbers: torch.Tensor) -> torch.Tensor:
 
 def from_angles(numbers: torch.Tensor, convention: str = "ZXY") -> torch.Tensor:
     """Rotations (B, 3, 3) of angles (B, 3), radians, about the axes of `convention`: R = Rz Rx Ry, as poses are drawn."""
+    import roma
+
     rotation: torch.Tensor = roma.euler_to_rotmat(convention, numbers)
     return rotation
 

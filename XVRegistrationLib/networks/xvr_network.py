@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import roma
 import torch
 from torch import nn
 
@@ -120,11 +119,22 @@ def _turning(rotation_of: Callable[[torch.Tensor], torch.Tensor]) -> Any:
 
 
 def _from_two_rows(numbers: torch.Tensor) -> torch.Tensor:
+    import roma
+
     rotation: torch.Tensor = roma.special_gramschmidt(numbers.reshape(-1, 2, 3).mT)
     return rotation.mT
 
 
+def _from_vector(numbers: torch.Tensor) -> torch.Tensor:
+    import roma
+
+    rotation: torch.Tensor = roma.rotvec_to_rotmat(numbers)
+    return rotation
+
+
 def _from_matrix(numbers: torch.Tensor) -> torch.Tensor:
+    import roma
+
     rotation: torch.Tensor = roma.special_procrustes(numbers.reshape(-1, 3, 3))
     return rotation
 
@@ -153,7 +163,7 @@ def _screw(numbers: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 PARAMETERIZATIONS: dict[str, tuple[int, Any]] = {
-    "axis_angle": (3, _turning(roma.rotvec_to_rotmat)),
+    "axis_angle": (3, _turning(_from_vector)),
     "euler_angles": (3, _turning(from_angles)),
     "se3_log_map": (3, _screw),
     "quaternion": (4, _turning(from_quaternion)),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import roma
 import torch
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def geodesic_distance(
 
 def rotation_distance(rotation: torch.Tensor, true_rotation: torch.Tensor) -> torch.Tensor:
     """Geodesic distances (B,) on SO(3): the angle between two rotations, radians."""
+    import roma
+
     angle: torch.Tensor = roma.rotmat_geodesic_distance(rotation, true_rotation)
     return angle
 
@@ -52,6 +53,8 @@ def screw_distance(
     The logarithm's translation is V^-1 t with V^-1 = I - [w]/2 + (1/a^2 - (1 + cos a) / (2 a sin a)) [w]^2, a = |w| (e.g.
     Sola, A micro Lie theory, 2018, eq. 174); the last factor is 1/12 + a^2/720 near zero.
     """
+    import roma
+
     turn = true_rotation.transpose(1, 2) @ rotation
     shift = torch.einsum("bji,bj->bi", true_rotation, translation - true_translation)
     w = roma.rotmat_to_rotvec(turn)

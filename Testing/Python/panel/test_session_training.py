@@ -20,7 +20,7 @@ from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.standalone.app import start
 from XVRegistrationLib.scene.volumes import add_volume
 
-LONG, SHORT = 1.2, 0.05
+LONG, SHORT = 0.6, 0.05
 """Minutes: one that is always ended by the test, and one that soon ends by itself."""
 
 
@@ -137,10 +137,18 @@ def test_a_killed_training_is_told_from_a_cancelled_one_and_goes_on(session):
     _until(session, lambda: session.model_view().job_state == "running")
 
 
-def test_a_training_goes_on_without_its_session_and_the_next_one_finds_it(session, root):
+def test_a_training_goes_on_without_its_volume_and_without_its_session_and_the_next_one_finds_it(session, root):
     _new_model(session)
     _begin(session)
     job = session.model_view().job
+    session.scene.RemoveNode(session.parameters.volume)
+    session.wait(TIMEOUT)
+    assert session.patient_view().problem == "Choose the CT."
+    assert session.model_view().state == "none"
+    session.parameters.volume = add_volume(session.scene, patient())
+    session.wait(TIMEOUT)
+    assert session.model_view().state == "training"
+
     session.scene.Clear(0)
     session.set_parameters(None)
     session.tick()
@@ -155,18 +163,6 @@ def test_a_training_goes_on_without_its_session_and_the_next_one_finds_it(sessio
         _until(again, lambda: not again.training)
     finally:
         again.close()
-
-
-def test_a_session_survives_its_volume_being_deleted_during_the_training(session):
-    _new_model(session)
-    _begin(session)
-    session.scene.RemoveNode(session.parameters.volume)
-    session.wait(TIMEOUT)
-    assert session.patient_view().problem == "Choose the CT."
-    assert session.model_view().state == "none"
-    session.parameters.volume = add_volume(session.scene, patient())
-    session.wait(TIMEOUT)
-    assert session.model_view().state == "training"
 
 
 def test_the_library_lists_chooses_and_deletes_models(session, tmp_path):

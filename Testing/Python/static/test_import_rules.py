@@ -70,9 +70,9 @@ def test_widgets_are_known_only_to_the_panel(tree, imports_of):
             assert not {name.split(".")[0] for name in imports_of(path)} & {"qt", "ctk"}, path
 
 
-def _loaded_at_start_up(tree, file_scope_imports_of) -> dict:
-    """The module's file and all files of the library that importing it, or any part of the panel, runs."""
-    waiting = [tree.module / "XVRegistration.py", *(tree.library / "panel").glob("*.py")]
+def _loaded_with(files, tree, file_scope_imports_of) -> dict:
+    """These files and all files of the library that importing them runs, with the names that each imports."""
+    waiting = list(files)
     loaded = {}
     while waiting:
         path = waiting.pop()
@@ -90,7 +90,8 @@ def _loaded_at_start_up(tree, file_scope_imports_of) -> dict:
 
 
 def test_slicer_starts_without_importing_any_package_that_it_may_lack(tree, file_scope_imports_of):
-    loaded = _loaded_at_start_up(tree, file_scope_imports_of)
+    files = [tree.module / "XVRegistration.py", *(tree.library / "panel").glob("*.py")]
+    loaded = _loaded_with(files, tree, file_scope_imports_of)
     assert tree.library / "panel" / "dependencies.py" in loaded
     wrong = [
         f"{path.relative_to(tree.root)} imports {name}"
@@ -98,6 +99,13 @@ def test_slicer_starts_without_importing_any_package_that_it_may_lack(tree, file
         for name in {name.split(".")[0] for name in names} - AT_START_UP - sys.stdlib_module_names
     ]
     assert not wrong
+
+
+def test_an_engine_starts_without_torchs_compiler(tree, file_scope_imports_of):
+    """RoMa loads it, which takes as long as most of the rest together."""
+    loaded = _loaded_with([tree.library / "jobs" / "engine_operations.py"], tree, file_scope_imports_of)
+    assert tree.library / "networks" / "rotations.py" in loaded
+    assert not [path for path, names in loaded.items() if "roma" in names]
 
 
 @pytest.mark.parametrize("gone", ["imp", "pickle", "distutils", "pkg_resources"])

@@ -147,7 +147,17 @@ def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(
 
 def test_ctrl_c_leaves_the_last_checkpoint_and_says_how_to_go_on(ct, geometry, folder):
     path = folder / "interrupted"
-    command = [sys.executable, "-m", "XVRegistrationLib.cli.main", "train", str(ct), "-o", str(path), "--minutes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "XVRegistrationLib.cli.main",
+        "train",
+        str(ct),
+        "-o",
+        str(path),
+        "--minutes",
+        "0.4",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [*command, "--geometry", str(geometry)],
@@ -162,7 +172,7 @@ def test_ctrl_c_leaves_the_last_checkpoint_and_says_how_to_go_on(ct, geometry, f
     while not list(path.glob("network-*.safetensors")) or not read_card(path)["training"]:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -29,7 +29,6 @@ from XVRegistrationLib.jobs.training_job import (
     find_training,
     forget,
     kill,
-    request_cancel,
     resume,
     start_training,
 )
@@ -105,17 +104,17 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
     _weights(model, phantom)
 
 
-def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
+def test_a_killed_and_a_failed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
     network = NetworkSettings(rotation="euler")
     job = start_training(model, minutes=MINUTES, volume=voxels, network=network, root=tmp_path)
     running = wait_until(job, lambda now: now.validation is not None)
     assert running.state == "running"
     assert 0 <= running.eta <= 60 * MINUTES
     assert _process(job).nice() > psutil.Process().nice()
-    request_cancel(job)
-    cancelled = wait_until(job, lambda now: not now.active)
-    assert cancelled.state == "cancelled"
-    assert "checkpoint" in cancelled.message
+    _process(job).kill()
+    interrupted = wait_until(job, lambda now: not now.active)
+    assert interrupted.state == "interrupted"
+    assert "checkpoint" in interrupted.message
     saved, before = read_card(model)["training"], _weights(model, phantom)
     assert read_card(model)["network"]["rotation"] == "euler"
 
@@ -131,12 +130,6 @@ def test_a_cancelled_a_failed_and_a_killed_training_go_on_from_their_last_checkp
     assert "disk is full" in failed.message
     assert read_card(model)["training"] == saved
     assert all(torch.equal(a, b) for a, b in zip(before, _weights(model, phantom), strict=True))
-
-    wait_until(resume(job), lambda now: now.state == "running")
-    _process(job).kill()
-    interrupted = wait_until(job, lambda now: not now.active)
-    assert interrupted.state == "interrupted"
-    _weights(model, phantom)
 
     minutes = read_card(model)["training"]["seconds"] / 60 + 0.02
     done = wait_until(resume(job, minutes=minutes), lambda now: now.state == "done")
@@ -166,12 +159,15 @@ def test_a_job_that_is_killed_keeps_nobody_waiting(model, voxels, tmp_path):
     assert status(job).state == "cancelled"
 
 
-def test_the_copy_of_the_volume_is_removed_when_it_was_read_and_no_other_file_is(model, voxels, tmp_path):
+def test_the_copy_of_the_volume_is_removed_when_it_was_read_and_no_other_file_is(model, voxels, phantom, tmp_path):
     copy = shutil.copy(voxels, model / "volume.npy")
     job = start_training(model, minutes=MINUTES, volume=model / "volume.npy", root=tmp_path)
-    wait_until(job, lambda now: now.state == "running")
+    wait_until(job, lambda now: now.validation is not None)
     assert not copy.exists()
     cancel(job)
+    assert status(job).state == "cancelled"
+    assert "checkpoint" in status(job).message
+    _weights(model, phantom)
     with pytest.raises(InputError, match="has been removed"):
         resume(job)
     named_alike = voxels.rename(tmp_path / "volume.npy")

@@ -15,7 +15,7 @@ from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera, proje
 from XVRegistrationLib.geometry.rigid import increment, rotation_from_euler_zxy, transform_points
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import Volume
-from XVRegistrationLib.rendering import oracle
+from XVRegistrationLib.rendering import kernels, oracle
 from XVRegistrationLib.rendering.grid import (
     AIR,
     DensityGrid,
@@ -241,13 +241,27 @@ def test_a_volume_of_air_is_refused():
         density_grid(air)
 
 
-def test_rendering_is_the_same_bit_for_bit_on_the_cpu(phantom, camera):
+@pytest.fixture
+def three_threads(monkeypatch):
+    """Rays are spread over three threads, however many there are else."""
+    monkeypatch.setattr(kernels, "_pool_size", lambda: 3)
+    kernels._pool.cache_clear()
+    yield
+    kernels._pool().shutdown()
+    kernels._pool.cache_clear()
+
+
+def test_rendering_is_the_same_bit_for_bit_on_the_cpu(phantom, camera, request):
+    """Again, and by another number of threads."""
     grid = density_grid(phantom)
     poses = draw_poses(NominalView("AP", tuple(phantom.center), 700.0), PoseRange(), 4, np.random.default_rng(0))
     first = render_with_jacobian(grid, poses, camera, phantom.center)
     again = render_with_jacobian(grid, poses, camera, phantom.center)
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
+    request.getfixturevalue("three_threads")
+    spread = render_with_jacobian(grid, poses, camera, phantom.center)
+    for other in (again, spread):
+        assert torch.equal(first[0], other[0])
+        assert torch.equal(first[1], other[1])
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (2.0, 0.8, 0.8)])
