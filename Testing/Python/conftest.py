@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from XVRegistrationLib.jobs.interpreter import wait_in_company
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,12 +22,12 @@ def _share_the_processor() -> None:
     """Let the workers divide the cores; to be called before anything loads torch, which asks for this once.
 
     As many threads as there are cores in each of two workers wait for each other in busy loops (see
-    `jobs.interpreter.child_environment`): a registration then took nine times the processor's time that it takes so.
+    `jobs.interpreter`): a registration then took nine times the processor's time that it takes so.
     """
     workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if workers is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    wait_in_company()
 
 
 _share_the_processor()

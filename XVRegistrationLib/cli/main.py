@@ -28,6 +28,7 @@ from XVRegistrationLib.cli.xray_options import (
     in_words,
 )
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.jobs.interpreter import wait_in_company
 from XVRegistrationLib.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, or 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
+    wait_in_company()
     try:
         with warnings.catch_warnings():
             # pydicom's warnings quote what a header holds, which may be about a person.

@@ -188,3 +188,12 @@ def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.strip() == XVRegistrationLib.__version__
+
+
+def test_a_command_does_not_wait_in_busy_loops_unless_it_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    main(["models", str(tmp_path)])
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    main(["models", str(tmp_path)])
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
