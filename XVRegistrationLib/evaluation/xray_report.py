@@ -130,9 +130,7 @@ def write_xray_report(path: str | os.PathLike[str], report: XrayReport) -> list[
     from XVRegistrationLib.evaluation.xray_report_page import page_of
 
     page = Path(path)
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
-    _check_not_another(page.with_suffix(".json"))
+    check_place(page)
     content = json.dumps(finite(as_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         write_text(page, page_of(report))
@@ -147,8 +145,14 @@ def is_report(content: Any) -> bool:
     return isinstance(content, dict) and "signed_off" in content
 
 
-def _check_not_another(program: Path) -> None:
-    """Raise InputError where a file is in the way that is no report's, such as the result of an X-ray of that name."""
+def check_place(page: Path) -> None:
+    """Raise InputError where no report may be written to `page`: it is no page, or the file for programs would replace another's.
+
+    Such is the result of an X-ray of that name.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
+    program = page.with_suffix(".json")
     try:
         ours = not program.exists() or is_report(json.loads(program.read_text("utf-8")))
     except (OSError, ValueError):

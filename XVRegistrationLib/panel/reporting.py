@@ -1,7 +1,9 @@
-"""The report of a session's X-rays: what is known of each is taken down at once, the engine draws the pictures."""
+"""The report of a session's X-rays: what is known of each is taken down at once, the engine draws the pictures, and the PDF
+is printed a sheet at a time, so that the panel is never blocked."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,12 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.xray_report import (
     ReportedXray,
     XrayReport,
+    check_place,
     facts_of_card,
     status_line,
     write_xray_report,
 )
+from XVRegistrationLib.evaluation.xray_report_page import printed_page
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.registration.card import read_card
@@ -27,9 +31,10 @@ from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.volumes import voxels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from XVRegistrationLib.evaluation.xray_report_page import PrintedPage
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.model import Model
@@ -39,11 +44,13 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.xrays import Xrays
 
-    WritePdf = Callable[[str, Path], str]
-    """Prints a page of HTML into a file; returns why that was not possible, or nothing."""
+    PrintPdf = Callable[[PrintedPage, Path], Generator[float]]
+    """Prints a page into a file step by step, and yields the share that is done; InputError where that is not possible."""
 
-PDF_WIDTH = 580
-"""px, of the pictures of an X-ray on a page of A4."""
+_PRINTING = 0.3
+"""Share of the bar that the printing takes."""
+_STEP_SECONDS = 0.02
+"""After so long a step of the printing is the last one until the next tick."""
 
 
 @dataclass(eq=False)
@@ -51,7 +58,7 @@ class _Task:
     """A report that is being made."""
 
     path: Path
-    pdf: WritePdf | None
+    pdf: PrintPdf | None
     report: XrayReport
     xrays: list[ReportedXray]
     nodes: list[Any]
@@ -60,8 +67,14 @@ class _Task:
     """Which of them are still to be drawn."""
     volume: str
     """The engine's key."""
+    count: int
+    """How many are drawn in all."""
     said: str = ""
     request: int = 0
+    printing: Generator[float] | None = None
+    """What is left of the printing, once that has begun."""
+    printed: float = 0.0
+    """Its share that is done."""
 
 
 class Reporting:
@@ -98,27 +111,69 @@ class Reporting:
             return _("Wait until the X-rays are registered.")
         return "" if self._xrays.nodes() else _("Add an X-ray.")
 
-    def report(self, path: Path, keep_identity: bool, pdf: WritePdf | None) -> None:
+    def report(self, path: Path, keep_identity: bool, pdf: PrintPdf | None) -> None:
         """Begin a report of all X-rays; `tick` ends it."""
         obstacle = self.can_report()
         if obstacle:
             raise InputError(obstacle)
+        check_place(path)
         rows = self._registering.rows()
         xrays = [_reported(row) for row in rows]
         said = self._identify(rows, xrays) if keep_identity else ""
         report = XrayReport((), tuple(self._targets()), np.array(self._patient.center), self._card())
         drawn = deque(i for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
         nodes = [row.node for row in rows]
-        self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, said)
+        self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, len(drawn), said)
         self._context.say(_("Writing the report..."))
         self._go_on()
         self._context.changed.emit("xrays")
 
     def forget(self) -> None:
         """The scene closes: the report is given up, and an earlier file stays as it was."""
-        if self._task is not None:
-            self._context.cancel(self._task.request)
-        self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            self._context.cancel(task.request)
+            if task.printing is not None:
+                task.printing.close()
+
+    @property
+    def fraction(self) -> float | None:
+        """Share that is done, 0 to 1; None while no report is written."""
+        task = self._task
+        if task is None:
+            return None
+        left = len(task.waiting) + (task.printing is None)
+        drawn = max(0.0, 1.0 - left / task.count) if task.count else 1.0
+        return drawn if task.pdf is None else (1.0 - _PRINTING) * drawn + _PRINTING * task.printed
+
+    def can_cancel(self) -> str:
+        """Why there is no report to be stopped; empty if there is one."""
+        return "" if self.busy else _("No report is being written.")
+
+    def cancel(self) -> None:
+        """Stop the report under way: earlier files of its name stay as they were."""
+        obstacle = self.can_cancel()
+        if obstacle:
+            raise InputError(obstacle)
+        self.forget()
+        self._context.say(_("The report was stopped; nothing was written."))
+        self._context.changed.emit("xrays")
+
+    def tick(self) -> None:
+        """Print a little more."""
+        task = self._task
+        if task is None or task.printing is None:
+            return
+        until = time.monotonic() + _STEP_SECONDS
+        try:
+            while time.monotonic() < until:
+                task.printed = next(task.printing)
+        except StopIteration:
+            self._write(task)
+        except InputError as e:
+            self._write(task, str(e))
+        else:
+            self._context.changed.emit("report")
 
     def _targets(self) -> list[tuple[str, Any]]:
         node = self._context.parameters.targets
@@ -146,11 +201,10 @@ class Reporting:
             return ""
         return _(" Whom these are of is not known, for want of their files: {names}.").format(names=", ".join(unknown))
 
-    # One after the other, so that the panel is never blocked
-
     def _go_on(self) -> None:
-        """Ask for the next X-ray's pictures; without one, write the report."""
+        """Ask for the next X-ray's pictures; without one, finish the report."""
         task = self._task
+        self._context.changed.emit("report")
         while task is not None and task.waiting:
             number = task.waiting.popleft()
             try:
@@ -200,26 +254,24 @@ class Reporting:
             self._go_on()
 
     def _finish(self, task: _Task) -> None:
+        """All pictures are there: print the PDF, if there is to be one, and then write the page."""
+        task.report = replace(task.report, xrays=tuple(task.xrays))
+        if task.pdf is None:
+            self._write(task)
+        else:
+            task.printing = task.pdf(printed_page(task.report), task.path.with_suffix(".pdf"))
+
+    def _write(self, task: _Task, not_printed: str = "") -> None:
+        """Write the page; `not_printed` says why there is no PDF beside it."""
         self._task = None
-        report = replace(task.report, xrays=tuple(task.xrays))
         try:
-            write_xray_report(task.path, report)
+            write_xray_report(task.path, task.report)
         except InputError as e:
             self._context.say(str(e))
         else:
-            said = f"{status_line(report)} {_('The report is {path}.').format(path=task.path)}{task.said}"
-            if task.pdf is not None:
-                said += f" {_printed(task, report)}"
-            self._context.say(said.rstrip())
+            place = _("The report is {path}.").format(path=task.path)
+            self._context.say(f"{status_line(task.report)} {place}{task.said} {not_printed}".rstrip())
         self._context.changed.emit("xrays")
-
-
-def _printed(task: _Task, report: XrayReport) -> str:
-    """Why there is no PDF beside the page; nothing if there is."""
-    from XVRegistrationLib.evaluation.xray_report_page import page_of
-
-    assert task.pdf is not None
-    return task.pdf(page_of(report, PDF_WIDTH), task.path.with_suffix(".pdf"))
 
 
 def _reported(row: XrayRow) -> ReportedXray:

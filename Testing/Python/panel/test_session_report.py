@@ -61,7 +61,7 @@ def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(sess
     assert "Not signed off: to be decided are two, three." in page
     assert "Spine &amp; ribs agree: &quot;fine&quot; &lt;3" in page
     assert "edges of the DRR" not in page  # outlines of bones instead
-    assert "bone 2" in page
+    assert "bone&nbsp;2" in page
     assert len(pictures(page)) == 6
     entry = content["xrays"][0]["targets"][0]
     assert f"{entry['pixel'][0]:.1f}, {entry['pixel'][1]:.1f}" in page
@@ -105,6 +105,36 @@ def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, re
     assert "it was removed" in path.read_text("utf-8") or len(pictures(path.read_text("utf-8"))) == 3
     assert before
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, monkeypatch):
+    from XVRegistrationLib.panel.widgets.pdf import print_pdf
+
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
+    widget = host.open_module(MODULE)
+    ui, session = widget.ui, widget.logic.session
+    choose(session)
+    session.register(add(session, files[:2]))
+    session.wait(TIMEOUT)
+    folder = tmp_path / "out"
+    session.report(folder / "r.html", pdf=print_pdf)
+    session.wait(TIMEOUT)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"r.html", "r.json", "r.pdf"}
+    with pytest.raises(InputError, match="No report"):
+        session.cancel_report()
+    for share in (0.0, 0.8):  # while pictures are drawn, and while it is printed
+        session.report(folder / "r.html", pdf=print_pdf)
+        host.wait_until(
+            lambda share=share: (session.report_progress() or 0.0) >= share and ui.cancelReportButton.enabled
+        )
+        assert ui.reportProgressBar.isVisibleTo(ui.reportProgressBar.parentWidget())
+        host.click(ui.cancelReportButton)
+        assert not session.busy
+        assert session.report_progress() is None
+        assert "nothing was written" in session.status
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    host.wait_until(lambda: not ui.cancelReportButton.enabled)
 
 
 def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registered, tmp_path):
