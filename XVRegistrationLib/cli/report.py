@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         targets,
         None if center is None else _array(center),
         facts_of_card(read_card(options.model)) if options.model else {},
+        () if given.structures is None else given.structures.left_out,
     )
     write_xray_report(page, report)
     console.print(f"{status_line(report)} The report is {page}.", markup=False)

@@ -73,6 +73,8 @@ class XrayReport:
     """(3,) RAS, mm: what distances from the source are stated to."""
     model: Mapping[str, str] = field(default_factory=dict)
     """The patient model's card in words."""
+    left_out: tuple[str, ...] = ()
+    """Names of structures, or what else, that the pictures do not show because somebody chose so."""
     title: str = TITLE
     versions: Mapping[str, str] = field(default_factory=versions)
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M"))
@@ -169,6 +171,7 @@ def as_dict(report: XrayReport) -> dict[str, Any]:
         "date": report.date,
         "status": status_line(report),
         "signed_off": report.signed_off,
+        "left_out": list(report.left_out),
         "model": dict(report.model),
         "versions": dict(report.versions),
         "xrays": [_entry(report, xray) for xray in report.xrays],

@@ -90,6 +90,8 @@ def printed_page(report: XrayReport) -> PrintedPage:
 def _page(report: XrayReport, form: _Form) -> str:
     e = html.escape
     body = [f'<p class="line">{e(status_line(report))}</p>', f"<p>Made on {e(report.date)}.</p>"]
+    if report.left_out:
+        body.append(f"<p>Not drawn in the pictures, as chosen: {e(', '.join(report.left_out))}.</p>")
     body += _overview(report)
     for group in ("accepted", "open"):
         found = report.of(group)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.model import Model
     from XVRegistrationLib.panel.patient import Patient
     from XVRegistrationLib.panel.registering import Registering
+    from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.xrays import Xrays
@@ -88,6 +89,7 @@ class Reporting:
         xrays: Xrays,
         registering: Registering,
         viewing: Viewing,
+        structures: Structures,
     ) -> None:
         self._context = context
         self._patient = patient
@@ -95,6 +97,7 @@ class Reporting:
         self._xrays = xrays
         self._registering = registering
         self._viewing = viewing
+        self._structures = structures
         self._task: _Task | None = None
 
     @property
@@ -120,7 +123,8 @@ class Reporting:
         rows = self._registering.rows()
         xrays = [_reported(row) for row in rows]
         said = self._identify(rows, xrays) if keep_identity else ""
-        report = XrayReport((), tuple(self._targets()), np.array(self._patient.center), self._card())
+        center, left_out = np.array(self._patient.center), self._left_out()
+        report = XrayReport((), tuple(self._targets()), center, self._card(), left_out)
         drawn = deque(i for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
         nodes = [row.node for row in rows]
         self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, len(drawn), said)
@@ -175,6 +179,14 @@ class Reporting:
         else:
             self._context.changed.emit("report")
 
+    def _left_out(self) -> tuple[str, ...]:
+        """Of what could be drawn, what is not drawn in the panel."""
+        names = [row.name for row in self._structures.rows()]
+        off = [name for name in names if not self._structures.draws(name)]
+        off = [f"all {len(names)} structures"] if len(off) == len(names) > 1 else off
+        shows_targets = self._context.parameters.showTargets or not self._targets()
+        return (*off, *(() if shows_targets else ("the targets",)))
+
     def _targets(self) -> list[tuple[str, Any]]:
         node = self._context.parameters.targets
         return targets_of(node if alive(self._context.scene, node) else None)
@@ -225,7 +237,7 @@ class Reporting:
         mask = counting_of(node)
         if mask is not None:
             arrays["mask"] = mask.astype(np.uint8)
-        targets = task.report.targets if xray.usable else ()
+        targets = task.report.targets if xray.usable and self._context.parameters.showTargets else ()
         task.request = self._context.ask(
             "draw_report",
             lambda message: self._drawn(task, number, message),
@@ -234,7 +246,7 @@ class Reporting:
             volume=task.volume,
             registration=found.to_dict(),
             scale=read_scale(node),
-            structures=self._viewing.structures(),
+            structures=[found for found in self._viewing.structures() if self._structures.draws(found[1])],
             targets=[(name, list(map(float, point))) for name, point in targets],
         )
 

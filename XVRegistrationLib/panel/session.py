@@ -127,12 +127,15 @@ class Session(TargetSession):
     ) -> list[Path]:
         """Write these X-rays, or all that are registered and not rejected, for other programs; return the files, of which README.txt tells.
 
-        Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
-        the X-ray's DICOM file is known and highdicom is installed, DICOM segmentation. With `bundle` also the whole
+        Transforms, matrices, calibrations, tables, and the structures: as label map, picture and, where the X-ray's DICOM
+        file is known and highdicom is installed, DICOM segmentation. Pictures show what the panel draws; tables, label
+        maps and segmentations hold all targets and structures. With `bundle` also the whole
         scene. Nothing names the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is
         as it is.
         """
-        return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
+        return export_registered(
+            self._context, self._xrays, self._structures, Path(folder), nodes, keep_identity, bundle
+        )
 
     # 7 Review and report
 
@@ -150,7 +153,8 @@ class Session(TargetSession):
     def report(self, path: str | Path, *, keep_identity: bool = False, pdf: PrintPdf | None = None) -> None:
         """Write a page about all X-rays to `path` (.html), with its pictures inside, and the same for programs (.json) beside it.
 
-        Rejected ones are listed by themselves, without pose and pictures. Nothing names the patient unless `keep_identity`.
+        Rejected ones are listed by themselves, without pose and pictures. Pictures show the structures and targets that the
+        panel draws, and the page says what is left out; its tables have all targets. Nothing names the patient unless `keep_identity`.
         `pdf` prints a PDF beside it step by step (`panel.widgets.pdf.print_pdf`). Until all of it is there nothing is written.
         """
         self._reporting.report(Path(path), keep_identity, pdf)

@@ -65,7 +65,13 @@ class SessionLife:
         )
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
-            self._context, self._patient, self._model, self._xrays, self._registering, self._viewing
+            self._context,
+            self._patient,
+            self._model,
+            self._xrays,
+            self._registering,
+            self._viewing,
+            self._structures,
         )
         self._context.changed.connect(self._on_change)
         self._images = XrayImages(self._context, self._xrays, self._registering, self._viewing)

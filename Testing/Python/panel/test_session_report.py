@@ -60,7 +60,7 @@ def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(sess
     assert [x["group"] for x in content["xrays"]] == ["accepted", "open", "without a pose"]
     assert "Not signed off: to be decided are two, three." in page
     assert "Spine &amp; ribs agree: &quot;fine&quot; &lt;3" in page
-    assert "edges of the DRR" not in page  # outlines of bones instead
+    assert "of&nbsp;the&nbsp;DRR" not in page  # outlines of bones instead
     assert "bone&nbsp;2" in page
     assert len(pictures(page)) == 6
     entry = content["xrays"][0]["targets"][0]
@@ -105,6 +105,42 @@ def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, re
     assert "it was removed" in path.read_text("utf-8") or len(pictures(path.read_text("utf-8"))) == 3
     assert before
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, registered, tmp_path):
+    def overlay() -> tuple[np.ndarray, list[dict], str]:
+        session.export(tmp_path / "out", registered[:1], bundle=False)
+        legend = json.loads((tmp_path / "out/one_labels.json").read_text())
+        picture = np.asarray(Image.open(tmp_path / "out/one_overlay.png"))
+        return picture, legend, (tmp_path / "out/registrations.csv").read_text()
+
+    def has(picture: np.ndarray, color: list[float]) -> bool:
+        return bool((picture == np.round(255 * np.array(color))).all(axis=-1).any())
+
+    page, content = written(session, tmp_path / "report.html")
+    assert "Not drawn" not in page
+    assert content["left_out"] == []
+    every, legend, table = overlay()
+    assert [entry["name"] for entry in legend] == ["bone 1", "bone 2", "bone 3"]
+    assert all(has(every, entry["color"]) for entry in legend)
+    session.show_structures(["bone 2"], False)
+    session.parameters.showTargets = False
+    page, content = written(session, tmp_path / "report.html")
+    assert "<p>Not drawn in the pictures, as chosen: bone 2, the targets.</p>" in page
+    assert content["left_out"] == ["bone 2", "the targets"]
+    assert "bone&nbsp;1" in page
+    assert "bone&nbsp;2" not in page
+    assert "&nbsp;targets" not in page
+    assert "<td>entry</td>" in page  # in the table it is
+    some, complete, same = overlay()
+    assert [has(some, entry["color"]) for entry in legend] == [True, False, True]
+    assert complete == legend
+    assert same == table
+    assert "not drawn in Slicer" in (tmp_path / "out/README.txt").read_text()
+    session.parameters.showOutlines = session.parameters.showLabels = False
+    page, _ = written(session, tmp_path / "report.html")
+    assert "as chosen: all 3 structures, the targets." in page
+    assert "edges&nbsp;of&nbsp;the&nbsp;DRR" in page
 
 
 def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, monkeypatch):
