@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.page import DISCLAIMER, finite, write_text
+from XVRegistrationLib.evaluation.reported_run import run_dict
 from XVRegistrationLib.registration.export_table import record
 from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.versions import versions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.report_pictures import ReportPictures
+    from XVRegistrationLib.evaluation.reported_run import ReportedRun
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.registration.result import Registration
 
@@ -43,6 +45,8 @@ class ReportedXray:
     reason: str = ""
     """Why there is no pose, or no picture, a sentence."""
     pictures: ReportPictures | None = None
+    run: ReportedRun | None = None
+    """All frames of the run of which this X-ray is the frame that was chosen; None for a single image."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """Whom the X-ray is of: only where that was asked for."""
 
@@ -94,10 +98,12 @@ def status_line(report: XrayReport) -> str:
     counts = [f"{len(report.of(group))} {group}" for group in GROUPS if report.of(group)]
     noun = "X-ray" if len(report.xrays) == 1 else "X-rays"
     first = f"{len(report.xrays)} {noun}: {', '.join(counts)}."
+    others = sum(xray.run.open for xray in report.xrays if xray.run is not None)
+    frames = f" Of runs this is about the frame shown; {others} other registered frames are open." if others else ""
     if report.signed_off:
-        return f"{first} Signed off: every X-ray was accepted or rejected."
+        return f"{first} Signed off: every X-ray was accepted or rejected.{frames}"
     left = [xray.name for group in ("open", "without a pose") for xray in report.of(group)]
-    return f"{first} Not signed off: to be decided are {', '.join(left)}."
+    return f"{first} Not signed off: to be decided are {', '.join(left)}.{frames}"
 
 
 def facts_of_card(card: Mapping[str, Any]) -> dict[str, str]:
@@ -188,4 +194,6 @@ def _entry(report: XrayReport, xray: ReportedXray) -> dict[str, Any]:
     else:
         trust = None if found is None or found.trust is None else dataclasses.asdict(found.trust)
         entry |= {"pose": None, "trust": trust, "reason": xray.reason}
+    if xray.run is not None:
+        entry["run"] = run_dict(xray.run, report.targets)
     return entry

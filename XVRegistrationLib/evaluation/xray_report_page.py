@@ -1,4 +1,4 @@
-"""The page of a report of X-rays, in HTML that both a browser and Qt's rich text sform."""
+"""The page of a report of X-rays, in HTML that both a browser and Qt's rich text show."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation import run_curves
 from XVRegistrationLib.evaluation.page import address_inside, facts_html, image_html, page, table_html
 from XVRegistrationLib.evaluation.report_table import GRADES, reasons, verdict_in_words
+from XVRegistrationLib.evaluation.reported_run import run_html
 from XVRegistrationLib.evaluation.xray_report import status_line
 from XVRegistrationLib.geometry.angles import direction_in_words, turn_of
 from XVRegistrationLib.geometry.camera import project
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from XVRegistrationLib.evaluation.report_pictures import ReportPictures
+    from XVRegistrationLib.evaluation.reported_run import ReportedRun
     from XVRegistrationLib.evaluation.xray_report import ReportedXray, XrayReport
     from XVRegistrationLib.registration.result import Registration
 
@@ -100,6 +103,9 @@ def _page(report: XrayReport, form: _Form) -> str:
             body += [_section(report, xray, form, begins=i > 0) for i, xray in enumerate(found)]
     body += _without_pose(report)
     body += _rejected(report)
+    for xray in (*report.of("without a pose"), *report.of("rejected")):
+        if xray.run is not None:
+            body += [f"<h3>All frames of {e(xray.name)}</h3>", _run(xray.run, form)]
     for heading, facts in (("The patient's model", report.model), ("Versions", report.versions)):
         if facts:
             body += [f"<h2>{heading}</h2>", facts_html(facts)]
@@ -139,6 +145,8 @@ def _section(report: XrayReport, xray: ReportedXray, form: _Form, *, begins: boo
     parts.append(facts_html({**xray.identity, **_pose_facts(report, found)}))
     if report.targets:
         parts += [_targets(report, found)] if xray.usable else ["<p>Targets are left out: the pose failed.</p>"]
+    if xray.run is not None:
+        parts.append(_run(xray.run, form))
     return '<div class="xray">\n' + "\n".join(parts) + "\n</div>"
 
 
@@ -158,6 +166,13 @@ def _pictures(name: str, pictures: ReportPictures, form: _Form) -> str:
         f'<table class="pictures"><tr><td{span}>{overlay}</td>'
         f'<td>{xray}<br><span class="caption">X-ray</span></td></tr>{second}</table><p class="caption">{legend}</p>'
     )
+
+
+def _run(run: ReportedRun, form: _Form) -> str:
+    """The other frames of an X-ray that is one of a run."""
+    width = min(form.width, run_curves.WIDTH)
+    shown = image_html(form.address(run.curves, width), width, "Pose curves") if run.curves else ""
+    return run_html(run, shown)
 
 
 def _pose_facts(report: XrayReport, found: Registration) -> dict[str, str]:

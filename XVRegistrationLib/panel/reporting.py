@@ -5,33 +5,32 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.reported_run import curves_of
 from XVRegistrationLib.evaluation.xray_report import (
     ReportedXray,
     XrayReport,
     check_place,
-    facts_of_card,
     status_line,
     write_xray_report,
 )
 from XVRegistrationLib.evaluation.xray_report_page import printed_page
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, reported
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
 from XVRegistrationLib.scene.ignored import counting_of
-from XVRegistrationLib.scene.results import registration_that_holds
-from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.volumes import voxels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
     from XVRegistrationLib.evaluation.xray_report_page import PrintedPage
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.registering import Registering
     from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.viewing import Viewing
-    from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.xrays import Xrays
 
     PrintPdf = Callable[[PrintedPage, Path], Generator[float]]
@@ -52,6 +50,10 @@ _PRINTING = 0.3
 """Share of the bar that the printing takes."""
 _STEP_SECONDS = 0.02
 """After so long a step of the printing is the last one until the next tick."""
+
+
+Ask = Callable[["_Task", int], None]
+"""Asks the engine for pictures of one X-ray of a report."""
 
 
 @dataclass(eq=False)
@@ -64,8 +66,8 @@ class _Task:
     xrays: list[ReportedXray]
     nodes: list[Any]
     """Image node of each."""
-    waiting: deque[int]
-    """Which of them are still to be drawn."""
+    waiting: deque[tuple[Ask, int]]
+    """What is still to be drawn of which of them."""
     volume: str
     """The engine's key."""
     count: int
@@ -121,11 +123,14 @@ class Reporting:
             raise InputError(obstacle)
         check_place(path)
         rows = self._registering.rows()
-        xrays = [_reported(row) for row in rows]
-        said = self._identify(rows, xrays) if keep_identity else ""
-        center, left_out = np.array(self._patient.center), self._left_out()
-        report = XrayReport((), tuple(self._targets()), center, self._card(), left_out)
-        drawn = deque(i for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
+        xrays = [reported(row) for row in rows]
+        said = identify(rows, xrays, self._xrays.files) if keep_identity else ""
+        targets, shows_targets = tuple(self._targets()), self._context.parameters.showTargets
+        left_out = left_out_of(self._structures, bool(targets) and not shows_targets)
+        report = XrayReport((), targets, np.array(self._patient.center), facts_of(self._model.folder), left_out)
+        drawn: deque[tuple[Ask, int]] = deque()
+        drawn += ((self._ask, i) for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
+        drawn += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
         nodes = [row.node for row in rows]
         self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, len(drawn), said)
         self._context.say(_("Writing the report..."))
@@ -179,48 +184,18 @@ class Reporting:
         else:
             self._context.changed.emit("report")
 
-    def _left_out(self) -> tuple[str, ...]:
-        """Of what could be drawn, what is not drawn in the panel."""
-        names = [row.name for row in self._structures.rows()]
-        off = [name for name in names if not self._structures.draws(name)]
-        off = [f"all {len(names)} structures"] if len(off) == len(names) > 1 else off
-        shows_targets = self._context.parameters.showTargets or not self._targets()
-        return (*off, *(() if shows_targets else ("the targets",)))
-
     def _targets(self) -> list[tuple[str, Any]]:
         node = self._context.parameters.targets
         return targets_of(node if alive(self._context.scene, node) else None)
-
-    def _card(self) -> dict[str, str]:
-        folder = self._model.folder
-        try:
-            return {} if folder is None else facts_of_card(read_card(folder))
-        except InputError:  # its folder was removed: the report says nothing of it
-            return {}
-
-    def _identify(self, rows: list[XrayRow], xrays: list[ReportedXray]) -> str:
-        """Put to each X-ray whom it is of; which are not known, a sentence."""
-        from XVRegistrationLib.imaging.dicom.identity import identity_of
-
-        unknown = []
-        for i, row in enumerate(rows):
-            file = self._xrays.files.of(row.node)
-            said = {} if file is None else identity_of(file)
-            xrays[i] = replace(xrays[i], identity=said)
-            if not said:
-                unknown.append(row.name)
-        if not unknown:
-            return ""
-        return _(" Whom these are of is not known, for want of their files: {names}.").format(names=", ".join(unknown))
 
     def _go_on(self) -> None:
         """Ask for the next X-ray's pictures; without one, finish the report."""
         task = self._task
         self._context.changed.emit("report")
         while task is not None and task.waiting:
-            number = task.waiting.popleft()
+            ask, number = task.waiting.popleft()
             try:
-                self._ask(task, number)
+                ask(task, number)
                 return
             except InputError as e:
                 _without_picture(task, number, str(e))
@@ -260,6 +235,32 @@ class Reporting:
         task.xrays[number] = replace(task.xrays[number], pictures=ReportPictures(**files, legend=legend))
         self._go_on()
 
+    def _ask_run(self, task: _Task, number: int) -> None:
+        run = task.xrays[number].run
+        curves = None if run is None else curves_of(run)
+        if curves is None:
+            self._go_on()
+            return
+        task.request = self._context.ask(
+            "draw_run",
+            lambda message: self._run_drawn(task, number, message),
+            on_error=lambda text: self._not_drawn(task, number, text),
+            numbers=curves.numbers,
+            poses=[None if pose is None else pose.tolist() for pose in curves.poses],
+            verdicts=curves.verdicts,
+            shown=curves.shown,
+            pivot=list(map(float, self._patient.center)),
+            mirrored=curves.mirrored,
+        )
+
+    def _run_drawn(self, task: _Task, number: int, message: Message) -> None:
+        run = task.xrays[number].run
+        if task is not self._task or run is None:
+            return
+        curves = message.arrays["curves"].tobytes()
+        task.xrays[number] = replace(task.xrays[number], run=replace(run, curves=curves))
+        self._go_on()
+
     def _not_drawn(self, task: _Task, number: int, text: str) -> None:
         if task is self._task:
             _without_picture(task, number, text)
@@ -284,14 +285,6 @@ class Reporting:
             place = _("The report is {path}.").format(path=task.path)
             self._context.say(f"{status_line(task.report)} {place}{task.said} {not_printed}".rstrip())
         self._context.changed.emit("xrays")
-
-
-def _reported(row: XrayRow) -> ReportedXray:
-    """What is known of an X-ray now."""
-    name = row.name if row.count == 1 else _("{name}, frame {number}").format(name=row.name, number=row.item)
-    found = registration_that_holds(row.node)
-    review = read_review(row.node).review
-    return ReportedXray(name, found, review, "" if found is not None else row.outcome)
 
 
 def _without_picture(task: _Task, number: int, why: str) -> None:

@@ -143,6 +143,37 @@ def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, regi
     assert "edges&nbsp;of&nbsp;the&nbsp;DRR" in page
 
 
+def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+    choose(session)
+    frames = np.stack([grey(line_integrals(patient(), number)) for number in (0, 1, 0, 1)])
+    session.add_files([write(tmp_path / "run.dcm", frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
+    session.wait(TIMEOUT)
+    [node] = [row.node for row in session.rows()]
+    session.register_run(node)
+    session.wait(TIMEOUT)
+    session.show_frame(node, 1)
+    session.review(node, "rejected", "moved")
+    rejected = pose_from_node(node).copy()
+    session.show_frame(node, 2)
+    session.review(node, "accepted")
+    page, content = written(session, tmp_path / "report.html")
+    assert len(pictures(page)) == 4  # X-ray, DRR and overlay of one frame, and the curves
+    assert "1 accepted, 1 rejected. Frame 2 is the one" in page
+    assert "2 other registered frames are open" in page
+    [xray] = content["xrays"]
+    assert xray["name"] == "run, frame 2"
+    assert [frame["frame"] for frame in xray["run"]["frames"]] == [0, 1, 2, 3]
+    assert [frame["review"]["decision"] for frame in xray["run"]["frames"]] == ["open", "rejected", "accepted", "open"]
+    assert xray["run"]["frames"][1]["pose"] is None
+    assert str(rejected[0, 3])[:8] not in json.dumps(content["xrays"][0]["run"]["frames"][1])
+    session.show_frame(node, 0)
+    assert np.abs(np.array(xray["run"]["frames"][0]["pose"]) - pose_from_node(node)).max() < 1e-6
+    session.show_frame(node, 1)  # of a run whose frame that is shown is rejected, the others are told
+    page, content = written(session, tmp_path / "report.html")
+    assert len(pictures(page)) == 1
+    assert page.index("All frames of run, frame 1") > page.index("<h2>Rejected</h2>")
+
+
 def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, monkeypatch):
     from XVRegistrationLib.panel.widgets.pdf import print_pdf
 
