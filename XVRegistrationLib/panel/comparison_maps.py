@@ -30,10 +30,12 @@ _OPERATIONS = {"errors": "error_map", "attention": "attention_map"}
 class ComparisonMaps:
     """The map that is shown, asked for anew when what it is made of has come to rest."""
 
-    def __init__(self, context: Context, patient: Patient, model: Model) -> None:
+    def __init__(self, context: Context, patient: Patient, model: Model, channel: str) -> None:
+        """`channel`: what tells its requests from those of the other view."""
         self._context = context
         self._patient = patient
         self._model = model
+        self._channel = channel
         self.forget()
 
     def forget(self) -> None:
@@ -93,7 +95,7 @@ class ComparisonMaps:
             intrinsics=read_intrinsics(nodes.xray).to_dict(),
             scale=read_scale(nodes.xray),
             pose=pose_from_node(nodes.pose).tolist(),
-            channel=way,
+            channel=self._channel,
         )
         if number == NOT_ASKED:
             self._asked = ()

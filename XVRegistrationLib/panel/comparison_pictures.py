@@ -20,6 +20,7 @@ _MORE = np.array([1.0, 0.6, 0.1], dtype=np.float32)  # the DRR is denser: orange
 _LESS = np.array([0.2, 0.6, 1.0], dtype=np.float32)  # the X-ray is denser: blue
 _STEEP = 88.0  # percentile of the slopes above which an edge is drawn
 _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32) / 255
+_DIM = 0.4  # of an X-ray's brightness, where a map says nothing
 _OPAQUE = 0.75  # share of the colours where a map is highest
 
 
@@ -61,8 +62,9 @@ def difference(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
 
 
 def map_over(xray: Grey, shares: Grey) -> NDArray[np.uint8]:
-    """(h, w, 3) the X-ray with a map, 0..1, over it: no colour where it is 0, bright where it is 1."""
-    value = np.clip(shares, 0.0, 1.0)
+    """(h, w, 3) the X-ray with a map, 0..1, over it: no colour where it is 0, bright where it is 1, dimmed where it is NaN."""
+    unknown = np.isnan(shares)
+    xray, value = np.where(unknown, _DIM * xray, xray), np.clip(np.nan_to_num(shares), 0.0, 1.0)
     places = np.linspace(0, 1, len(_HEAT))
     colors = np.stack([np.interp(value, places, _HEAT[:, c]) for c in range(3)], axis=-1)
     opacity = (_OPAQUE * value**0.5)[..., None]
