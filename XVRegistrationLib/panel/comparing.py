@@ -130,8 +130,10 @@ class Comparing:
         if way != ATTENTION or self._model.attention:
             return ""
         if self._model.network:
-            return _("The model's network has no attention to show; train one with the network psss.")
-        return _("The model has no network yet; train it.")
+            return _(
+                "The model's network has no attention to show; delete the model, and train a network with attention."
+            )
+        return _("The model has no network yet; train one with attention.")
 
     def _image(self, part: str) -> Any:
         if part not in (XRAY, DRR):

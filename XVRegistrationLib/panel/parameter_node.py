@@ -22,6 +22,7 @@ class XVRegistrationParameterNode:
     preset: str = "thorax-ap"
     minutes: Annotated[float, WithinRange(0.1, 2880.0)] = 5.0
     device: str = ""
+    network: str = "default"
     modelFolder: str = ""
     useBank: bool = True
     useNetwork: bool = True

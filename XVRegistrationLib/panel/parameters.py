@@ -32,6 +32,8 @@ class Parameters:
     minutes: float = 5.0
     device: str = ""
     """"cpu", "cuda" or "" for the best there is."""
+    network: str = "default"
+    """What a model without a network trains, as `networks.settings.network_named` has it."""
     modelFolder: str = ""  # noqa: N815 - as in the parameter node
     useBank: bool = True  # noqa: N815
     useNetwork: bool = True  # noqa: N815

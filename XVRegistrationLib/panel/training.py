@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.jobs import job_status, training_job
 from XVRegistrationLib.jobs.folder import DONE
+from XVRegistrationLib.networks.settings import NetworkSettings, network_named
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.plots import set_training_curve
@@ -80,7 +81,12 @@ class Training:
         p = self._context.parameters
         voxels = self._keep_voxels(model)
         job = training_job.start_training(
-            model, minutes=float(p.minutes), volume=voxels, device=p.device or None, root=self._context.root
+            model,
+            minutes=float(p.minutes),
+            volume=voxels,
+            device=p.device or None,
+            network=network_named(p.network, NetworkSettings()),
+            root=self._context.root,
         )
         self._started(job)
         self._context.say(_("The training has begun; it goes on when Slicer is closed."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from XVRegistrationLib.networks.settings import DEFAULT, PSSS
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, show_progress, show_text
 from XVRegistrationLib.scene.layout import PLOT_VIEW
@@ -27,6 +28,7 @@ class ModelSection:
         self._listed: tuple[object, ...] | None = None
         self._confirm_until = 0.0
         ui.deviceComboBox.activated.connect(self.on_device)
+        ui.networkComboBox.activated.connect(self.on_network)
         ui.trainButton.clicked.connect(self.on_train)
         ui.resumeButton.clicked.connect(self.on_resume)
         ui.cancelTrainingButton.clicked.connect(self.on_cancel)
@@ -39,6 +41,14 @@ class ModelSection:
         view = session.model_view()
         devices = [(_("Automatic"), ""), (_("Processor (CPU)"), "cpu"), (_("Graphics card"), "cuda")]
         fill_choices(ui.deviceComboBox, devices, parameters.device if parameters is not None else "")
+        networks = [(_("Usual network"), DEFAULT), (_("With attention"), PSSS)]
+        fill_choices(ui.networkComboBox, networks, parameters.network if parameters is not None else DEFAULT)
+        has_one = view.network or session.training
+        allow(
+            ui.networkComboBox,
+            _("The model has its network; delete it to train another.") if has_one else "",
+            _("The usual network learns fastest. The one with attention shows where on the X-ray it looks."),
+        )
         show_text(ui.modelLabel, view.text)
         show_progress(ui.trainingProgressBar, view.fraction, _progress_text(view))
         show_text(ui.trainingLabel, _result_text(view))
@@ -58,6 +68,11 @@ class ModelSection:
         parameters = self._session.parameters
         if parameters is not None:
             parameters.device = chosen(self.ui.deviceComboBox)
+
+    def on_network(self, index: int = 0) -> None:
+        parameters = self._session.parameters
+        if parameters is not None:
+            parameters.network = chosen(self.ui.networkComboBox)
 
     def on_train(self, checked: bool = False) -> None:
         with answering(self._session.say, _("The training could not be started.")):
