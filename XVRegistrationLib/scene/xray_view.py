@@ -23,7 +23,7 @@ _SHOWN = PREFIX + "Shown"
 # Width and height of the view, px, and the image's IJK to RAS, row by row, when it was last turned.
 _PLACE = PREFIX + "Place"
 _NOWHERE = 1e5
-"""R, A and S, mm, of the middle of a view that shows nothing: no patient is there whose segments it would cut."""
+"""mm, by which a view that shows nothing looks beside the patient, whose segments its plane cuts."""
 
 
 def show_in_view(
@@ -91,12 +91,13 @@ def _same_pixels(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
 
 
 def clear_view(slice_node: Any, composite_node: Any) -> None:
-    """Show nothing in an X-ray view, nor what its plane would cut of the patient; overlays of X-rays that it showed are hidden."""
+    """Show nothing in an X-ray view, nor what its plane cuts of the patient; overlays of X-rays that it showed are hidden."""
     composite_node.SetBackgroundVolumeID(None)
     composite_node.SetForegroundVolumeID(None)
     slice_node.SetNodeReferenceID(_SHOWN, None)
+    to_ras = slice_node.GetSliceToRAS()
     for i in range(3):
-        slice_node.GetSliceToRAS().SetElement(i, 3, _NOWHERE)
+        to_ras.SetElement(i, 3, _NOWHERE * to_ras.GetElement(i, 0))
     slice_node.UpdateMatrices()
     for image in all_xrays_in(slice_node.GetScene()):
         _leave_view(image, slice_node)

@@ -218,8 +218,8 @@ def test_a_wrong_device_is_a_sentence_before_anything_starts(session):
 
 def test_a_network_with_attention_is_trained_and_shows_where_it_looks(session, tmp_path):
     _new_model(session)
-    session.parameters.network = "psss"
-    _begin(session, SHORT)
+    session.parameters.network, session.parameters.minutes = "psss", SHORT
+    session.start_training()
     session.wait(TIMEOUT, training=True)
     session.wait(TIMEOUT)
     settings = read_card(session.model_view().folder)["network"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as functional
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.networks.attention import AttentionNetwork
 from XVRegistrationLib.networks.attention_on_xray import attends, attention_on_xray
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import ATTENTION, NetworkSettings
@@ -145,3 +147,24 @@ def test_attention_lies_on_the_xray_and_other_networks_have_none():
     for without in (other, None):
         with pytest.raises(InputError, match="no attention"):
             attention_on_xray(without, model_camera, image, xray_camera)
+
+
+class _LooksAtDense(AttentionNetwork):
+    """Attends to what is dense, so that it is known where its map has to be bright."""
+
+    def attention_maps(self, images):
+        return functional.avg_pool2d(images[:, None], 4)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_attention_is_bright_on_what_the_network_looks_at(mirrored):
+    network = _LooksAtDense(NetworkSettings(architecture=ATTENTION))
+    camera = Intrinsics.centered(1000.0, (2.0, 2.0), (100, 80), mirrored=mirrored)
+    image = torch.zeros(80, 100)
+    image[10:20, 70:82] = 3.0  # above and to the right
+    found = attention_on_xray(
+        network, Intrinsics.centered(1000.0, (4.0, 4.0), (64, 64), mirrored=mirrored), image, camera
+    )
+    assert found.shape == (80, 100)
+    row, column = np.average(np.indices(found.shape).reshape(2, -1), axis=1, weights=found.ravel())
+    assert (row, column) == pytest.approx((14.5, 75.5), abs=2.0)

@@ -41,13 +41,15 @@ class ModelSection:
         view = session.model_view()
         devices = [(_("Automatic"), ""), (_("Processor (CPU)"), "cpu"), (_("Graphics card"), "cuda")]
         fill_choices(ui.deviceComboBox, devices, parameters.device if parameters is not None else "")
-        networks = [(_("Usual network"), DEFAULT), (_("With attention"), PSSS)]
+        networks = [(_("Usual"), DEFAULT), (_("Attention"), PSSS)]
         fill_choices(ui.networkComboBox, networks, parameters.network if parameters is not None else DEFAULT)
         has_one = view.network or session.training
         allow(
             ui.networkComboBox,
             _("The model has its network; delete it to train another.") if has_one else "",
-            _("The usual network learns fastest. The one with attention shows where on the X-ray it looks."),
+            _(
+                "Which network learns: the usual one learns fastest; the one with attention shows where on the X-ray it looks."
+            ),
         )
         show_text(ui.modelLabel, view.text)
         show_progress(ui.trainingProgressBar, view.fraction, _progress_text(view))
