@@ -1,6 +1,6 @@
-"""How the panel feels in the host: how soon it is usable, whether it is ever blocked, and how fast the DRR follows a C-arm.
+"""How the panel feels in the host: how soon it is usable, whether it is ever blocked, and, by `panel_looks`, how it follows a user.
 
-Each measurement runs in a process of its own: `panel.py {start,heartbeat,live} DATA` prints its rows as JSON.
+Each measurement runs in a process of its own: `panel.py {start,heartbeat} DATA` prints its rows as JSON.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import panel_looks
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "XVRegistration/XVRegistration.py"
 _STARTS = 5
 _BEAT_MS = 10
 _TRAINING_SECONDS = 60.0
-_LIVE_SECONDS = 10.0
 _PATIENCE = 300.0
 
 
@@ -36,19 +36,23 @@ def run(data: Path, output: Path) -> None:
     child("prepare", data)
     starts = [child("start", data)["seconds"] for _ in range(_STARTS)]
     beats = child("heartbeat", data)["phases"]
-    live = child("live", data)["per_second"]
+    live, switches = (child(what, data, program=panel_looks.__file__)["rows"] for what in ("live", "switches"))
     console = Console(width=120)
     console.print(
         f"Module usable after it is opened: {median(starts):.2f} s (median of {_STARTS}, worst {max(starts):.2f})"
     )
-    table = Table(title="Gaps between beats of a 10 ms timer on the main thread, chest CT, ms")
-    for column in ("while", "seconds", "median", "99 %", "longest"):
-        table.add_column(column, justify="left" if column == "while" else "right")
-    for row in beats:
-        table.add_row(*(v if isinstance(v, str) else f"{v:.0f}" for v in row.values()))
-    console.print(table)
-    console.print(f"Live DRR at 256 px while the C-arm moves, drawing excluded: {live:.1f} a second")
-    write_json(output / "panel.json", {"start_s": starts, "gaps_ms": beats, "live_per_second": live})
+    for title, rows in (
+        ("Gaps between beats of a 10 ms timer on the main thread, chest CT, ms", beats),
+        ("Live DRRs at 256 px while the C-arm moves, drawing excluded; ms of a tick that takes one in", live),
+        ("What is switched, until scene and panel show it, ms; gaps as above, with the drawing", switches),
+    ):
+        table = Table(title=title)
+        for number, column in enumerate(rows[0]):
+            table.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*(v if isinstance(v, str) else f"{v:.1f}" for v in row.values()))
+        console.print(table)
+    write_json(output / "panel.json", {"start_s": starts, "gaps_ms": beats, "live": live, "switches_ms": switches})
 
 
 def child(*arguments: str | Path, program: str = __file__) -> dict[str, Any]:
@@ -145,53 +149,7 @@ def heartbeat(data: Path) -> dict[str, Any]:
     return {"phases": phases}
 
 
-def live(data: Path) -> dict[str, Any]:
-    """DRRs a second that arrive in the scene while the pose never rests, without views that draw them."""
-    import slicer
-    import slicer.util
-
-    from XVRegistrationLib.imaging.volume import read_volume
-    from XVRegistrationLib.panel.parameters import Parameters
-    from XVRegistrationLib.panel.session import Session
-    from XVRegistrationLib.scene.standalone.app import start
-    from XVRegistrationLib.scene.volumes import add_volume
-
-    scene = start().scene
-    parameters = Parameters()
-    session = Session(scene, parameters)
-    parameters.volume = add_volume(scene, read_volume(data / "cxr.nii.gz"))
-    session.wait(_PATIENCE)
-    session.add_files(sorted((data / "xrays").glob("*.dcm"))[:1])
-    session.wait(_PATIENCE)
-    node = session.rows()[0].node
-    session.show(node)
-    session.wait(_PATIENCE)
-    transform = node.GetParentTransformNode()
-    pose = slicer.util.arrayFromTransformMatrix(transform)
-    drr = slicer.util.getNode("DRR (xray-01)")
-    arrived, last = 0, _changed(drr)
-    began, moved = time.perf_counter(), pose.copy()
-    while time.perf_counter() - began < _LIVE_SECONDS:
-        moved[:3, 3] = pose[:3, 3] + 20 * np.sin(time.perf_counter() - began) * pose[:3, 0]
-        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
-        session.tick()
-        now = _changed(drr)
-        arrived += now != last
-        last = now
-        time.sleep(0.002)
-    seconds = time.perf_counter() - began
-    session.close()
-    assert drr.GetImageData().GetDimensions()[0] == 256
-    return {"per_second": arrived / seconds}
-
-
-def _changed(volume_node: Any) -> int:
-    """A number that grows with every change of a volume's voxels."""
-    time_of_change: int = volume_node.GetImageData().GetPointData().GetScalars().GetMTime()
-    return time_of_change
-
-
 if __name__ == "__main__":
-    print(json.dumps({f.__name__: f for f in (prepare, start, heartbeat, live)}[sys.argv[1]](Path(sys.argv[2]))))
+    print(json.dumps({f.__name__: f for f in (prepare, start, heartbeat)}[sys.argv[1]](Path(sys.argv[2]))))
     sys.stdout.flush()
     os._exit(0)

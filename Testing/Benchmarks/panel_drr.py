@@ -1,4 +1,5 @@
-"""What the panel waits for while a C-arm is moved by hand: live DRRs and projected structures, through the engine's process."""
+"""What the panel waits for while a C-arm is moved by hand: live DRRs, projected structures and error maps, through the engine's
+process; and the pictures that compare, made in its own."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -18,8 +19,11 @@ from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names, read_volume
 from XVRegistrationLib.jobs.engine import Engine
+from XVRegistrationLib.panel.comparison_pictures import checkerboard, difference, edges, map_over, resized, windowed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _CAMERA = Intrinsics.centered(1020.0, (0.76, 0.76), (512, 512))
@@ -53,7 +57,17 @@ def run(data: Path, output: Path) -> None:
             rows.append(_row(f"DRR, {pixels} px", times))
         times = _times(engine, "project_labels", poses[: _PROJECTIONS + 1], volume="ct", intrinsics=camera)
         rows.append(_row(f"{len(values)} structures, 512 px", times))
+        drr = engine.wait(engine.request("drr", volume="ct", intrinsics=camera, pose=poses[0].tolist(), pixels=256))
+        xray = resized(drr.arrays["image"], _CAMERA.size[::-1])
+        shown = {"volume": "ct", "intrinsics": camera, "name": "x", "scale": "attenuation"}
+        times = _times(engine, "error_map", poses[: _PROJECTIONS + 1], arrays={"pixels": xray}, **shown)
+        rows.append(_row("error map, 256 px", times))
         engine.close()
+    grey = windowed(xray, 0.0, float(xray.max()))
+    rows += [
+        _row(f"picture: {way.__name__}, 512 px", [_seconds(way, grey, grey) for _ in range(_FRAMES)])
+        for way in (checkerboard, edges, difference, map_over)
+    ]
     table = Table(title="Round trips to the engine, chest CT (512x512x133)")
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "what" else "right")
@@ -63,7 +77,13 @@ def run(data: Path, output: Path) -> None:
     write_json(output / "panel_drr.json", rows)
 
 
-def _times(engine: Engine, operation: str, poses: NDArray[np.float64], **fields: object) -> list[float]:
+def _seconds(make: Callable[..., object], *arguments: object) -> float:
+    began = time.perf_counter()
+    make(*arguments)
+    return time.perf_counter() - began
+
+
+def _times(engine: Engine, operation: str, poses: NDArray[np.float64], **fields: Any) -> list[float]:
     """Seconds from asking to having it, for each pose but the first, which pays for what is made once."""
     times = []
     for pose in poses:

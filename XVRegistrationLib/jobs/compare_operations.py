@@ -37,7 +37,7 @@ def xray_in(request: Request) -> Xray:
 
 
 def show_errors(patient: Patient, request: Request) -> Answer:
-    """`error_map` of the X-ray at `pose`: the array "image" (h, w), 0..1."""
+    """`error_map` of the X-ray at `pose`: the array "image" (h, w), 0..1 and NaN."""
     pose = check_rigid(request.fields["pose"])
     return {}, {"image": error_map(patient.pyramid, prepare_xray(xray_in(request)), pose, patient.volume.center)}
 

@@ -1,76 +1,60 @@
-"""Comparing the current X-ray with its DRR: which picture is laid over it, and the windows of both."""
+"""Comparing the X-rays that are shown with their DRRs: the way that is chosen for all, and the windows of the current one."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.panel import comparison_pictures as pictures
-from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.compared import (
+    ATTENTION,
+    BLEND,
+    CHECKERBOARD,
+    DIFFERENCE,
+    EDGES,
+    ERRORS,
+    FLICKER,
+    WAYS,
+    Compared,
+)
+from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.views import ComparisonChoice, WindowView
-from XVRegistrationLib.scene.comparison import (
-    drr_of,
-    remove_comparison,
-    set_comparison,
-    set_window_level,
-    usual_window,
-    window_of,
-)
-from XVRegistrationLib.scene.volumes import voxels
-from XVRegistrationLib.scene.xrays import nodes_of
+from XVRegistrationLib.scene.comparison import drr_of, set_window_level, usual_window, window_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.model import Model
+    from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.panel.second_view import SecondView
     from XVRegistrationLib.panel.viewing import Viewing
-    from XVRegistrationLib.scene.xrays import XrayNodes
 
-BLEND, CHECKERBOARD, EDGES, FLICKER, DIFFERENCE, ERRORS, ATTENTION = WAYS = (
-    "blend",
-    "checkerboard",
-    "edges",
-    "flicker",
-    "difference",
-    "errors",
-    "attention",
-)
-"""Values of the parameter `comparison`."""
 XRAY, DRR = "xray", "drr"
-_MAKERS = {CHECKERBOARD: pictures.checkerboard, EDGES: pictures.edges, DIFFERENCE: pictures.difference}
-_FLICKER_SECONDS = 0.5
-_FINER = 2  # a picture has so many times the DRR's pixels along a side, but not more than the X-ray's
 
 
 class Comparing:
-    """Looks at the X-ray, its DRR and their windows at every tick, and makes the picture anew where one of them changed."""
+    """What is laid over the current X-ray and the one beside it, and the windows of the current one, at every tick."""
 
-    def __init__(self, context: Context, model: Model, viewing: Viewing, maps: ComparisonMaps) -> None:
+    def __init__(self, context: Context, patient: Patient, model: Model, viewing: Viewing, second: SecondView) -> None:
         self._context = context
         self._model = model
         self._viewing = viewing
-        self._maps = maps
-        self._picture: Any = None
+        self._shown = [
+            (part, Compared(part.view, context, ComparisonMaps(context, patient, model, channel)))
+            for part, channel in ((viewing, "map"), (second, "second map"))
+        ]
         self.forget()
 
     def forget(self) -> None:
-        self._maps.forget()
-        self._picture = None
-        self._made_of: tuple[Any, ...] = ()
-        self._xray: tuple[tuple[Any, ...], Any] = ((), None)
+        for _part, compared in self._shown:
+            compared.forget()
         self._windows: tuple[Any, ...] = ()
-        self._viewing.over, self._viewing.opacity = None, None
 
     @property
     def busy(self) -> bool:
         """Whether a map is shown that is not up to date."""
-        return self._maps.busy
+        return any(compared.busy for _part, compared in self._shown)
 
     @property
     def way(self) -> str:
@@ -91,7 +75,10 @@ class Comparing:
             ),
             ERRORS: (
                 _("Error map"),
-                _("Bright where X-ray and DRR disagree as the registration sees it, patch by patch."),
+                _(
+                    "Bright where X-ray and DRR disagree as the registration sees it, patch by patch; dimmed where that does not "
+                    "count: outside of the opening, in ignored rectangles, and where the X-ray shows more than the CT holds."
+                ),
             ),
             ATTENTION: (_("Attention map"), _("Bright where the network looks, the mean of its heads.")),
         }
@@ -106,22 +93,12 @@ class Comparing:
         self._context.parameters.comparison = way
 
     def tick(self) -> None:
-        p = self._context.parameters
-        if p is None or self._context.scene.IsClosing():
+        if self._context.parameters is None or self._context.scene.IsClosing():
             return
-        node, way = self._viewing.node, self.way
-        nodes = None if node is None else nodes_of(node)
-        over, opacity = None, None
-        if nodes is not None and way == FLICKER:
-            opacity = float(int(time.monotonic() / _FLICKER_SECONDS) % 2)
-        elif nodes is not None and way != BLEND:
-            over, opacity = self._follow(nodes, way)
-        if way not in (ERRORS, ATTENTION):
-            self._maps.rest()
-        if over is None and way in (BLEND, FLICKER):
-            self._drop()
-        self._viewing.over, self._viewing.opacity = over, opacity
-        self._watch_windows(node)
+        way = self.way
+        for part, compared in self._shown:
+            compared.tick(part.node, way)
+        self._watch_windows(self._viewing.node)
 
     # Windows
 
@@ -154,9 +131,9 @@ class Comparing:
             return ""
         if self._model.network:
             return _(
-                "The model's network has no attention to show; choose the network with attention before training one."
+                "The model's network has no attention to show; delete the model, and train a network with attention."
             )
-        return _("The model has no network yet; train it.")
+        return _("The model has no network yet; train one with attention.")
 
     def _image(self, part: str) -> Any:
         if part not in (XRAY, DRR):
@@ -171,48 +148,6 @@ class Comparing:
         if now != self._windows:
             self._windows = now
             self._context.changed.emit("view")
-
-    def _follow(self, nodes: XrayNodes, way: str) -> tuple[Any, float]:
-        """The picture to lay over the X-ray, made anew if it has to be, and its opacity; nothing until there is one."""
-        second: NDArray[Any] | None = None
-        drr = drr_of(nodes.xray)
-        window: tuple[Any, ...] = ()
-        if way in (ERRORS, ATTENTION):
-            second, stamp = self._maps.follow(nodes, way)
-        elif drr is not None:
-            second, stamp = voxels(drr)[0], drr.GetImageData().GetMTime()
-            window = window_of(drr)
-        if second is None:
-            return None, 0.0
-        intrinsics = nodes.xray.GetImageData().GetDimensions()
-        made_of = (way, nodes.xray.GetID(), nodes.xray.GetImageData().GetMTime(), window_of(nodes.xray), stamp, window)
-        if made_of != self._made_of or not alive(self._context.scene, self._picture):
-            longest = min(_FINER * max(second.shape), max(intrinsics))
-            shape = (
-                max(1, round(intrinsics[1] * longest / max(intrinsics))),
-                max(1, round(intrinsics[0] * longest / max(intrinsics))),
-            )
-            below = self._windowed_xray(nodes.xray, shape)
-            above = pictures.resized(second, shape)
-            picture = (
-                _MAKERS[way](below, pictures.windowed(above, *window)) if window else pictures.map_over(below, above)
-            )
-            self._picture = set_comparison(self._context.scene, self._picture, nodes, picture)
-            self._made_of = made_of
-        return self._picture, 1.0
-
-    def _windowed_xray(self, node: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
-        # Averaging a large X-ray takes longer than the rest: while the pose moves it stays as it is.
-        made_of = (node.GetID(), node.GetImageData().GetMTime(), shape)
-        if self._xray[0] != made_of:
-            self._xray = made_of, pictures.resized(voxels(node)[0], shape)
-        return pictures.windowed(self._xray[1], *window_of(node))
-
-    def _drop(self) -> None:
-        """Nothing is laid over: the picture goes."""
-        if self._picture is not None:
-            remove_comparison(self._context.scene, self._picture)
-            self._picture, self._made_of, self._xray = None, (), ((), None)
 
 
 def _round_step(step: float) -> float:

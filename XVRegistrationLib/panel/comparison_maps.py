@@ -24,45 +24,51 @@ if TYPE_CHECKING:
     from XVRegistrationLib.scene.xrays import XrayNodes
 
 _REST_SECONDS = 0.3
+_KEPT = 16
+"""Maps: who goes from one X-ray to the next and back does not wait for them again."""
 _OPERATIONS = {"errors": "error_map", "attention": "attention_map"}
 
 
 class ComparisonMaps:
     """The map that is shown, asked for anew when what it is made of has come to rest."""
 
-    def __init__(self, context: Context, patient: Patient, model: Model) -> None:
+    def __init__(self, context: Context, patient: Patient, model: Model, channel: str) -> None:
+        """`channel`: what tells its requests from those of the other view."""
         self._context = context
         self._patient = patient
         self._model = model
+        self._channel = channel
         self.forget()
 
     def forget(self) -> None:
         self._wanted: tuple[Any, ...] = ()
-        self._since = 0.0
+        self._due = 0.0
         self._asked: tuple[Any, ...] = ()
-        self._there: tuple[Any, ...] = ()
-        self._map: NDArray[np.float32] | None = None
+        self._there: dict[tuple[Any, ...], NDArray[np.float32]] = {}
+        """The last maps, by what they were made of, oldest first."""
 
     def rest(self) -> None:
         """No map is shown."""
-        if self._wanted:
-            self.forget()
+        self._wanted, self._asked = (), ()
 
     @property
     def busy(self) -> bool:
-        return bool(self._wanted) and self._patient.ready and self._asked != self._wanted
+        return bool(self._wanted) and self._patient.ready and self._wanted not in (self._asked, *self._there)
 
     def follow(self, nodes: XrayNodes, way: str) -> tuple[NDArray[np.float32] | None, Any]:
-        """The map (h, w), 0..1, of an X-ray as it is now, and what tells it from others; None until it is there."""
+        """The map (h, w), 0..1 or NaN, of an X-ray as it is now, and what tells it from others; None until it is there."""
         try:
             wanted = self._made_of(nodes, way)
         except InputError:
             return None, ()
         if wanted != self._wanted:
-            self._wanted, self._since = wanted, time.monotonic()
-        if self._patient.ready and self._asked != wanted and time.monotonic() - self._since > _REST_SECONDS:
+            # Only while the same X-ray moves more changes are to be expected.
+            moves = bool(self._wanted) and wanted[:3] == self._wanted[:3]
+            self._wanted, self._due = wanted, time.monotonic() + (_REST_SECONDS if moves else 0.0)
+        there = self._there.get(wanted)
+        if there is None and self._patient.ready and self._asked != wanted and time.monotonic() >= self._due:
             self._ask(nodes, way, wanted)
-        return (self._map, wanted) if self._there == wanted else (None, ())
+        return (None, ()) if there is None else (there, wanted)
 
     def _made_of(self, nodes: XrayNodes, way: str) -> tuple[Any, ...]:
         image, xray = nodes.xray.GetImageData().GetMTime(), read_intrinsics(nodes.xray)
@@ -75,8 +81,9 @@ class ComparisonMaps:
         self._asked = wanted
 
         def made(message: Message) -> None:
-            if wanted == self._wanted:
-                self._map, self._there = message.arrays["image"], wanted
+            self._there[wanted] = message.arrays["image"]
+            while len(self._there) > _KEPT:
+                del self._there[next(iter(self._there))]
 
         try:
             arrays = {"pixels": voxels(nodes.xray)[0].copy()}
@@ -93,7 +100,7 @@ class ComparisonMaps:
             intrinsics=read_intrinsics(nodes.xray).to_dict(),
             scale=read_scale(nodes.xray),
             pose=pose_from_node(nodes.pose).tolist(),
-            channel=way,
+            channel=self._channel,
         )
         if number == NOT_ASKED:
             self._asked = ()

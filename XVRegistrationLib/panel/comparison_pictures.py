@@ -20,6 +20,9 @@ _MORE = np.array([1.0, 0.6, 0.1], dtype=np.float32)  # the DRR is denser: orange
 _LESS = np.array([0.2, 0.6, 1.0], dtype=np.float32)  # the X-ray is denser: blue
 _STEEP = 88.0  # percentile of the slopes above which an edge is drawn
 _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32) / 255
+_TELLING = 128  # rows and columns tell enough of an image for its statistics
+_EIGHTH = float(np.tan(np.pi / 8))
+_DIM = 0.4  # of an X-ray's brightness, where a map says nothing
 _OPAQUE = 0.75  # share of the colours where a map is highest
 
 
@@ -39,34 +42,34 @@ def checkerboard(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
     """(h, w, 3) X-ray and DRR, both 0..1, in turn; the X-ray has the upper left corner."""
     side = max(1, round(max(xray.shape) / _TILES))
     rows, columns = (np.arange(n) // side for n in xray.shape)
-    return _picture(np.where((rows[:, None] + columns[None]) % 2 == 1, drr, xray))
+    return _in_grey(np.where((rows[:, None] + columns[None]) % 2 == 1, drr, xray))
 
 
 def edges(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
     """(h, w, 3) the X-ray with the DRR's edges in orange."""
-    picture = np.repeat(xray[..., None], 3, axis=2)
-    picture[edge_mask(drr)] = _EDGE
-    return _picture(picture)
+    picture = _in_grey(xray)
+    picture[edge_mask(drr)] = _bytes(_EDGE)
+    return picture
 
 
 def difference(xray: Grey, drr: Grey) -> NDArray[np.uint8]:
     """(h, w, 3) the DRR, its scale and offset fitted, minus the X-ray: black where equal, orange where more, blue where less."""
+    a, b = (image[:: _step(image), :: _step(image)] for image in (xray, drr))
     # Where either is black or white it says nothing of the scale.
-    inside = (xray > 0) & (xray < 1) & (drr > 0) & (drr < 1)
-    a, b = (xray[inside], drr[inside]) if inside.sum() > 16 else (xray.ravel(), drr.ravel())
+    inside = (a > 0) & (a < 1) & (b > 0) & (b < 1)
+    a, b = (a[inside], b[inside]) if inside.sum() > 16 else (a.ravel(), b.ravel())
     gain = max(float(np.cov(a, b)[0, 1] / max(float(b.var()), 1e-9)), 0.1)
-    off = gain * drr + (a.mean() - gain * b.mean()) - xray
-    size = np.clip(2 * np.abs(off), 0.0, 1.0)[..., None]
-    return _picture(size * np.where(off[..., None] > 0, _MORE, _LESS))
+    off = np.float32(gain) * drr + np.float32(a.mean() - gain * b.mean()) - xray
+    # From all blue over black to all orange.
+    return np.asarray(_DIFFERENCES[_bytes(0.5 + off)])
 
 
 def map_over(xray: Grey, shares: Grey) -> NDArray[np.uint8]:
-    """(h, w, 3) the X-ray with a map, 0..1, over it: no colour where it is 0, bright where it is 1."""
-    value = np.clip(shares, 0.0, 1.0)
-    places = np.linspace(0, 1, len(_HEAT))
-    colors = np.stack([np.interp(value, places, _HEAT[:, c]) for c in range(3)], axis=-1)
-    opacity = (_OPAQUE * value**0.5)[..., None]
-    return _picture((1 - opacity) * xray[..., None] + opacity * colors)
+    """(h, w, 3) the X-ray with a map, 0..1, over it: no colour where it is 0, bright where it is 1, dimmed where it is NaN."""
+    unknown = np.isnan(shares)
+    value = _bytes(np.where(unknown, 0, shares))
+    clear = np.where(unknown, np.float32(_DIM), 1 - _OPACITIES[value]) * (255 * xray)
+    return np.asarray(_HEATS[value] + clear[..., None] + 0.5, dtype=np.uint8)
 
 
 def edge_mask(image: Grey) -> NDArray[np.bool_]:
@@ -80,13 +83,19 @@ def edge_mask(image: Grey) -> NDArray[np.bool_]:
         return padded[1 + row : 1 + row + slope.shape[0], 1 + column : 1 + column + slope.shape[1]]
 
     # The direction of the slope, in eighths of a turn.
-    eighth = np.round(np.arctan2(down, right) / (np.pi / 4)).astype(np.int8) % 4
-    steps = ((0, 1), (1, 1), (1, 0), (1, -1))
+    steep_down, steep_right = np.abs(down) > _EIGHTH * np.abs(right), np.abs(right) > _EIGHTH * np.abs(down)
+    oblique, falling = steep_down & steep_right, (down > 0) == (right > 0)
+    directions = {
+        (0, 1): ~steep_down,
+        (1, 1): oblique & falling,
+        (1, 0): ~steep_right,
+        (1, -1): oblique & ~falling,
+    }
     highest = np.zeros(slope.shape, dtype=bool)
-    for number, (row, column) in enumerate(steps):
-        ridge = (slope >= beside(row, column)) & (slope > beside(-row, -column))
-        highest |= (eighth == number) & ridge
-    steep = slope > max(float(np.percentile(slope, _STEEP)), 1e-6)
+    for (row, column), along in directions.items():
+        highest |= along & (slope >= beside(row, column)) & (slope > beside(-row, -column))
+    step = _step(slope)
+    steep = slope > max(float(np.percentile(slope[::step, ::step], _STEEP)), 1e-6)
     return np.asarray(highest & steep)
 
 
@@ -95,7 +104,8 @@ def _smoothed(image: Grey) -> Grey:
     for axis in (0, 1):
         padded = np.pad(image, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         n = image.shape[axis]
-        image = sum(k * np.take(padded, range(i, i + n), axis=axis) for i, k in enumerate(kernel))
+        parts = (padded[i : i + n] if axis == 0 else padded[:, i : i + n] for i in range(len(kernel)))
+        image = sum(k * part for k, part in zip(kernel, parts, strict=True))
     return np.asarray(image, dtype=np.float32)
 
 
@@ -115,7 +125,31 @@ def _along_rows(values: Grey, m: int) -> Grey:
     return np.asarray(sums / np.diff(edges)[:, None].astype(np.float32), dtype=np.float32)
 
 
-def _picture(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """0..1 as (h, w, 3) uint8."""
-    colors = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
-    return np.asarray(np.clip(255 * colors + 0.5, 0, 255), dtype=np.uint8)
+def _in_grey(values: Grey) -> NDArray[np.uint8]:
+    """0..1 (h, w) as (h, w, 3)."""
+    return np.repeat(_bytes(values)[..., None], 3, axis=2)
+
+
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """0..1 as 0..255."""
+    return np.clip(255 * values + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def _step(image: Grey) -> int:
+    """Every how many rows and columns tell enough of an image for its statistics."""
+    return max(1, max(image.shape) // _TELLING)
+
+
+def _heat() -> tuple[Grey, Grey]:
+    """Of a map's values in bytes: the colours (256, 3), 0..255, by their opacities, and these (256,), 0..1."""
+    value = np.linspace(0, 1, 256)
+    opacities = _OPAQUE * value**0.5
+    places = np.linspace(0, 1, len(_HEAT))
+    colors = np.stack([np.interp(value, places, _HEAT[:, c]) for c in range(3)], axis=-1)
+    return (255 * opacities[:, None] * colors).astype(np.float32), opacities.astype(np.float32)
+
+
+_HEATS, _OPACITIES = _heat()
+_OFF = np.linspace(-1, 1, 256, dtype=np.float32)[:, None]
+_DIFFERENCES = _bytes(np.abs(_OFF) * np.where(_OFF > 0, _MORE, _LESS))
+"""(256, 3) colours from half of the window denser in the X-ray to half of it denser in the DRR; black in the middle."""

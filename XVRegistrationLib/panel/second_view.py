@@ -88,8 +88,7 @@ class SecondView:
             self._context.changed.emit("view")
         if node is not None:
             self._follow(node)
-        look = self._viewing.look_of(node)
-        self.view.show(node, p.blend, *look)
+        self.view.show(node, p.blend, *self._viewing.look_of(node))
 
     def _change_places(self, p: Any) -> None:
         """Where the X-ray beside becomes the current one, that one is shown beside it."""

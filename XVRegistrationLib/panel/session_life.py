@@ -9,7 +9,6 @@ import slicer
 
 from XVRegistrationLib.panel.adjusting import Adjusting
 from XVRegistrationLib.panel.comparing import Comparing
-from XVRegistrationLib.panel.comparison_maps import ComparisonMaps
 from XVRegistrationLib.panel.context import Context
 from XVRegistrationLib.panel.joint import Joint
 from XVRegistrationLib.panel.landmarking import Landmarking
@@ -53,8 +52,7 @@ class SessionLife:
         self._runs = Runs(self._context, self._patient, self._xrays, self._viewing)
         self._adjusting = Adjusting(self._context, self._patient, self._xrays, self._viewing)
         self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
-        maps = ComparisonMaps(self._context, self._patient, self._model)
-        self._comparing = Comparing(self._context, self._model, self._viewing, maps)
+        self._comparing = Comparing(self._context, self._patient, self._model, self._viewing, self._second)
         self._structures = Structures(self._context, self._xrays, self._viewing)
         self._targets = Targets(self._context, self._xrays, self._viewing)
         self._picked = PickedTarget(self._context, self._xrays, self._viewing, self._targets)

@@ -42,10 +42,6 @@ class Viewing:
         self._xrays = xrays
         self._labels = Labels(context, patient)
         self._labels.changed = self._redraw_labels
-        self.over: Any = None
-        """An image to lay over the X-ray in place of its DRR, with `opacity`."""
-        self.opacity: float | None = None
-        """Of the DRR, in place of what the user chose for blending."""
         self.view = XrayInView(context)
         self.forget()
 
@@ -241,9 +237,7 @@ class Viewing:
         return p.showLabels and right, p.showOutlines and right, p.showTargets and placed
 
     def _show(self, node: Any) -> None:
-        blend = self._context.parameters.blend if self.opacity is None else self.opacity
-        over = self.over if alive(self._context.scene, self.over) else None
-        self.view.show(node, blend, *self.look_of(node), over)
+        self.view.show(node, self._context.parameters.blend, *self.look_of(node))
 
 
 def _pose_of(node: Any) -> NDArray[np.float64] | None:

@@ -23,6 +23,10 @@ class XrayInView:
         self._context = context
         self._slice: Any = None
         self._composite: Any = None
+        self.over: Any = None
+        """An image to lay over the X-ray in place of its DRR, with `opacity`."""
+        self.opacity: float | None = None
+        """In place of what the user chose for blending."""
         self.forget()
 
     def forget(self) -> None:
@@ -37,7 +41,7 @@ class XrayInView:
         self._slice, self._composite = slice_node, composite_node
         self._shown = ()
 
-    def show(self, node: Any, blend: float, labels: bool, outlines: bool, targets: bool, over: Any = None) -> None:
+    def show(self, node: Any, blend: float, labels: bool, outlines: bool, targets: bool) -> None:
         """Show an X-ray by its image node, as `show_in_view`; nothing for None."""
         if not alive(self._context.scene, self._slice) or not alive(self._context.scene, self._composite):
             return
@@ -47,6 +51,8 @@ class XrayInView:
                 self._shown = (None,)
                 clear_view(self._slice, self._composite)
             return
+        blend = blend if self.opacity is None else self.opacity
+        over = self.over if alive(self._context.scene, self.over) else None
         drawn = (*(node.GetNodeReferenceID(PREFIX + p) for p in OVERLAYS), *(roi.GetID() for roi in rois_of(node)))
         shown = (node, drawn, blend, labels, outlines, targets, over)
         if shown != self._shown:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SHOWN = PREFIX + "Shown"
 # Width and height of the view, px, and the image's IJK to RAS, row by row, when it was last turned.
 _PLACE = PREFIX + "Place"
+_NOWHERE = 1e5
+"""mm, by which a view that shows nothing looks beside the patient, whose segments its plane cuts."""
 
 
 def show_in_view(
@@ -89,10 +91,14 @@ def _same_pixels(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
 
 
 def clear_view(slice_node: Any, composite_node: Any) -> None:
-    """Show nothing in an X-ray view; the overlays of X-rays that it showed are hidden."""
+    """Show nothing in an X-ray view, nor what its plane cuts of the patient; overlays of X-rays that it showed are hidden."""
     composite_node.SetBackgroundVolumeID(None)
     composite_node.SetForegroundVolumeID(None)
     slice_node.SetNodeReferenceID(_SHOWN, None)
+    to_ras = slice_node.GetSliceToRAS()
+    for i in range(3):
+        to_ras.SetElement(i, 3, _NOWHERE * to_ras.GetElement(i, 0))
+    slice_node.UpdateMatrices()
     for image in all_xrays_in(slice_node.GetScene()):
         _leave_view(image, slice_node)
 

@@ -13,6 +13,7 @@ from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.scene.layout import LAYOUT_ID, LAYOUTS, PLOT_VIEW, XRAY_VIEW, add_layouts
 from XVRegistrationLib.scene.overlays import add_targets, set_drr, set_reprojected_labels
 from XVRegistrationLib.scene.standalone.views import SliceView
+from XVRegistrationLib.scene.volumes import add_segmentation
 from XVRegistrationLib.scene.xray_view import clear_view, keep_upright, show_in_view
 from XVRegistrationLib.scene.xrays import add_pending_xray, add_xray, set_pose
 
@@ -129,6 +130,20 @@ def test_what_is_not_ours_stays_as_the_user_has_it(scene, ct, view, label_map):
     assert targets.GetDisplayNode().GetViewNodeIDs() == ()
     assert targets.GetDisplayNode().GetVisibility()
     assert nodes.frustum.GetDisplayNode().GetVisibility3D()
+
+
+def test_a_view_without_an_xray_shows_nothing_of_the_patient(scene, ct, view, label_map):
+    for orientation in (view.node.SetOrientationToCoronal, view.node.SetOrientationToSagittal):
+        orientation()
+        for i, x in enumerate(ct.center):
+            view.node.GetSliceToRAS().SetElement(i, 3, x)
+        view.node.UpdateMatrices()
+        segmentation = add_segmentation(scene, label_map)
+        assert np.ptp(seen(view), axis=(0, 1)).max() > 20, "the plane cuts its structures"
+        clear_view(view.node, view.logic.GetSliceCompositeNode())
+        assert np.ptp(seen(view), axis=(0, 1)).max() == 0
+        assert segmentation.GetDisplayNode().GetViewNodeIDs() == ()  # the user's own views show it as before
+        scene.RemoveNode(segmentation)
 
 
 def test_a_pending_xray_is_shown_upright_too(scene, view):

@@ -235,3 +235,40 @@ def test_every_comparison_shows_what_it_should_in_the_xrays_view(session, placed
     assert not np.array_equal(slicer.util.arrayFromVolume(scene.GetNodeByID(composite.GetForegroundVolumeID())), before)
     with pytest.raises(InputError, match="wider than 0"):
         session.set_window("drr", 0.0, 1.0)
+
+
+def test_two_xrays_side_by_side_are_compared_in_the_same_way_each_with_its_own_drr(session, placed):
+    scene, views = session.scene, []
+    for attach in (session.attach_view, session.attach_second_view):
+        slice_node = scene.AddNewNodeByClass("vtkMRMLSliceNode")
+        views.append(scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode"))
+        attach(slice_node, views[-1])
+    session.parameters.biplane = True
+    for way in ("checkerboard", "edges", "difference", "errors"):
+        session.compare(way)
+        session.wait(TIMEOUT)
+        session.tick()
+        over = [scene.GetNodeByID(view.GetForegroundVolumeID()) for view in views]
+        for view, picture, node in zip(views, over, placed, strict=True):
+            assert view.GetBackgroundVolumeID() == node.GetID()
+            assert picture.IsA("vtkMRMLVectorVolumeNode")
+            assert view.GetForegroundOpacity() == 1.0
+            assert picture.GetParentTransformNode() is node.GetParentTransformNode()
+        assert not np.array_equal(*map(slicer.util.arrayFromVolume, over))
+
+    session.compare("flicker")
+    seen, end = set(), time.monotonic() + 2
+    while len(seen) < 2 and time.monotonic() < end:
+        session.tick()
+        seen.add(tuple(view.GetForegroundOpacity() for view in views))
+    assert seen == {(0.0, 0.0), (1.0, 1.0)}, "both at once"
+
+    # The one beside goes: so does its picture.
+    session.compare("difference")
+    session.wait(TIMEOUT)
+    session.tick()
+    assert len(slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode", scene)) == 2
+    session.parameters.biplane = False
+    session.tick()
+    assert len(slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode", scene)) == 1
+    assert views[1].GetForegroundVolumeID() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import psutil
 import pytest
 import slicer.util
@@ -18,6 +19,7 @@ from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.scene.plots import training_chart_of
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.standalone.app import start
+from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
 
 LONG, SHORT = 0.6, 0.05
@@ -208,3 +210,34 @@ def test_a_wrong_device_is_a_sentence_before_anything_starts(session):
         session.start_training()
     assert not session.training
     assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode") == []
+
+
+def test_a_network_with_attention_is_trained_and_shows_where_it_looks(session, tmp_path):
+    _new_model(session)
+    session.parameters.network, session.parameters.minutes = "psss", SHORT
+    session.start_training()
+    session.wait(TIMEOUT, training=True)
+    session.wait(TIMEOUT)
+    settings = read_card(session.model_view().folder)["network"]
+    assert (settings["architecture"], settings["backbone"]) == ("attention", "efficientnet_b0")
+    session.add_files([write_xray(tmp_path / "front.nii.gz", patient(), 0)])
+    session.wait(TIMEOUT)
+    [row] = session.rows()
+    session.complete_geometry(row.node, sdd=CAMERA.sdd)
+    session.show(row.node)
+    scene = session.scene
+    view = scene.AddNewNodeByClass("vtkMRMLSliceNode"), scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    session.attach_view(*view)
+    session.compare("attention")
+    session.wait(TIMEOUT)
+    session.tick()
+    over = scene.GetNodeByID(view[1].GetForegroundVolumeID())
+    assert over.IsA("vtkMRMLVectorVolumeNode"), session.log
+    picture = slicer.util.arrayFromVolume(over)[0].astype(int)
+    assert np.ptp(picture, axis=2).max() > 60, "it has colours"
+    # It lies on the X-ray, corner on corner.
+    corners = [
+        ijk_to_world(node) @ [[-0.5, w - 0.5, -0.5], [-0.5, -0.5, h - 0.5], [0, 0, 0], [1, 1, 1]]
+        for node, (w, h, _d) in ((n, n.GetImageData().GetDimensions()) for n in (row.node, over))
+    ]
+    np.testing.assert_allclose(*corners, atol=1e-6)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as functional
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.geometry.camera import Intrinsics
+from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.networks.attention import AttentionNetwork
 from XVRegistrationLib.networks.attention_on_xray import attends, attention_on_xray
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import ATTENTION, NetworkSettings
@@ -79,7 +81,7 @@ def test_agreement_in_patches_is_what_the_similarity_is_made_of():
 
 def test_the_error_map_is_bright_where_something_lies_over_the_volume():
     values = np.full((40, 40, 40), -1000, np.int16)
-    values[8:32, 8:32, 8:32] = (200 * RNG.random((24, 24, 24))).astype(np.int16)
+    values[9:31, 9:31, 9:31] = (200 * RNG.random((22, 22, 22))).astype(np.int16)
     values[14:20, 12:28, 12:18] = 1200
     matrix = np.diag([4.0, 4.0, 4.0, 1.0])
     volume = Volume(values, matrix)
@@ -98,6 +100,32 @@ def test_the_error_map_is_bright_where_something_lies_over_the_volume():
     outside[48:92, 28:72] = 0
     assert inside.max() > 0.4
     assert np.percentile(outside, 99) < 0.25 * inside.max()
+
+
+def test_the_error_map_says_nothing_where_the_xray_shows_what_the_volume_lacks():
+    values = np.full((60, 40, 40), -1000, np.int16)
+    values[5:, 9:31, 9:31] = (200 * RNG.random((55, 22, 22))).astype(np.int16)
+    for k in range(8, 60, 12):
+        values[k : k + 6, 12:28, 14:24] = 1000
+    whole = Volume(values, np.diag([4.0, 4.0, 4.0, 1.0]))
+    part = Volume(values[:40], whole.ijk_to_ras)  # its upper third was not scanned
+    camera = Intrinsics.centered(1000.0, (1.5, 1.5), (160, 240))
+    center = tuple(float(v) for v in whole.center)
+    pose = NominalView("AP", center, 700.0).pose
+    image = render(density_grid(whole), pose[None], camera)[0].numpy()
+    found = error_map(
+        Pyramid(density_grid(part)), prepare_xray(Xray("x", image, camera, "attenuation")), pose, part.center
+    )
+    row = int(project([center[0], center[1], 4.0 * 39.5], pose, camera)[1] * found.shape[0] / 240)
+    assert np.isnan(found[: row - 16, 64:106]).all()
+    held = found[row + 16 :]
+    assert np.isfinite(held).mean() > 0.9
+    assert np.nanmax(found) < 0.2, "at the true pose nothing is wrong"
+
+    shown = pictures.map_over(np.full(found.shape, 0.5, np.float32), found)
+    lacking = shown[: row - 16, 64:106]
+    assert lacking.max() < 64, "dimmed"
+    assert np.ptp(lacking.astype(int), axis=2).max() == 0, "and without a colour"
 
 
 def test_attention_lies_on_the_xray_and_other_networks_have_none():
@@ -119,3 +147,24 @@ def test_attention_lies_on_the_xray_and_other_networks_have_none():
     for without in (other, None):
         with pytest.raises(InputError, match="no attention"):
             attention_on_xray(without, model_camera, image, xray_camera)
+
+
+class _LooksAtDense(AttentionNetwork):
+    """Attends to what is dense, so that it is known where its map has to be bright."""
+
+    def attention_maps(self, images):
+        return functional.avg_pool2d(images[:, None], 4)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_attention_is_bright_on_what_the_network_looks_at(mirrored):
+    network = _LooksAtDense(NetworkSettings(architecture=ATTENTION))
+    camera = Intrinsics.centered(1000.0, (2.0, 2.0), (100, 80), mirrored=mirrored)
+    image = torch.zeros(80, 100)
+    image[10:20, 70:82] = 3.0  # above and to the right
+    found = attention_on_xray(
+        network, Intrinsics.centered(1000.0, (4.0, 4.0), (64, 64), mirrored=mirrored), image, camera
+    )
+    assert found.shape == (80, 100)
+    row, column = np.average(np.indices(found.shape).reshape(2, -1), axis=1, weights=found.ravel())
+    assert (row, column) == pytest.approx((14.5, 75.5), abs=2.0)
