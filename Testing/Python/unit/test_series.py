@@ -8,13 +8,20 @@ import pytest
 from Testing.Python.unit.exposures import expose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
-from XVRegistrationLib.geometry.rigid import increment, invert, point_distance, transform_points
+from XVRegistrationLib.geometry.rigid import (
+    increment,
+    invert,
+    point_distance,
+    rigid,
+    rotation_from_vector,
+    transform_points,
+)
 from XVRegistrationLib.geometry.views import PoseRange
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.registration.series import FROM_FRAME_TO_FRAME, LAST, register_series
+from XVRegistrationLib.registration.series import FROM_FRAME_TO_FRAME, LAST, register_series, register_series_of_views
 
 CAMERA = Intrinsics(1020.0, (4.0, 4.4), (49.0, 44.0), (96, 90))
 
@@ -112,3 +119,57 @@ def test_the_first_frame_must_show_something(model, frames):
     blank = Xray("blank", np.full(CAMERA.size[::-1], 1000, np.uint16), CAMERA)
     with pytest.raises(InputError, match="The X-ray blank shows nothing"):
         register_series(model, [blank, frames[0]])
+
+
+@pytest.fixture(scope="module")
+def side(model):
+    """(4, 4) a camera that looks at the patient from the side -> the first camera."""
+    turn = rotation_from_vector([0.0, np.pi / 2, 0.0])
+    center = np.array([0.0, 0.0, model.view.sod])
+    return rigid(turn, center - turn @ center)
+
+
+def test_runs_of_two_cameras_are_registered_moment_by_moment(model, poses, frames, side, points):
+    """Of the third moment one camera shows nothing at all, which costs only that moment."""
+    others = [expose(model.pyramid.finest, t @ side, CAMERA, 10 + i, name=f"b {i}") for i, t in enumerate(poses[:4])]
+    others[2] = Xray("b 2", np.full(CAMERA.size[::-1], 1000, np.uint16), CAMERA)
+    told: list[tuple[int, int]] = []
+    found = register_series_of_views(
+        model, [frames[:4], others], [np.eye(4), side], progress=lambda *now: told.append(now)
+    )
+    assert told == [(i + 1, 4) for i in range(4)]
+    assert [[view.name for view in moment.views] for moment in found] == [[f"frame {i}", f"b {i}"] for i in range(4)]
+    for i in (0, 1, 3):
+        a, b = found[i].views
+        assert point_distance(a.pose, poses[i], points) < 0.5
+        np.testing.assert_allclose(b.pose, a.pose @ side, atol=1e-9)
+        assert a.trust.probability == b.trust.probability
+        assert (a.winner == LAST) == (i > 0)
+    assert found[2].trust.verdict == "failed"
+    np.testing.assert_allclose(found[2].views[1].pose, found[1].views[1].pose)
+    assert "b 2" in found[2].trust.reason
+
+
+def test_an_end_by_the_user_ends_the_moments_that_follow(model, frames):
+    told: list[tuple[int, int]] = []
+
+    def end(*now: int) -> None:
+        told.append(now)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        register_series_of_views(model, [frames[:2]], [np.eye(4)], progress=end)
+    assert told == [(1, 2)]
+
+
+def test_what_is_wrong_with_runs_of_several_cameras_is_a_sentence(model, frames, side):
+    relative = [np.eye(4), side]
+    for runs, masks, sentence in [
+        ([frames[:3], frames[:2]], None, "that of frame 0 has 3 and that of frame 0 has 2"),
+        ([frames[:2], []], None, "a frame each at least"),
+        ([frames[:2]], None, "got 1 X-rays and 2 relations"),
+        ([frames[:2], frames[:2]], [[None, None]], "those of 1 for 2 runs"),
+        ([frames[:2], frames[:2]], [[None, None], [None]], "1 masks for 2 frames"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            register_series_of_views(model, runs, relative, masks=masks)
