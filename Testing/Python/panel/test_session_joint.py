@@ -11,20 +11,17 @@ import slicer
 import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, bones, dsa_run, line_integrals, patient, pose_of
-from Testing.Python.panel.sessions import TIMEOUT, add, choose, error_of, row_of
+from Testing.Python.panel.sessions import TIMEOUT, add, biplane_run, choose, error_of, row_of
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import increment, invert
-from XVRegistrationLib.imaging.partial import PartialXray
-from XVRegistrationLib.rendering.grid import density_grid
-from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics, read_origins, write_known
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.pairs import keep_calibrated_pose
 from XVRegistrationLib.scene.results import REGISTRATION, read_registration
 from XVRegistrationLib.scene.run_results import frame_results
-from XVRegistrationLib.scene.runs import add_frames, frame_nodes, item_of
+from XVRegistrationLib.scene.runs import frame_nodes, item_of
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node, set_pose
 
@@ -106,29 +103,6 @@ def test_the_c_arms_angles_are_a_relation_and_what_is_removed_or_changed_is_drop
     session.wait(TIMEOUT)
     assert "was removed" in session.status
     assert [row.state for row in session.rows()] == ["ready"]
-
-
-def biplane_run(session, counts=(3, 3)) -> tuple[list, list[np.ndarray]]:
-    """Two runs whose cameras stood still in a calibration's world while the patient moved; image nodes, poses of the first."""
-    relation = invert(pose_of(0)) @ pose_of(1)
-    first = [
-        increment([2.0 * i, -1.0 * i, 3.0 * i, 0.01 * i, 0.0, -0.01 * i], np.zeros(3)) @ pose_of(0) for i in range(3)
-    ]
-    grid = density_grid(patient())
-    nodes: list = []
-    for name, offset, count in zip("AB", (np.eye(4), relation), counts, strict=True):
-        shown = render(grid, np.array(first[:count]) @ offset, CAMERA).numpy()
-        known = {"sdd": CAMERA.sdd, "spacing": CAMERA.spacing}
-        parts = [
-            PartialXray(name, image, "attenuation", "", False, frame=i, frames=count, **known)
-            for i, image in enumerate(shown)
-        ]
-        node = add_frames(session.scene, parts, name, partner=nodes[0] if nodes else None)
-        for frame in frame_nodes(node):
-            keep_calibrated_pose(frame, pose_of(0) @ offset)
-        nodes.append(node)
-    session.wait(TIMEOUT)
-    return nodes, first
 
 
 def test_runs_recorded_together_are_registered_frame_by_frame(session, tmp_path):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from Testing.Python.dicom_files import grey
+from Testing.Python.panel.patients import CAMERA as PATIENTS_CAMERA
+from Testing.Python.panel.patients import bones, filled_vessels, line_integrals, patient, pose_of
 from Testing.Python.unit.exposures import expose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
@@ -22,6 +25,7 @@ from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.series import FROM_FRAME_TO_FRAME, LAST, register_series, register_series_of_views
+from XVRegistrationLib.registration.uncertainty import target_uncertainty
 
 CAMERA = Intrinsics(1020.0, (4.0, 4.4), (49.0, 44.0), (96, 90))
 
@@ -81,6 +85,36 @@ def test_a_frame_that_is_started_anew_counts_both_tries(model, points):
     assert jumped.winner == anew.winner == "bank"
     assert point_distance(jumped.pose, truth[1], points) < 2.0
     assert jumped.renders == from_last.renders + anew.renders
+
+
+def test_a_frame_that_is_followed_has_the_verdict_that_it_has_by_itself(model, frames):
+    """One table serves both, and a followed frame is finished as any other is."""
+    found = register_series(model, frames[:4])
+    for frame, followed in zip(frames[1:4], found[1:], strict=True):
+        alone = register_xray(model, frame)
+        assert (followed.winner, alone.winner) == (LAST, "bank")
+        assert followed.trust.probability == pytest.approx(alone.trust.probability, abs=0.02)
+        assert followed.trust.verdict == alone.trust.verdict
+        assert followed.evidence.keys() == alone.evidence.keys()
+
+
+def test_what_looks_like_another_depth_lies_within_the_interval_that_is_stated():
+    """Contrast medium around every bone makes all of them look larger, and so nearer: no image tells that apart."""
+    body, medium = line_integrals(patient(), 0), filled_vessels(0)
+    shares = (0.0, 0.5, 1.0, 0.0)
+    run = [Xray(str(share), grey(0.5 * body + share * medium), PATIENTS_CAMERA) for share in shares]
+    followed = register_series(prepare_model(patient(), PATIENTS_CAMERA, sod=700.0), run)
+    target = np.array(bones().points([1]).mean(axis=0))
+    truth = transform_points(invert(pose_of(0)), target)
+    off = np.array([transform_points(invert(frame.pose), target) - truth for frame in followed])
+    stated = [target_uncertainty(frame, [target]).depth_mm[0] for frame in followed]
+    assert np.abs(off[[0, 3], 2]).max() < 0.5
+    assert np.abs(off[[1, 2], 2]).min() > 2.0
+    assert (np.abs(off[:, 2]) < stated).all()
+    assert np.linalg.norm(off[:, :2], axis=1).max() < 1.0
+    probability = [frame.trust.probability for frame in followed]
+    assert probability[0] < 0.01 < 0.2 < probability[1] < probability[2]
+    assert followed[2].verdict == "check"
 
 
 def test_what_is_known_of_frames_holds_for_each(model, frames, poses, points):
