@@ -25,7 +25,7 @@ from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.registration.result_files import stem_of_result, write_no_result
-from XVRegistrationLib.registration.series import register_series
+from XVRegistrationLib.registration.series import register_series, register_series_of_views
 from XVRegistrationLib.registration.several import register_views
 from XVRegistrationLib.registration.starts import starts_of
 
@@ -76,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
             kept = f"  {xray.name}.json keeps the better result of an earlier try; this one is {stem}.json."
             console.print(kept, markup=False)
     if given.relations is not None and cases:  # the verdict is one on all of them
-        _print_verdict(dataclasses.replace(cases[0].registration, name=f"{', '.join(c.name for c in cases)} together"))
+        for k in range(given.moments):
+            of_one = cases[k :: given.moments]
+            names = ", ".join(case.name for case in of_one)
+            _print_verdict(dataclasses.replace(of_one[0].registration, name=f"{names} together"))
     if cases:
         console.print(console_table(cases, [name for name, _ in lost]))
         console.print(f"Poses and pictures are in {output}.")
@@ -120,13 +123,22 @@ def _groups(options: argparse.Namespace, given: Input) -> Iterator[tuple[int, in
 
 
 def _together(options: argparse.Namespace, model: PatientModel, given: Input, which: slice) -> Sequence[Registration]:
-    """The registrations of X-rays that are views of one moment, frames of one run, or a single one."""
+    """The registrations of X-rays that are views of one moment, frames of one run or of several, or a single one."""
     xrays, masks, parts = given.xrays[which], given.masks[which], given.parts[which]
     how: dict[str, Any] = {"surroundings": options.surroundings}
     how["depth"] = None if options.depth is None else DepthPrior(*options.depth)
     if given.relations is not None:
-        start = _starts(options, model, given, parts, given.relations)
-        return register_views(model, xrays, given.relations, start.sources, start.poses, masks=masks, **how).views
+        n = given.moments
+        start = _starts(options, model, given, parts[::n], given.relations)
+        if not options.series:
+            return register_views(model, xrays, given.relations, start.sources, start.poses, masks=masks, **how).views
+        firsts = range(0, len(xrays), n)
+        runs, marks = [xrays[i : i + n] for i in firsts], [masks[i : i + n] for i in firsts]
+        with counting("Frames") as progress:
+            found = register_series_of_views(
+                model, runs, given.relations, start.sources, start.poses, progress, masks=marks, **how
+            )
+        return [moment.views[v] for v in range(len(runs)) for moment in found]
     start = _starts(options, model, given, parts[:1])
     if len(xrays) == 1 and not options.series:
         return [register_xray(model, xrays[0], start.sources, start.poses, mask=masks[0], **how)]

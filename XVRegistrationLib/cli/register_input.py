@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from XVRegistrationLib.imaging.xray_files import read_run, read_xray_parts
 from XVRegistrationLib.imaging.xray_folder import xray_files
 from XVRegistrationLib.registration.card import intrinsics_of, read_card
 from XVRegistrationLib.registration.result_files import named_by_file, unused
+from XVRegistrationLib.registration.series import frames_in_all
 from XVRegistrationLib.registration.several import checked_relations
 from XVRegistrationLib.registration.start_files import read_landmarks, read_masks, read_relations, read_start
 
@@ -54,11 +56,16 @@ class Input:
     xrays: list[Xray]
     masks: list[NDArray[np.bool_] | None]
     relations: list[NDArray[np.float64]] | None
-    """Of the cameras to the first one's, where they are registered together."""
+    """Of the cameras to the first one's, where they are registered together: X-rays, or runs that follow one another."""
     landmarks: LandmarkPose | None
     start: NDArray[np.float64] | None
     """The pose to go on from, where no other start is wanted."""
     unusable: list[Unusable]
+
+    @property
+    def moments(self) -> int:
+        """How many X-rays there are of each camera, where they are registered together."""
+        return len(self.xrays) // len(self.relations or (None,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +108,23 @@ def read_input(options: argparse.Namespace) -> Input:
         console.print(f"{name}: {note}", markup=False, highlight=False)
     views = _told_apart(views, {one.name for one in unusable})
     xrays = [view.xray for view in views]
+    firsts = views if options.relative is None else _first_of_each(views)
     return Input(
         [view.part for view in views],
         xrays,
         [view.mask for view in views],
-        _relations(options, xrays, [view.calibration for view in views if view.calibration is not None]),
+        _relations(options, firsts),
         None if options.landmarks is None else read_landmarks(options.landmarks, xrays[0]),
         None if options.start is None else read_start(options.start),
         unusable,
     )
+
+
+def _first_of_each(views: Sequence[_View]) -> list[_View]:
+    """The first frame of each file; InputError where these have different numbers of frames."""
+    runs = [list(run) for _, run in groupby(views, key=lambda view: view.part.path)]
+    frames_in_all([[view.xray for view in run] for run in runs])
+    return [run[0] for run in runs]
 
 
 def _told_apart(views: Sequence[_View], others: set[str]) -> list[_View]:
@@ -182,12 +197,11 @@ def _of_file(given: Sequence[str] | None, file: int) -> str | None:
     return None if not given else given[file if len(given) > 1 else 0]
 
 
-def _relations(
-    options: argparse.Namespace, xrays: Sequence[Xray], calibrations: Sequence[CalibratedCamera]
-) -> list[NDArray[np.float64]] | None:
-    """Of the cameras to the first one's, for X-rays that are registered together."""
+def _relations(options: argparse.Namespace, views: Sequence[_View]) -> list[NDArray[np.float64]] | None:
+    """Of the cameras to the first one's, for X-rays or runs that are registered together, by the first frame of each."""
+    xrays = [view.xray for view in views]
     if options.relative == BY_CALIBRATION:
-        relations = relations_of(calibrations)
+        relations = relations_of([view.calibration for view in views if view.calibration is not None])
         _compare_distance(options, relations)
         return checked_relations(xrays, relations)
     return None if options.relative is None else read_relations(options.relative, xrays)

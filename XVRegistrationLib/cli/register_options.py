@@ -91,7 +91,8 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--landmarks",
         metavar="FILE.csv",
-        help="start from landmarks too: columns r,a,s,column,row (mm RAS, stored px); four or more of one X-ray",
+        help="start from landmarks too: columns r,a,s,column,row (mm RAS, stored px); four or more of one X-ray, of a run its "
+        "first frame",
     )
     known.add_argument(
         "--start", metavar="FILE.json", help='refine from this pose alone: an earlier result, or {"pose": 4x4}'
@@ -119,10 +120,11 @@ def _add_starts(p: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help='register all X-rays together: {"relative": [4x4, ...]}, pose of each = pose of the first @ its relation, in the '
         "order of the X-rays, the first being the identity; or the word `calibration`, for where --calibration says that "
-        "they stood",
+        "they stood; with --series, of runs",
     )
     known.add_argument(
         "--series",
         action="store_true",
-        help="X-rays are frames of one run, in order, or one file of several frames; with --surroundings none may jump",
+        help="X-rays are frames of one run, in order, or one file of several frames; with --relative each file is the run of "
+        "one camera, and frames of one number are registered together; with --surroundings none may jump",
     )

@@ -19,10 +19,6 @@ BY_CALIBRATION = "calibration"
 def check_options(options: argparse.Namespace) -> None:
     """Raise InputError for options that make no sense together, before any file is read."""
     several = len(options.xrays) > 1
-    if options.series and options.relative:
-        raise InputError(
-            "--series is for frames of one C-arm in turn, --relative for cameras of one moment; use one of them."
-        )
     if options.frame is not None and options.series != isinstance(options.frame, slice):
         raise InputError(
             "--frame takes a range A:B with --series, which registers every frame, and a number, min, max, mean or all without it."

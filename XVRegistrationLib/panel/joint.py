@@ -1,8 +1,8 @@
-"""Registering several X-rays of an unmoved patient at once: cameras in known relation, one pose for all."""
+"""Registering several X-rays of one moment at once, or the frames of runs moment by moment: cameras in known relation, one pose for all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.joint_relations import choices, chosen_of, relations
+from XVRegistrationLib.panel.joint_moments import (
+    Together,
+    counted_differently,
+    moments_of,
+    pixels_of,
+    registered_starts,
+    view_of,
+)
+from XVRegistrationLib.panel.joint_relations import REGISTERED, choices, chosen_of, relations
 from XVRegistrationLib.panel.registration_task import (
     BY_ANGLES,
     Task,
@@ -20,18 +28,14 @@ from XVRegistrationLib.panel.registration_task import (
     keep,
     starts_of,
 )
-from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
-from XVRegistrationLib.scene.ignored import counting_of
-from XVRegistrationLib.scene.results import registration_that_holds
-from XVRegistrationLib.scene.runs import item_of
+from XVRegistrationLib.scene.attributes import read_intrinsics
+from XVRegistrationLib.scene.results import read_trust
+from XVRegistrationLib.scene.runs import item_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
-from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
@@ -42,17 +46,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.views import RelationChoice
     from XVRegistrationLib.panel.xray_geometry import XrayGeometry
     from XVRegistrationLib.panel.xrays import Xrays
-
-
-@dataclass(eq=False)
-class _Together:
-    """A joint registration under way."""
-
-    parts: list[Task]
-    """One for each X-ray."""
-    names: str
-    request: int = 0
-    share: float = 0.0
 
 
 class Joint:
@@ -75,7 +68,7 @@ class Joint:
         self._geometry = geometry
         self._viewing = viewing
         self._registering = registering
-        self._now: _Together | None = None
+        self._now: Together | None = None
         registering.together = self.under_way
 
     @property
@@ -84,11 +77,11 @@ class Joint:
 
     @property
     def fraction(self) -> float | None:
-        return None if self._now is None else self._now.share
+        return None if self._now is None else self._now.fraction
 
     def under_way(self) -> list[Any]:
         """Image nodes of the X-rays that are being registered together."""
-        return [] if self._now is None else [part.node for part in self._now.parts]
+        return [] if self._now is None else self._now.nodes
 
     # What can be done
 
@@ -117,47 +110,29 @@ class Joint:
             return _("Enter the geometry of {names}.").format(names=", ".join(lacking))
         if not self._model.ready:
             return self._model.problem or _("The model is being prepared.")
+        obstacle = counted_differently(chosen)
+        if obstacle:
+            return obstacle
+        if self._context.parameters.estimateGeometry and len(moments_of(chosen)) > 1:
+            return _(
+                "Distance and principal point are estimated of single X-rays, not of runs: do not estimate them here."
+            )
         return chosen_of(choices(self._xrays, chosen), self._context.parameters.relation).obstacle
 
     def register(self, nodes: Sequence[Any] | None = None) -> None:
-        """Begin to find the one pose of these X-rays, or of the checked ones; the first is where starts are given."""
+        """Begin to find the one pose of these X-rays, or of the checked ones; the first is where starts are given.
+
+        Where all of them are runs, one pose for the frames of each number, in turn; else what is shown is registered.
+        """
         obstacle = self.can_register(nodes)
         if obstacle:
             raise InputError(obstacle)
         chosen = list(dict.fromkeys(self._chosen(nodes)))
-        p = self._context.parameters
-        way = chosen_of(choices(self._xrays, chosen), p.relation).name
-        relative = relations(self._xrays, chosen, way)
-        parts = [self._part(node) for node in chosen]
-        sources, starts = starts_of(parts[0], p, self._patient, self._model, self._xrays)
-        starts |= _registered(chosen, relative)
-        if not sources and not starts:
-            raise InputError(_("None of the chosen kinds of start is there; choose the bank as well."))
-        together = _Together(parts, _(" and ").join(part.name for part in parts))
-        arrays: dict[str, NDArray[Any]] = {}
-        for i, node in enumerate(chosen):
-            arrays[f"pixels {i}"], mask = voxels(node)[0].copy(), counting_of(node)
-            if mask is not None:
-                arrays[f"mask {i}"] = mask.astype(np.uint8)
-        self._now = together
-        for part in parts:
-            self._registering.note(part.node, "", "")
-        self._context.say(_("Registering {names} together...").format(names=together.names))
-        together.request = self._context.ask(
-            "register_together",
-            lambda message: self._registered(together, message),
-            on_error=lambda text: self._failed(together, text),
-            on_progress=lambda fields: self._progress(together, fields),
-            arrays=arrays,
-            volume=self._patient.key,
-            model=str(self._model.folder),
-            views=[_view(part) for part in parts],
-            relative=[matrix.tolist() for matrix in relative],
-            sources=sources,
-            starts=starts,
-            by_angles=list(BY_ANGLES),
-            geometry=bool(p.estimateGeometry),
-        )
+        way = chosen_of(choices(self._xrays, chosen), self._context.parameters.relation).name
+        names = _(" and ").join(name_of(node) for node in chosen)
+        items, relative = moments_of(chosen), relations(self._xrays, chosen, way)
+        together = Together(chosen, names, self._patient.node, way, relative, deque(items), len(items))
+        self._begin(together)
         self._context.changed.emit("xrays")
 
     def cancel(self) -> None:
@@ -173,12 +148,15 @@ class Joint:
 
     def tick(self) -> None:
         together = self._now
-        if together is None or all(alive(self._context.scene, part.node) for part in together.parts):
+        if together is None:
             return
-        self._now = None
-        self._context.cancel(together.request)
-        self._context.say(_("An X-ray was removed; the joint registration was dropped."))
-        self._context.changed.emit("xrays")
+        if not all(alive(self._context.scene, node) for node in together.nodes):
+            self._now = None
+            self._context.cancel(together.request)
+            self._context.say(_("An X-ray was removed; the joint registration was dropped."))
+            self._context.changed.emit("xrays")
+        elif not together.parts:
+            self._go_on(together)
 
     def forget(self) -> None:
         self._now = None
@@ -190,22 +168,69 @@ class Joint:
             return list(nodes)
         return [] if self._context.parameters is None else self._xrays.checked()
 
-    def _part(self, node: Any) -> Task:
-        volume = self._patient.node
+    def _go_on(self, together: Together) -> None:
+        """Begin the next moment as soon as the model is ready for it."""
+        if together.volume is not self._patient.node or self._model.problem:
+            together.items.clear()
+            another = _("another CT was chosen before its turn came; choose its own and register again")
+            self._failed(together, self._model.problem or another)
+        elif self._model.ready and not self._model.busy and not self._patient.busy:
+            try:
+                self._begin(together)
+            except InputError as e:
+                self._failed(together, str(e))
+            self._context.changed.emit("xrays")
+
+    def _begin(self, together: Together) -> None:
+        """Ask for the next moment; InputError where it cannot be registered."""
+        p, nodes, item = self._context.parameters, together.nodes, together.items.popleft()
+        for node in nodes:
+            if item is not None:
+                show_item(node, item)
+        parts = [self._part(node, together.volume) for node in nodes]
+        parts[0].before = together.before
+        # Poses of single frames differ by their errors: their relation is that of the frames it was asked for with.
+        fixed = together.way == REGISTERED
+        relative = together.relative if fixed else relations(self._xrays, nodes, together.way)
+        sources, starts = starts_of(parts[0], p, self._patient, self._model, self._xrays)
+        starts |= registered_starts(nodes, relative)
+        if not sources and not starts:
+            raise InputError(_("None of the chosen kinds of start is there; choose the bank as well."))
+        together.parts, together.share, self._now = parts, 0.0, together
+        for node in nodes:
+            self._registering.note(node, "", "")
+        self._context.say(_("Registering {names} together...").format(names=together.names))
+        together.request = self._context.ask(
+            "register_together",
+            lambda message: self._registered(together, message),
+            on_error=lambda text: self._failed(together, text),
+            on_progress=lambda fields: self._progress(together, fields),
+            arrays=pixels_of(nodes),
+            volume=self._patient.key,
+            model=str(self._model.folder),
+            views=[view_of(node) for node in nodes],
+            relative=[matrix.tolist() for matrix in relative],
+            sources=sources,
+            starts=starts,
+            by_angles=list(BY_ANGLES),
+            geometry=bool(p.estimateGeometry) and together.count == 1,
+        )
+
+    def _part(self, node: Any, volume: Any) -> Task:
         part = Task(node, name_of(node), from_here=False, volume=volume, shown=item_of(node))
         part.basis, part.place = basis_of(part, self._patient.said), ijk_to_world(volume)
-        if part.basis is None:
+        if part.basis is None or nodes_of(node) is None:
             raise InputError(_("{name} has no valid geometry.").format(name=part.name))
         pose_from_node(node)  # under transforms that can be undone
         return part
 
-    def _progress(self, together: _Together, fields: dict[str, Any]) -> None:
+    def _progress(self, together: Together, fields: dict[str, Any]) -> None:
         share = float(fields["level"]) / max(float(fields["levels"]), 1.0)
         if together is self._now and share != together.share:
             together.share = share
             self._context.changed.emit("xrays")
 
-    def _registered(self, together: _Together, message: Message) -> None:
+    def _registered(self, together: Together, message: Message) -> None:
         if together is not self._now:
             return  # cancelled, or dropped, in the last moment
         views = message.fields["views"]
@@ -213,15 +238,24 @@ class Joint:
         if obstacle:
             self._failed(together, obstacle)
             return
-        self._now = None
         for part, fields in zip(together.parts, views, strict=True):
             self._take(part, fields)
+        trust = read_trust(views[0])
+        if trust is None or trust.verdict != "failed":
+            together.before = np.array(views[0]["pose"])
+        self._end_moment(together)
         self._patient.worked()
-        row = next(row for row in self._registering.rows() if row.node is together.parts[0].node)
-        self._context.say(f"{together.names}: {row.outcome}")
+        for row in self._registering.rows():  # none where another CT was chosen meanwhile
+            if row.node is together.nodes[0]:
+                self._context.say(f"{together.names}: {row.outcome}")
         self._context.changed.emit("xrays")
 
-    def _outdated(self, together: _Together, views: Sequence[dict[str, Any]]) -> str:
+    def _end_moment(self, together: Together) -> None:
+        together.parts, together.share = [], 0.0
+        if not together.items:
+            self._now = None
+
+    def _outdated(self, together: Together, views: Sequence[dict[str, Any]]) -> str:
         """Why what was found must not be kept; empty if it may."""
         if not alive(self._context.scene, together.parts[0].volume):
             return _("the CT was removed")
@@ -250,29 +284,14 @@ class Joint:
         if part.volume is self._patient.node:
             self._viewing.refresh(part.node)
 
-    def _failed(self, together: _Together, text: str) -> None:
+    def _failed(self, together: Together, text: str) -> None:
         if together is not self._now:
             return
-        self._now = None
-        for part in together.parts:
-            if alive(self._context.scene, part.node):
-                self._registering.note(part.node, "failed", text, part.shown)
+        shown = {part.node: part.shown for part in together.parts}
+        for node in together.nodes:
+            if alive(self._context.scene, node):
+                self._registering.note(node, "failed", text, shown.get(node))
+        self._end_moment(together)
         said = _("{names} could not be registered together: {reason}")
         self._context.say(said.format(names=together.names, reason=text))
         self._context.changed.emit("xrays")
-
-
-def _view(part: Task) -> dict[str, Any]:
-    node = part.node
-    return {"name": part.name, "intrinsics": read_intrinsics(node).to_dict(), "scale": read_scale(node)}
-
-
-def _registered(nodes: Sequence[Any], relative: Sequence[NDArray[np.float64]]) -> dict[str, list[list[float]]]:
-    """Where the first camera was by each X-ray's own registration, as starts by name."""
-    starts = {}
-    for i, (node, relation) in enumerate(zip(nodes, relative, strict=True)):
-        found = registration_that_holds(node)
-        if found is not None:
-            pose: NDArray[np.float64] = found.pose @ np.linalg.inv(relation)
-            starts[f"registered {i + 1}"] = pose.tolist()
-    return starts

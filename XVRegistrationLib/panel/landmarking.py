@@ -1,4 +1,4 @@
-"""Landmark pairs, marked in the CT and on the current X-ray: how well they fit its pose, and the pose that fits them."""
+"""Landmark pairs, marked in the CT and on the current X-ray, of a run on the frame that is shown: how well they fit its pose, and the pose that fits them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from XVRegistrationLib.scene.landmarks import (
     remove_landmark,
     set_point,
 )
+from XVRegistrationLib.scene.runs import frame_of, item_of, run_of
 from XVRegistrationLib.scene.xrays import name_of, nodes_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Landmarking:
         node, volume = self._viewing.node, self._patient.node
         now = (
             node,
+            None if node is None else item_of(node),
             _state(None if volume is None else points_of(volume)),
             _state(None if node is None else marks_of(node)),
         )
@@ -80,13 +82,16 @@ class Landmarking:
             beside = misses(landmarks, nodes)
         spacing = read_intrinsics(nodes.xray).spacing if nodes is not None else (1.0, 1.0)
         wrong = self._wrong.get(nodes.xray.GetID(), set()) if nodes is not None else set()
+        frame = frame_of(nodes.xray) if nodes is not None and run_of(nodes.xray) is not None else None
         rows = []
         for mark, miss in zip(landmarks, beside, strict=True):
             px, mm = (float(np.hypot(*v)) for v in (miss, miss * spacing))
             known = bool(np.isfinite(px))
             note = _note(mark, mark.name in wrong)
             rows.append(
-                LandmarkRow(mark.name, mark.point, mark.pixel, px if known else None, mm if known else None, note)
+                LandmarkRow(
+                    mark.name, mark.point, mark.pixel, px if known else None, mm if known else None, note, frame
+                )
             )
         return rows
 
@@ -134,14 +139,14 @@ class Landmarking:
         name = name or next((mark.name for mark in landmarks if mark.pixel is None), free_name(landmarks))
         node = make_marks(self._context.scene, nodes)
         if pixel is not None:
-            set_point(node, name, pixel_to_camera(pixel, read_intrinsics(nodes.xray)))
+            set_point(node, name, pixel_to_camera(pixel, read_intrinsics(nodes.xray)), nodes.xray)
             return
         remove_landmark(None, nodes.xray, name)
         place_next(self._context.scene, node, name)
         self._context.say(_("Click on landmark {name} in the X-ray's view.").format(name=name))
 
     def remove(self, name: str) -> None:
-        """Remove a landmark's point in the CT and its mark on the current X-ray; marks on other X-rays stay."""
+        """Remove a landmark's point in the CT and its mark on what is shown; marks on other X-rays and frames stay."""
         remove_landmark(self._patient.node, self._viewing.node, name)
 
     def fit(self) -> None:
@@ -197,6 +202,9 @@ def _check(obstacle: str) -> None:
 def _note(mark: Landmark, wrong: bool) -> str:
     if mark.point is None:
         return _("Not marked in the CT.")
+    if mark.pixel is None and mark.other_frames:
+        frames = ", ".join(map(str, mark.other_frames))
+        return _("Not marked on this frame; it is on frame {numbers}.").format(numbers=frames)
     if mark.pixel is None:
         return _("Not marked on this X-ray.")
     return _("Left out as wrong by the last fit.") if wrong else ""

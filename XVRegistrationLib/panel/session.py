@@ -100,7 +100,10 @@ class Session(TargetSession):
     def register_together(self, nodes: Sequence[Any] | None = None) -> None:
         """Find one pose for these X-rays, or all checked ones, of a patient who did not move; the verdict is on all of them.
 
-        With the parameter `estimateGeometry`, also the distance source-detector and the principal point of each.
+        Where all of them are runs of as many frames, frame after frame: each frame with those of its number, as runs that
+        were recorded together have them. A run beside a single X-ray takes part with the frame that is shown.
+
+        With the parameter `estimateGeometry`, also the distance source-detector and the principal point of each, but of runs.
         """
         self._joint.register(nodes)
 

@@ -121,15 +121,18 @@ class ViewingSession(XraySession):
         self._landmarking.mark_in_ct(name, point)
 
     def mark_in_xray(self, name: str = "", pixel: tuple[float, float] | None = None) -> None:
-        """Mark a landmark on the current X-ray, stored (column, row); without a pixel, where the user clicks next."""
+        """Mark a landmark on the current X-ray, of a run on the frame that is shown, stored (column, row).
+
+        Without a pixel, where the user clicks next.
+        """
         self._landmarking.mark_in_xray(name, pixel)
 
     def remove_landmark(self, name: str) -> None:
-        """Remove a landmark from the CT and from the current X-ray."""
+        """Remove a landmark from the CT and from the current X-ray, of a run from the frame that is shown."""
         self._landmarking.remove(name)
 
     def fit_landmarks(self) -> None:
-        """Move the C-arm to where the landmarks say it is; `refine_from_here` goes on from there."""
+        """Move the C-arm to where the landmarks of what is shown say it is; `refine_from_here` goes on from there."""
         self._landmarking.fit()
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled

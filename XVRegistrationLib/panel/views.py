@@ -160,13 +160,15 @@ class LandmarkRow:
     point: tuple[float, float, float] | None
     """In the CT, RAS mm; None until it is marked there."""
     pixel: tuple[float, float] | None
-    """On the current X-ray, stored (column, row); None until it is marked there."""
+    """On the current X-ray, of a run on the frame that is shown, stored (column, row); None until it is marked there."""
     miss_px: float | None
     """How far from its mark the landmark falls at the present pose, px; None where that cannot be said."""
     miss_mm: float | None
     """The same, mm on the detector."""
     note: str
     """What is missing, or that the last fit left it out as wrong."""
+    frame: int | None = None
+    """Of a run the frame that is shown, and that the mark is on, counted from 0."""
 
 
 @dataclass(frozen=True)

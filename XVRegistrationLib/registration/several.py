@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.hypotheses import SearchRange
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.registration.objective import DepthPrior
     from XVRegistrationLib.registration.result import Registration, Trust
@@ -54,6 +55,7 @@ def register_views(
     surroundings: bool = False,
     depth: DepthPrior | None = None,
     geometry: bool = False,
+    search_range: SearchRange | None = None,
 ) -> JointRegistration:
     """The poses of X-rays taken of the same, unmoved patient by cameras in known relation.
 
@@ -80,6 +82,7 @@ def register_views(
             surroundings=surroundings,
             depth=depth,
             geometry=geometry,
+            search_range=search_range,
         )
     )
 

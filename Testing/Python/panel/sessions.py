@@ -8,7 +8,12 @@ import numpy as np
 import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, patient, pose_of
-from XVRegistrationLib.geometry.rigid import transform_points
+from XVRegistrationLib.geometry.rigid import increment, invert, transform_points
+from XVRegistrationLib.imaging.partial import PartialXray
+from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.scene.pairs import keep_calibrated_pose
+from XVRegistrationLib.scene.runs import add_frames, frame_nodes
 from XVRegistrationLib.scene.sights import NAMES
 from XVRegistrationLib.scene.transforms import ijk_to_world
 from XVRegistrationLib.scene.volumes import add_volume
@@ -93,3 +98,26 @@ def middle_of(node: Any, xray: Any) -> NDArray[np.float64]:
     """The mean of `pixels_of`."""
     found: NDArray[np.float64] = pixels_of(node, xray).mean(axis=0)
     return found
+
+
+def biplane_run(session: Session, counts: tuple[int, int] = (3, 3)) -> tuple[list[Any], list[NDArray[np.float64]]]:
+    """Two runs whose cameras stood still in a calibration's world while the patient moved; image nodes, poses of the first."""
+    relation = invert(pose_of(0)) @ pose_of(1)
+    first = [
+        increment([2.0 * i, -1.0 * i, 3.0 * i, 0.01 * i, 0.0, -0.01 * i], np.zeros(3)) @ pose_of(0) for i in range(3)
+    ]
+    grid = density_grid(patient())
+    nodes: list[Any] = []
+    for name, offset, count in zip("AB", (np.eye(4), relation), counts, strict=True):
+        shown = render(grid, np.array(first[:count]) @ offset, CAMERA).numpy()
+        known = {"sdd": CAMERA.sdd, "spacing": CAMERA.spacing}
+        parts = [
+            PartialXray(name, image, "attenuation", "", False, frame=i, frames=count, **known)
+            for i, image in enumerate(shown)
+        ]
+        node = add_frames(session.scene, parts, name, partner=nodes[0] if nodes else None)
+        for frame in frame_nodes(node):
+            keep_calibrated_pose(frame, pose_of(0) @ offset)
+        nodes.append(node)
+    session.wait(TIMEOUT)
+    return nodes, first

@@ -10,9 +10,10 @@ import pytest
 import slicer
 
 from Testing.Python.panel.patients import CAMERA, dsa_run, patient, pose_of
-from Testing.Python.panel.sessions import error_of
+from Testing.Python.panel.sessions import biplane_run, error_of
 from XVRegistrationLib.scene.layout import BIPLANE_LAYOUT_ID, LAYOUT_ID, PLOT_VIEW
 from XVRegistrationLib.scene.pairs import keep_calibrated_pose
+from XVRegistrationLib.scene.run_results import frame_results
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.volumes import add_volume
 
@@ -93,6 +94,24 @@ def test_two_xrays_are_seen_side_by_side_and_registered_as_one(host, panel, file
     host.enter_module()
 
 
+def test_two_runs_are_registered_together_frame_by_frame(host, panel):
+    ui, session = panel.ui, panel.logic.session
+    nodes, first = biplane_run(session)
+    session.show(nodes[0])
+    host.wait_until(lambda: session.run_view() is not None)
+    host.click(ui.togetherCollapsibleButton)
+    host.click(ui.estimateGeometryCheckBox)
+    host.wait_until(lambda: "not of runs" in ui.registerTogetherButton.toolTip)
+    host.click(ui.estimateGeometryCheckBox)
+    host.wait_until(ui.registerTogetherButton.isEnabled)
+    host.click(ui.registerTogetherButton)
+    host.wait_until(lambda: not session.busy and ui.runLabel.text == "Of 3 frames: 3 converged.", TIMEOUT)
+    _picture(host, "several-runs-together.png")
+    for node in nodes:
+        assert [frame.verdict for frame in frame_results(node)] == ["converged"] * 3
+    assert np.abs(frame_results(nodes[0])[1].pose - first[1]).max() < 0.5
+
+
 def test_a_run_shows_its_curves_and_what_is_to_be_looked_at(host, panel, tmp_path):
     ui, session = panel.ui, panel.logic.session
     node = _add(host, panel, [dsa_run(tmp_path / "run.dcm")])[0]
@@ -104,6 +123,15 @@ def test_a_run_shows_its_curves_and_what_is_to_be_looked_at(host, panel, tmp_pat
     plot = host.scene.GetSingletonNode(PLOT_VIEW, "vtkMRMLPlotViewNode")
     assert plot.GetPlotChartNode() is session.plot_chart()
     assert plot.GetPlotChartNode().GetNumberOfPlotSeriesNodes() >= 8
+    session.show_frame(node, 0)
+    host.click(ui.landmarksCollapsibleButton)
+    session.mark_in_ct("tip", (0.0, 0.0, 0.0))
+    session.mark_in_xray("tip", (20.0, 30.0))
+    host.wait_until(lambda: ui.landmarkTable.item(0, 2).text() == "frame 0")
+    session.show_frame(node, 1)
+    host.wait_until(lambda: ui.landmarkTable.item(0, 2).text() == "-")
+    assert ui.landmarkTable.item(0, 2).toolTip() == "Not marked on this frame; it is on frame 0."
+    host.click(ui.landmarksCollapsibleButton)
     session.show_frame(node, 0)
     session.nudge("right", 6.0)
     session.show_frame(node, 3)

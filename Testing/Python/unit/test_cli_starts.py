@@ -201,14 +201,49 @@ def test_frames_of_a_run_start_from_the_last_one(model, folder, points, tmp_path
     assert [results[f"frame{i}"]["winner"] for i in range(3)] == ["bank", "last frame", "last frame"]
 
 
+def stack(files, path) -> str:
+    """Files of one image each as a run."""
+    frames = [pydicom.dcmread(file) for file in files]
+    run = frames[0]
+    run.NumberOfFrames, run.PixelData = len(frames), b"".join(frame.PixelData for frame in frames)
+    run.save_as(path)
+    return str(path)
+
+
+def test_runs_of_two_cameras_are_registered_frame_by_frame_together(model, folder, points, tmp_path, capsys):
+    first = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8, 1.0)]
+    relation = invert(first[0]) @ increment([0, 0, 0, 0, 0, np.radians(60)], model.view.isocenter) @ first[0]
+    poses = {"a": first, "b": [pose @ relation for pose in first]}
+    frames = {
+        name: [expose(model, tmp_path / f"{name}{i}.dcm", pose) for i, pose in enumerate(own)]
+        for name, own in poses.items()
+    }
+    files = [stack(own, tmp_path / f"{name}.dcm") for name, own in frames.items()]
+    (tmp_path / "cameras.json").write_text(json.dumps({"relative": [np.eye(4).tolist(), relation.tolist()]}))
+    together = ["--series", "--relative", tmp_path / "cameras.json"]
+    results = register(folder, tmp_path / "out", *files, *together)
+    assert len(results) == 6
+    for k in range(3):
+        a, b = (results[f"{name}-{k:04}"] for name in poses)
+        assert point_distance(check_rigid(a["pose"]), first[k], points) < 1
+        np.testing.assert_allclose(np.array(a["pose"]) @ relation, b["pose"], atol=1e-6)
+        assert a["trust"]["probability"] == b["trust"]["probability"]
+        assert (a["winner"] == "last frame") == (k > 0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert [said.count(f"a-{k:04}, b-{k:04} together: ") for k in range(3)] == [1, 1, 1]
+    assert register(folder, tmp_path / "two", *files, *together, "--frame", "1:").keys() == {
+        f"{name}-{k:04}" for name in poses for k in (1, 2)
+    }
+    shorter = stack(frames["b"][:2], tmp_path / "shorter.dcm")
+    command = [files[0], shorter, "--series", "--relative", str(tmp_path / "cameras.json")]
+    assert_refused(folder, command, "that of a-0000 has 3 and that of shorter-0000 has 2", capsys)
+
+
 def test_a_file_of_several_frames_is_a_run_or_gives_the_frame_that_is_asked_for(
     model, folder, points, tmp_path, capsys
 ):
     steps = [moved(model.view.pose, model, AWAY * scale) for scale in (0.6, 0.8, 1.0)]
-    frames = [pydicom.dcmread(expose(model, tmp_path / "frame.dcm", pose)) for pose in steps]
-    run = frames[0]
-    run.NumberOfFrames, run.PixelData = 3, b"".join(frame.PixelData for frame in frames)
-    run.save_as(tmp_path / "run.dcm")
+    stack([expose(model, tmp_path / f"{i}.dcm", pose) for i, pose in enumerate(steps)], tmp_path / "run.dcm")
     results = register(folder, tmp_path / "all", tmp_path / "run.dcm", "--series", "--frame", "1:")
     assert results.keys() == {"run-0001", "run-0002"}
     one = register(folder, tmp_path / "one", tmp_path / "run.dcm", "--frame", 2)
@@ -238,7 +273,6 @@ MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--series", "--relative", "{f}/cameras.json"], "use one of them"),
         (["--landmarks", "{f}/few.csv"], "register that one by itself"),
         (["--start", "{f}/pose.json"], "the pose of one X-ray"),
         (["--start", "{f}/pose.json", "--series", "--preset", "AP"], "leave out --preset"),

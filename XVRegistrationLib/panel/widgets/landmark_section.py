@@ -62,7 +62,11 @@ class LandmarkSection:
             purpose = _("Click on landmark {name} in the X-ray's view.").format(name=name)
         allow(ui.markInXrayButton, session.can_mark_in_xray(), purpose)
         obstacle = "" if name else _("Select a landmark in the table.")
-        allow(ui.removeLandmarkButton, obstacle, _("Remove the landmark from the CT and from this X-ray."))
+        allow(
+            ui.removeLandmarkButton,
+            obstacle,
+            _("Remove the landmark from the CT and from this X-ray, of a run from this frame."),
+        )
         purpose = _("Put the C-arm where the landmarks say it is; Refine from here goes on from there.")
         allow(ui.fitLandmarksButton, session.can_fit_landmarks(), purpose)
 
@@ -96,4 +100,5 @@ def _cells(row: LandmarkRow) -> tuple[str, ...]:
         beside = _("{px} px, {mm} mm").format(px=f"{row.miss_px:.1f}", mm=f"{row.miss_mm:.1f}")
     if row.note and row.miss_px is not None:
         beside = _("{miss} (left out)").format(miss=beside)
-    return row.name, yes if row.point else no, yes if row.pixel else no, beside, row.note
+    on_xray = yes if row.frame is None else _("frame {number}").format(number=row.frame)
+    return row.name, yes if row.point else no, on_xray if row.pixel else no, beside, row.note

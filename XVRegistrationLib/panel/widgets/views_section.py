@@ -60,7 +60,9 @@ class ViewsSection:
         several = sum(row.checked for row in self._rows) > 1
         show_text(self.ui.relationHintLabel, (choice.obstacle or choice.purpose) if several else "")
         obstacle = self._setup.obstacle or self._session.can_register_together()
-        purpose = _("Find one pose of the patient for all checked X-rays; the verdict is on all of them.")
+        purpose = _(
+            "Find one pose of the patient for all checked X-rays; the verdict is on all of them. Of runs alone, frame after frame."
+        )
         allow(self.ui.registerTogetherButton, obstacle, purpose)
 
     def _show_beside(self) -> None:
