@@ -130,6 +130,8 @@ def switches(data: Path) -> list[dict[str, Any]]:
             act(n)
             while not shown(n) or panel._to_show:
                 host.app.processEvents()
+                if time.perf_counter() - t > _PATIENCE:
+                    raise TimeoutError(f"{what} is not to be seen; {session.log}")
                 time.sleep(_PAUSE)
             wall.append(time.perf_counter() - t)
             cpu.append(time.thread_time() - c)
@@ -149,7 +151,7 @@ def switches(data: Path) -> list[dict[str, Any]]:
             return False
         is_picture = session.comparison not in ("blend", "flicker")
         own = over.GetParentTransformNode() is node.GetParentTransformNode()
-        return own and over.IsA("vtkMRMLVectorVolumeNode") is is_picture
+        return own and bool(over.IsA("vtkMRMLVectorVolumeNode")) is is_picture
 
     def next_row(n: int) -> None:
         ui.xrayTable.setCurrentCell((xrays.index(session.parameters.xray) + 1) % len(xrays), 0)
