@@ -30,6 +30,8 @@ class Body:
     """(k, j, i) those of 4 voxels a side that do."""
     box: tuple[slice, slice, slice]
     """(k, j, i) of the voxels that they hold."""
+    whole: tuple[tuple[bool, bool], ...]
+    """Of i, j, k: whether the volume goes on before and after the box, so that no body is cut off there."""
 
     @property
     def first(self) -> NDArray[np.float64]:
@@ -72,7 +74,8 @@ def body_of(highest: NDArray[np.float32], shape: tuple[int, ...], air: float, na
     for axis, size in enumerate(shape):
         along = np.flatnonzero(bricks.any(axis=tuple(a for a in range(3) if a != axis))) * BRICK
         box.append(slice(int(along[0]), min(size, int(along[-1]) + BRICK)))
-    return Body(bricks, (box[0], box[1], box[2]))
+    whole = tuple((s.start > 0, s.stop < size) for s, size in zip(box, shape, strict=True))
+    return Body(bricks, (box[0], box[1], box[2]), whole[::-1])
 
 
 def highest_by_slices(values: Slices, count: int) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ class DensityGrid(VoxelGrid):
     """(K, J, I), contiguous, nothing negative: densities in 1/mm, float32, or their codes, uint16."""
     unit: float = 1.0
     """What one of a code is, 1/mm."""
+    whole: tuple[tuple[bool, bool], ...] = ((False, False),) * 3
+    """Of i, j, k: whether nothing is cut off at the first and the last face, since only air was left out there."""
 
     @property
     def coded(self) -> bool:
@@ -93,7 +95,7 @@ class DensityGrid(VoxelGrid):
 
     def to(self, device: torch.device | str) -> DensityGrid:
         """The same grid on a device."""
-        return DensityGrid(self.data.to(device), self.grid_to_ras, self.unit)
+        return replace(self, data=self.data.to(device))
 
 
 def density_grid(volume: Volume, energy_kev: float = DEFAULT_ENERGY_KEV) -> DensityGrid:
@@ -153,7 +155,9 @@ def coded_grids(
         for own, part, unit in zip(codes, parts, units, strict=True):
             own[slices, 1:-1, 1:-1] = _encoded(part, unit)
     place = ijk_to_ras @ translation(body.first)
-    return tuple(DensityGrid(torch.from_numpy(own), place, unit) for own, unit in zip(codes, units, strict=True))
+    return tuple(
+        DensityGrid(torch.from_numpy(own), place, unit, body.whole) for own, unit in zip(codes, units, strict=True)
+    )
 
 
 def _encoded(values: NDArray[np.float32], unit: float) -> NDArray[np.uint16]:
@@ -171,13 +175,13 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
     data = codes.cpu().numpy()[1:-1, 1:-1, 1:-1]
     least = NOTHING * float(data.max())
     grid_to_ras = grid.grid_to_ras
-    for axis, spacing in zip((2, 1, 0), grid.spacing, strict=True):
+    for axis, spacing, (starts, ends) in zip((2, 1, 0), grid.spacing, grid.whole, strict=True):
         fade = np.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, dtype=np.float32)[1:-1]
         fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
         first, last = data.take([0], axis), data.take([-1], axis)
-        if float(last.max()) > least:
+        if not ends and float(last.max()) > least:
             data = np.concatenate([data, np.rint(last * fade).astype(np.uint16)], axis)
-        if float(first.max()) > least:
+        if not starts and float(first.max()) > least:
             data = np.concatenate([np.rint(first * np.flip(fade, axis)).astype(np.uint16), data], axis)
             grid_to_ras = grid_to_ras @ translation([-fade.size if a == 2 - axis else 0 for a in range(3)])
     return DensityGrid(torch.from_numpy(np.pad(data, 1)).to(codes.device), grid_to_ras, unit)
@@ -197,8 +201,10 @@ def beyond(grid: DensityGrid, mm: float = 200.0, voxel: float = _BEYOND_VOXEL) -
         i = 2 - axis
         area = float(np.prod(np.delete(grid.spacing, i)))
         steps = round(mm / coarse.spacing[i])
-        sides = [fine.select(axis, n).cpu().numpy() > _BODY / unit for n in (0, -1)]
-        before, after = (steps if int(np.count_nonzero(side)) * area > _CUT_FACE else 0 for side in sides)
+        shown = [np.count_nonzero(fine.select(axis, n).cpu().numpy() > _BODY / unit) * area for n in (0, -1)]
+        before, after = (
+            steps if mm2 > _CUT_FACE and not whole else 0 for mm2, whole in zip(shown, grid.whole[i], strict=True)
+        )
         padding = [(before, after) if a == axis else (0, 0) for a in range(3)]
         # The outermost blocks may be half empty.
         ends = [guess.take([n, n + 1 if n == 0 else n - 1], axis).max(axis, keepdims=True) for n in (0, -1)]

@@ -27,11 +27,12 @@ from XVRegistrationLib.evaluation.simulation import Detector, expose
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.rigid import rotation_from_vector
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
+from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.bank import bank_features, similarity_where
 from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.rendering.grid import beyond, completed, density_grid, matched_to
+from XVRegistrationLib.rendering.grid import beyond, completed, continued, density_grid, matched_to
 from XVRegistrationLib.rendering.projected_bounds import covered
 from XVRegistrationLib.rendering.render import render
 
@@ -163,6 +164,19 @@ def test_what_lies_beyond_a_volume_is_guessed_at_its_cut_faces_alone(phantom, ca
     assert 0.3 < float(cover.mean()) < 0.95
     # Where nothing of the body is beyond, all counts.
     assert float(cover[lost < 1e-6].mean()) > 0.6
+
+
+def test_a_body_that_ends_where_air_was_left_out_is_not_cut_off() -> None:
+    array = np.full((32, 32, 32), -1000, np.int16)
+    array[:, 8:24, 8:24] = 100  # from end to end along k, and flush with the bricks that are kept across it
+    grid = density_grid(Volume(array, np.diag([3.0, 3.0, 3.0, 1.0]), "post"))
+    assert grid.whole == ((True, True), (True, True), (False, False))
+    rest = beyond(grid, voxel=3.0)
+    assert rest is not None
+    longer = continued(grid)
+    for found in (rest, longer):
+        assert found.data.shape[1:] == grid.data.shape[1:]
+        assert found.data.shape[0] > grid.data.shape[0]
 
 
 def test_a_completed_volume_is_itself_where_it_is_and_a_share_of_the_guess_around_it(phantom, camera) -> None:
