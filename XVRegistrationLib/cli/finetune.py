@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from XVRegistrationLib.training.preregistration import Placement
 
 
+_PICTURE = "preregistration.png"
+
+
 def run(options: argparse.Namespace) -> int:
     """Finetune with progress, or start that in the background; all input is checked before anything is written."""
     check_minutes(options.minutes)
@@ -65,14 +68,18 @@ def _started(options: argparse.Namespace) -> PatientModel:
     volume = read_volume(options.volume, reading_from(options))
     say_notes(volume)
 
+    placed: list[tuple[Volume, Placement]] = []
+
     def on_placed(template: Volume, placement: Placement) -> None:
         if placement.ok or options.force:  # else it is the refusal
             console.print(f"{volume.name}: {placement.sentence}", markup=False)
-        if options.picture is not None:
+        if options.picture is None:
+            placed.append((template, placement))
+        else:
             draw_placement(Path(options.picture), volume, template, placement)
 
     with counting("Bank") as count:
-        return start_finetuning(
+        model = start_finetuning(
             options.output,
             pretrained,
             volume,
@@ -81,6 +88,9 @@ def _started(options: argparse.Namespace) -> PatientModel:
             on_placed=on_placed,
             on_doubt=lambda sentence: console.print(sentence, markup=False),
         )
+    for template, placement in placed:  # into the model's folder only now, when nothing can be refused any more
+        draw_placement(Path(options.output) / _PICTURE, volume, template, placement)
+    return model
 
 
 def _say(folder: str, model: PatientModel) -> None:

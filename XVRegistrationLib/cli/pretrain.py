@@ -12,6 +12,7 @@ from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import BAD_INPUT, InputError
+from XVRegistrationLib.jobs.home import PLAN
 from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, start_pretraining
 from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK, Plan, find_volumes
 from XVRegistrationLib.jobs.train_patient import check_device
@@ -115,5 +116,7 @@ def _how_to_go_on(options: argparse.Namespace) -> str:
         minutes = read_pretrained_card(options.output)["training"]["seconds"] / 60
         kept = f"{options.output} holds the checkpoint of {minutes:.1f} minutes"
     except InputError:
+        if not (Path(options.output) / PLAN).exists():
+            return "stopped before anything was saved."
         kept = f"{options.output} holds the CTs that were ready"
     return f"stopped. {kept}; go on with the same command and --resume."

@@ -66,7 +66,11 @@ def add_finetune(commands: Commands[argparse.ArgumentParser]) -> None:
         help="where LEARNT is of another patient: the CT of that one, if it is no longer where it was",
     )
     p.add_argument("--minutes", type=float, default=1.0, help="time budget; 0 for the network as it is")
-    p.add_argument("--picture", metavar="OUT.png", help="draw the CT on the template")
+    p.add_argument(
+        "--picture",
+        metavar="OUT.png",
+        help="draw the CT on the template here, also where it is refused (default: MODEL/preregistration.png)",
+    )
     p.add_argument(
         "--force",
         action="store_true",

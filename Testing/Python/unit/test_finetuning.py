@@ -150,16 +150,18 @@ def test_what_cannot_be_finetuned_is_refused_and_nothing_is_written(pretrained, 
     assert not (tmp_path / "new").exists()
 
 
-def test_a_ct_of_another_part_of_the_body_is_refused_and_one_that_is_cut_off_is_said(pretrained, moved, tmp_path):
-    general = load_pretrained(pretrained)
+def test_a_ct_of_another_part_of_the_body_is_refused_and_one_that_is_cut_off_is_said(pretrained, tmp_path):
+    whole = patient(phantom_hu(), 1, name="whole")
+    template = coarse_template(whole)
+    view = NominalView("AP", tuple(template.center.tolist()), 700.0)
+    chest = dataclasses.replace(load_pretrained(pretrained), template=template, view=view, anatomy="thorax-ap")
     heard: list[str] = []
-    chest = dataclasses.replace(general, anatomy="thorax-ap")
-    belly = Volume(np.where(moved.array == -800, np.int16(40), moved.array), moved.ijk_to_ras, "belly")
+    belly = Volume(np.where(whole.array == -800, np.int16(40), whole.array), whole.ijk_to_ras, "belly")
     with pytest.raises(InputError, match="belly shows no lungs, so it is not of a thorax"):
         start_finetuning(tmp_path / "belly", chest, belly, on_doubt=heard.append)
     assert not (tmp_path / "belly").exists()
     assert heard == []
-    ended = cut_off(moved, (1.0, 1.0, 0.7))
+    ended = cut_off(whole, (1.0, 1.0, 0.7))
     model = start_finetuning(tmp_path / "chest", chest, ended, bank_size=8, on_doubt=heard.append)
     assert "ends within the X-rays' field of view" in " ".join(heard)
     assert model.anatomy == "thorax-ap"
@@ -252,10 +254,15 @@ def test_the_command_finetunes_draws_and_says_how_alike_both_are(pretrained, mov
     assert main(["finetune", str(pretrained), str(tmp_path / "leg.nrrd"), "-o", str(model)]) == 2
     said = capsys.readouterr()
     assert (said.out + said.err).count("does not register to the template") == 1
+    assert not model.exists()
+    assert main(["finetune", str(pretrained), ct, "-o", str(tmp_path / "as it is"), "--minutes", "0"]) == 0
+    assert (tmp_path / "as it is" / "preregistration.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
     assert main([*command, "--picture", str(tmp_path / "placed.png")]) == 0
     out = capsys.readouterr().out
     assert "it registers to the template (similarity 0.9" in out
     assert "network that knows 12 patients, finetuned on" in out
     assert (tmp_path / "placed.png").read_bytes().startswith(b"\x89PNG")
+    assert not (model / "preregistration.png").exists()
     assert main(command) == 2
     assert "already holds a model" in capsys.readouterr().err
