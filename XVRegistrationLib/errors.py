@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+BAD_INPUT = 2
+"""Exit code of a process that an InputError has ended."""
 _ALL = 30
 """As many names are listed whole; of more, those that are most like what was asked for."""
 _LIKE = 8

@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from XVRegistrationLib.cli.placement_picture import draw_placement
 from XVRegistrationLib.cli.progress import console, counting, say_notes, training
 from XVRegistrationLib.cli.volume_options import reading_from
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.placement_picture import draw_placement
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.imaging.volumes.read import file_of
 from XVRegistrationLib.jobs.checks import check_minutes, check_new_folder
-from XVRegistrationLib.jobs.finetune_patient import start_finetuning
+from XVRegistrationLib.jobs.finetune_patient import learnt_model, start_finetuning
 from XVRegistrationLib.jobs.train_patient import check_device, train_patient
 from XVRegistrationLib.jobs.training_job import start_training
-from XVRegistrationLib.registration.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     import argparse
 
     from XVRegistrationLib.registration.model import PatientModel
     from XVRegistrationLib.training.preregistration import Placement
+
+
+_PICTURE = "preregistration.png"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,24 +64,38 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _started(options: argparse.Namespace) -> PatientModel:
-    pretrained = load_pretrained(options.pretrained)
+    pretrained = learnt_model(options.pretrained, options.template)
     volume = read_volume(options.volume, reading_from(options))
     say_notes(volume)
 
+    placed: list[tuple[Volume, Placement]] = []
+
     def on_placed(template: Volume, placement: Placement) -> None:
-        console.print(f"{volume.name}: {placement.sentence}", markup=False)
-        if options.picture is not None:
+        if placement.ok or options.force:  # else it is the refusal
+            console.print(f"{volume.name}: {placement.sentence}", markup=False)
+        if options.picture is None:
+            placed.append((template, placement))
+        else:
             draw_placement(Path(options.picture), volume, template, placement)
 
     with counting("Bank") as count:
-        return start_finetuning(
-            options.output, pretrained, volume, forced=options.force, progress=count, on_placed=on_placed
+        model = start_finetuning(
+            options.output,
+            pretrained,
+            volume,
+            forced=options.force,
+            progress=count,
+            on_placed=on_placed,
+            on_doubt=lambda sentence: console.print(sentence, markup=False),
         )
+    for template, placement in placed:  # into the model's folder only now, when nothing can be refused any more
+        draw_placement(Path(options.output) / _PICTURE, volume, template, placement)
+    return model
 
 
 def _say(folder: str, model: PatientModel) -> None:
     patients = model.origin["patients"]
-    said = f"{folder}: network that knows {patients} patients"
+    said = f"{folder}: network that knows {patients} {'patient' if patients == 1 else 'patients'}"
     if model.training:
         error = model.training["history"][-1]["validation"]
         said += f", finetuned on {model.training['images']:,} X-rays of this one, validation error {error:.1f} mm"

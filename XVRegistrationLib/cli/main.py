@@ -27,14 +27,13 @@ from XVRegistrationLib.cli.xray_options import (
     frame_of_text,
     in_words,
 )
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import BAD_INPUT, InputError
 from XVRegistrationLib.jobs.interpreter import wait_in_company
 from XVRegistrationLib.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BAD_INPUT = 2
 INTERRUPTED = 130
 
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.cli.network_options import network_from
-from XVRegistrationLib.cli.placement_picture import draw_placement
 from XVRegistrationLib.cli.progress import console, counting, training
 from XVRegistrationLib.cli.view_options import view_from
 from XVRegistrationLib.cli.volume_options import reading_from
-from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.errors import BAD_INPUT, InputError
+from XVRegistrationLib.jobs.home import PLAN
 from XVRegistrationLib.jobs.pretrain import pretrain, pretrain_in_background, start_pretraining
-from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK, Plan, find_volumes, stem_of
+from XVRegistrationLib.jobs.pretraining_plan import PRETRAINED_NETWORK, Plan, find_volumes
 from XVRegistrationLib.jobs.train_patient import check_device
 from XVRegistrationLib.registration.card import read_pretrained_card
-from XVRegistrationLib.training.team import Team, team
+from XVRegistrationLib.training.team import RefusedElsewhereError, Team, team
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.jobs.prepare_patients import Preparation
     from XVRegistrationLib.registration.pretrained import PretrainedModel
-    from XVRegistrationLib.training.preregistration import Placement
     from XVRegistrationLib.training.trainer import Progress
 
 _DEFAULT_MINUTES = 60.0
+_TO_SAY_IT = 2.0
+"""Seconds that a process waits that was refused what another one says: torchrun ends all of them as soon as one has ended."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
         console.quiet = not crew.first
         try:
             model = _pretrained(options, crew)
+        except RefusedElsewhereError:
+            time.sleep(_TO_SAY_IT)
+            return BAD_INPUT
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(options)) from None
     error = model.training["history"][-1]["validation"]
@@ -55,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _pretrained(options: argparse.Namespace, crew: Team) -> PretrainedModel:
-    root = Path(options.output)
+    with crew.together():
+        plan = None if options.resume else _plan(options)
     with ExitStack() as stack:
         how: dict[str, Any] = {
             "device": options.device,
@@ -63,10 +68,7 @@ def _pretrained(options: argparse.Namespace, crew: Team) -> PretrainedModel:
             "preparing": stack.enter_context(counting("CTs")),
             "on_prepared": _say,
         }
-        if options.pictures:
-            how["on_placed"] = lambda path, *placed: _draw(stem_of(root, path), *placed)
-        plan = None if options.resume else _plan(options)
-        return pretrain(root, plan, minutes=options.minutes, progress=_Later(stack), **how)
+        return pretrain(options.output, plan, minutes=options.minutes, progress=_Later(stack), **how)
 
 
 class _Later:
@@ -99,6 +101,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         network,
         60 * minutes,
         options.seed,
+        options.pictures,
     )
 
 
@@ -108,14 +111,12 @@ def _say(prepared: Preparation) -> None:
         console.print(f"Left out: {Path(path).name}: {why}", markup=False)
 
 
-def _draw(stem: Path, volume: Volume, template: Volume, placement: Placement) -> None:
-    draw_placement(stem.with_name(f"{stem.name}.png"), volume, template, placement)
-
-
 def _how_to_go_on(options: argparse.Namespace) -> str:
     try:
         minutes = read_pretrained_card(options.output)["training"]["seconds"] / 60
         kept = f"{options.output} holds the checkpoint of {minutes:.1f} minutes"
     except InputError:
+        if not (Path(options.output) / PLAN).exists():
+            return "stopped before anything was saved."
         kept = f"{options.output} holds the CTs that were ready"
     return f"stopped. {kept}; go on with the same command and --resume."

@@ -31,7 +31,12 @@ def add_pretrain(commands: Commands[argparse.ArgumentParser]) -> None:
     p.add_argument(
         "--background", action="store_true", help="in a process of its own, without a team; see `xvregistration jobs`"
     )
-    p.add_argument("--pictures", action="store_true", help="draw each CT on the template, in MODEL/prepared")
+    p.add_argument(
+        "--no-pictures",
+        dest="pictures",
+        action="store_false",
+        help="do not draw each CT on the template, in MODEL/prepared",
+    )
     add_network(p, PRETRAINED_NETWORK)
     add_reading(p)
 
@@ -48,13 +53,28 @@ def add_finetune(commands: Commands[argparse.ArgumentParser]) -> None:
     p = commands.add_parser(
         "finetune", help="learn a patient, from what a network knows of others", formatter_class=Help
     )
-    p.add_argument("pretrained", metavar="PRETRAINED", help="folder that `pretrain` has made")
+    p.add_argument(
+        "pretrained",
+        metavar="LEARNT",
+        help="folder that `pretrain` has made, or `train` or `finetune` for another patient",
+    )
     p.add_argument("volume", metavar="CT", help="of the patient, as for `train`")
     p.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder for the patient's model")
-    p.add_argument("--minutes", type=float, default=1.0, help="time budget; 0 for the network as it is")
-    p.add_argument("--picture", metavar="OUT.png", help="draw the CT on the template")
     p.add_argument(
-        "--force", action="store_true", help="even if the CT is full of metal, or does not register to the template"
+        "--template",
+        metavar="CT",
+        help="where LEARNT is of another patient: the CT of that one, if it is no longer where it was",
+    )
+    p.add_argument("--minutes", type=float, default=1.0, help="time budget; 0 for the network as it is")
+    p.add_argument(
+        "--picture",
+        metavar="OUT.png",
+        help="draw the CT on the template here, also where it is refused (default: MODEL/preregistration.png)",
+    )
+    p.add_argument(
+        "--force",
+        action="store_true",
+        help="even if the CT is full of metal, of another part of the body, or does not register to the template",
     )
     p.add_argument("--device", default=None, help="cpu or cuda; by default a GPU where there is one")
     p.add_argument("--seed", type=int, default=0, help="of the poses")

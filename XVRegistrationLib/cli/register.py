@@ -14,12 +14,14 @@ from XVRegistrationLib.cli.register_input import keep_inputs, read_input, with_f
 from XVRegistrationLib.cli.starts import check_options
 from XVRegistrationLib.cli.xray_options import EACH, in_words
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.attention_pictures import draw_attention
 from XVRegistrationLib.evaluation.drawing import Structures, draw_registration
 from XVRegistrationLib.evaluation.report import Case
 from XVRegistrationLib.evaluation.report_table import console_table
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.imaging.segmentation_files import read_segmentation
 from XVRegistrationLib.imaging.volume import read_label_names, read_volume
+from XVRegistrationLib.networks.attention_on_xray import check_attends
 from XVRegistrationLib.registration.card import read_card, reading_of
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.registration.objective import DepthPrior
@@ -49,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     given = read_input(options)
     volume = None if options.volume is None else read_volume(options.volume, reading_of(read_card(options.model)))
     model = load_model(options.model, volume, other_volume=options.other_volume)
+    if options.attention:
+        check_attends(model.network)
     structures = structures_of(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
@@ -69,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         write_json(output / f"{stem}.json", result.to_dict())
         with suppress(InputError):  # a frame of a run that shows nothing has no picture either
             draw_registration(output / f"{stem}.png", model, xray, result, structures)
+            if options.attention:
+                draw_attention(output / f"{stem}-attention.png", model, xray)
         cases.append(Case(xray.name, result, picture=f"{stem}.png"))
         if given.relations is None:
             _print_verdict(result)

@@ -47,6 +47,11 @@ def add_register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     p.add_argument("--label-names", metavar="TABLE", help="CSV with the columns id and structure, or JSON")
     p.add_argument("--structures", nargs="+", metavar="NAME", help="draw only these structures")
+    p.add_argument(
+        "--attention",
+        action="store_true",
+        help="write NAME-attention.png too: where a network trained with --network psss looks on the X-ray",
+    )
     add_lengths(p)
     add_camera(p, several=True)
     add_bright(p)

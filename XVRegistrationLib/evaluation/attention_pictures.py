@@ -9,13 +9,25 @@ import torch
 import torch.nn.functional as functional
 
 from XVRegistrationLib.evaluation.pictures import save_figure, window
+from XVRegistrationLib.networks.attention_on_xray import attention_maps
+from XVRegistrationLib.registration.search import prepare_xray
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import ArrayLike
 
+    from XVRegistrationLib.imaging.xray import Xray
+    from XVRegistrationLib.registration.model import PatientModel
+
 _TRANSPARENT = 0.6  # share of the colours, where attention is highest
+
+
+def draw_attention(path: str | os.PathLike[str], model: PatientModel, xray: Xray) -> None:
+    """Write where a model's network looks on an X-ray; InputError for a network without maps."""
+    prepared = prepare_xray(xray)
+    seen, maps = attention_maps(model.network, model.intrinsics, prepared.image, prepared.xray.intrinsics)
+    attention_picture(path, seen.numpy(), maps.numpy())
 
 
 def attention_picture(path: str | os.PathLike[str], image: ArrayLike, maps: ArrayLike) -> None:

@@ -156,6 +156,7 @@ class Operations:
             progress=lambda done, total: request.progress(done=done, total=total),
             pyramid=patient.pyramid,
         )
+        model.anatomy = f.get("anatomy") or ""
         save_model(folder, model)
         patient.model, patient.model_folder = model, folder
         return self._described(model, folder) | doubts, {}

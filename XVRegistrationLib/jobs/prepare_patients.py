@@ -10,23 +10,22 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.placement_picture import draw_placement
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.jobs.pretraining_plan import PREPARED, stem_of
 from XVRegistrationLib.networks.predict import network_camera
+from XVRegistrationLib.registration.model import nominal_view
 from XVRegistrationLib.registration.tensors import load_tensors, save_tensors
 from XVRegistrationLib.training.patients import leave_out, prepare_patient, read_prepared
 from XVRegistrationLib.training.preregistration import checked_place, coarse_template, place
-from XVRegistrationLib.training.suitability import check_suitable
+from XVRegistrationLib.training.suitability import suitability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from XVRegistrationLib.jobs.pretraining_plan import Plan
     from XVRegistrationLib.training.patients import PreparedPatient
-    from XVRegistrationLib.training.preregistration import Placement
     from XVRegistrationLib.training.team import Team
-
-    OnPlaced = Callable[[str, Volume, Volume, Placement], None]
 
 _TEMPLATE = "template.safetensors"
 _LEAST_SHARE = 0.5
@@ -47,24 +46,28 @@ def prepare_patients(
     plan: Plan,
     team: Team,
     progress: Callable[[int, int], None] | None = None,
-    on_placed: OnPlaced | None = None,
 ) -> tuple[Volume, Preparation]:
     """The template, and the CTs of a plan lying as it does, each made where it has not been yet.
 
-    The processes of a team share the work. `on_placed` is called with file, volume, template and placement of each that is
-    new. Raises InputError where the template cannot be one, and where most CTs do not register to it.
+    The processes of a team share the work. Raises InputError where the template cannot be one, and where most CTs do not
+    register to it.
     """
-    template = _template(folder, plan, team)
+    with team.together():
+        if team.first and not _template_file(folder).exists():
+            keep_template(folder, made_template(plan))
+    template = kept_template(folder)
     mine = plan.all_volumes[team.rank :: team.size]
-    for done, path in enumerate(mine):
+    with team.together():
+        for done, path in enumerate(mine):
+            if progress is not None:
+                progress(done, len(mine))
+            if read_prepared(stem_of(folder, path)) is None:
+                _prepare(folder, plan, template, path)
         if progress is not None:
-            progress(done, len(mine))
-        if read_prepared(stem_of(folder, path)) is None:
-            _prepare(folder, plan, template, path, on_placed)
-    if progress is not None:
-        progress(len(mine), len(mine))
-    team.wait()
-    return template, _checked(_gathered(folder, plan), plan)
+            progress(len(mine), len(mine))
+    with team.together():
+        found = _checked(_gathered(folder, plan), plan)
+    return template, found
 
 
 def held_out(patients: Sequence[PreparedPatient]) -> tuple[list[PreparedPatient], list[PreparedPatient]]:
@@ -76,34 +79,51 @@ def held_out(patients: Sequence[PreparedPatient]) -> tuple[list[PreparedPatient]
     return ordered[count:], ordered[:count]
 
 
-def _template(folder: Path, plan: Plan, team: Team) -> Volume:
-    """The coarse template, made by the first process where it is not there yet."""
-    path = folder / PREPARED / _TEMPLATE
-    if team.first and not path.exists():
-        try:
-            volume = read_volume(plan.template, plan.reading)
-            check_suitable(volume)
-            coarse = coarse_template(volume)
-            if not place(volume, coarse).ok:
-                raise InputError(f"{plan.template} does not even register to itself.")
-        except InputError as e:
-            raise InputError(f"The template is no good: {e} Choose another CT for it.") from e
-        matrix = torch.from_numpy(np.ascontiguousarray(coarse.ijk_to_ras))
-        save_tensors(path, {"hu": torch.from_numpy(coarse.array), "ijk_to_ras": matrix})
-    team.wait()
-    tensors = load_tensors(path)
+def made_template(plan: Plan) -> Volume:
+    """The coarse template of a plan, in seconds; InputError where its CT cannot be one."""
+    try:
+        volume = _suitable(plan, plan.template)
+        coarse = coarse_template(volume)
+        if not place(volume, coarse).ok:
+            raise InputError(f"{plan.template} does not even register to itself.")
+    except InputError as e:
+        raise InputError(f"The template is no good: {e} Choose another CT for it.") from e
+    return coarse
+
+
+def keep_template(folder: Path, template: Volume) -> None:
+    """Write the coarse template into a pretraining's folder, in the place of any other."""
+    matrix = torch.from_numpy(np.ascontiguousarray(template.ijk_to_ras))
+    save_tensors(_template_file(folder), {"hu": torch.from_numpy(template.array), "ijk_to_ras": matrix})
+
+
+def kept_template(folder: Path) -> Volume:
+    """The coarse template of a pretraining's folder; InputError where it is missing or damaged."""
+    tensors = load_tensors(_template_file(folder))
     return Volume(tensors["hu"].numpy(), tensors["ijk_to_ras"].numpy(), "template")
 
 
-def _prepare(folder: Path, plan: Plan, template: Volume, path: str, on_placed: OnPlaced | None) -> None:
+def _template_file(folder: Path) -> Path:
+    return folder / PREPARED / _TEMPLATE
+
+
+def _suitable(plan: Plan, path: str) -> Volume:
+    """The CT of a file; InputError where it is none, full of metal, or clearly of another part of the body than the plan's."""
+    volume = read_volume(path, plan.reading)
+    found = suitability(volume, nominal_view(volume, plan.view, plan.sod), plan.intrinsics, plan.anatomy)
+    if found.refusal:
+        raise InputError(found.refusal)
+    return volume
+
+
+def _prepare(folder: Path, plan: Plan, template: Volume, path: str) -> None:
     stem = stem_of(folder, path)
     camera = network_camera(plan.intrinsics, plan.network.pixels)
     try:
-        volume = read_volume(path, plan.reading)
-        check_suitable(volume)
+        volume = _suitable(plan, path)
         placement = place(volume, template)
-        if on_placed is not None:
-            on_placed(path, volume, template, placement)
+        if plan.pictures:
+            draw_placement(stem.with_name(f"{stem.name}.png"), volume, template, placement)
         checked_place(volume, placement)
         prepare_patient(stem, volume, placement, camera.footprint(plan.sod) / 2)
     except InputError as e:

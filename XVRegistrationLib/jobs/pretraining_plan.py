@@ -21,6 +21,8 @@ from XVRegistrationLib.registration.card import DEFAULT_SOD
 if TYPE_CHECKING:
     import os
 
+    from XVRegistrationLib.training.trainer import TrainingSettings
+
 FORMAT, FORMAT_VERSION = "xvregistration pretraining", 1
 PREPARED = "prepared"
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -49,6 +51,15 @@ class Plan:
     seconds: float = 3600.0
     """Of training, after the preparation."""
     seed: int = 0
+    pictures: bool = True
+    """Whether each CT is drawn on the template when it has been registered to it."""
+    training: TrainingSettings | None = None
+    """How it is trained, where that is to be other than usual, but for seconds and seed."""
+
+    @property
+    def preparing(self) -> tuple[Any, ...]:
+        """What decides how a CT is prepared, beside the CT and the template."""
+        return self.intrinsics, self.view, self.sod, self.anatomy, self.reading, self.network.pixels
 
     @property
     def all_volumes(self) -> tuple[str, ...]:
@@ -107,11 +118,19 @@ def read_plan(folder: str | os.PathLike[str]) -> Plan:
             NetworkSettings(**content["network"]),
             float(content["seconds"]),
             int(content["seed"]),
+            bool(content.get("pictures", True)),
+            None if content.get("training") is None else _settings_of(content["training"]),
         )
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise InputError(f"{path} is damaged ({e}); pretrain into a new folder.") from e
+
+
+def _settings_of(content: dict[str, Any]) -> TrainingSettings:
+    from XVRegistrationLib.training.checkpoints import settings_from  # torch, which no list of jobs waits for
+
+    return settings_from(content)
 
 
 def stem_of(folder: Path, volume: str) -> Path:

@@ -124,10 +124,12 @@ def _train(folder: Path, job: dict[str, Any], stop: StopRequest) -> str:
         done = pretrain(model, preparing=on_prepared, **how).training
     else:
         from XVRegistrationLib.jobs.train_patient import resume_training
+        from XVRegistrationLib.training.checkpoints import settings_from
 
         stop.check()
-        described = job.get("network")
+        described, kept = job.get("network"), job.get("settings")
         network = None if described is None else NetworkSettings(**described)
+        how["settings"] = None if kept is None else settings_from(kept)
         done = resume_training(model, volume=volume, seed=job["seed"], network=network, **how).training
     error = done["history"][-1]["validation"]
     return (

@@ -21,19 +21,20 @@ from XVRegistrationLib.registration.model import (
     prepare_model,
     save_model,
 )
-from XVRegistrationLib.training.checkpoints import optimizer_tensors, restored_state, training_of
+from XVRegistrationLib.training.checkpoints import kept_settings, optimizer_tensors, restored_state, training_of
 from XVRegistrationLib.training.suitability import suitability
 from XVRegistrationLib.training.task import Task
 from XVRegistrationLib.training.trainer import TrainingSettings, new_state, train
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.geometry.views import PoseRange
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.registration.model import PatientModel
+    from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.training.trainer import Progress, TrainingState
 
 
@@ -68,7 +69,8 @@ def start_patient(
     if on_doubt is not None:
         for sentence in found.sentences:
             on_doubt(sentence)
-    model = prepare_model(volume, intrinsics, nominal, pose_range=pose_range, progress=progress)
+    prepared = prepare_model(volume, intrinsics, nominal, pose_range=pose_range, progress=progress)
+    model = dataclasses.replace(prepared, anatomy=anatomy)
     save_model(folder, model)
     return model
 
@@ -81,13 +83,16 @@ def train_patient(
     seed: int = 0,
     device: str | None = None,
     network: NetworkSettings | None = None,
+    settings: TrainingSettings | None = None,
+    structures: Sequence[DensityGrid] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """The model of `folder` with a network trained for `minutes`; with 0 minutes the model as it is.
 
     The network is trained from scratch, or goes on from what it has learnt of other patients where the model has one.
 
-    `network` is what one from scratch is made of; `network_for` says in which unit of output.
+    `network` is what one from scratch is made of; `network_for` says in which unit of output. `settings` say how it is trained,
+    but for `minutes` and `seed`; `structures` are what a Dice loss among them compares (`rendering.structure_grid`).
 
     An exception from `progress` (Ctrl-C) ends the training and leaves the last checkpoint in the folder, from which
     `resume_training` goes on.
@@ -96,7 +101,8 @@ def train_patient(
     where = check_device(device)
     if minutes == 0:
         return model
-    return _train_anew(Path(folder), model, 60 * minutes, seed, where, progress, network)
+    how = dataclasses.replace(settings or _usual(model), seconds=60 * minutes, seed=seed)
+    return _train_anew(Path(folder), model, how, where, network, structures, progress)
 
 
 def resume_training(
@@ -107,12 +113,14 @@ def resume_training(
     seed: int = 0,
     device: str | None = None,
     network: NetworkSettings | None = None,
+    settings: TrainingSettings | None = None,
+    structures: Sequence[DensityGrid] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> PatientModel:
     """Go on with the training of a model folder, up to `minutes` in all or to the end of its first budget.
 
-    Where the folder holds a bank alone, a network is trained from scratch, by default for five minutes; `seed` is its, and
-    `network` what it is made of.
+    It goes on as it began, or by other `settings`; `structures` are not kept in the folder. Where that holds a bank alone, a
+    network is trained as by `train_patient`, by default for five minutes; `seed` and `network` are this one's.
     """
     card = read_card(folder)
     seconds = training_seconds(folder, card, minutes)
@@ -122,11 +130,15 @@ def resume_training(
     model = load_model(folder, volume)
     training = card["training"]
     if not training:
-        return _train_anew(Path(folder), model, seconds, seed, where, progress, network)
+        how = dataclasses.replace(settings or _usual(model), seconds=seconds, seed=seed)
+        return _train_anew(Path(folder), model, how, where, network, structures, progress)
     assert model.network is not None
-    settings = _settings(model, seconds, training["seed"])
-    state = restored_state(model.network.to(where), settings, training, load_optimizer(folder))
-    return _run(Path(folder), model, state, settings, progress)
+    if settings is None:
+        how = kept_settings(training, _usual(model), seconds)
+    else:
+        how = dataclasses.replace(settings, seconds=seconds, seed=training["seed"])
+    state = restored_state(model.network.to(where), how, training, load_optimizer(folder))
+    return _run(Path(folder), model, state, how, structures, progress)
 
 
 def network_for(model: PatientModel, network: NetworkSettings | None = None) -> NetworkSettings:
@@ -150,26 +162,23 @@ def check_device(name: str | None) -> torch.device:
 def _train_anew(
     folder: Path,
     model: PatientModel,
-    seconds: float,
-    seed: int,
+    settings: TrainingSettings,
     device: torch.device,
+    made_of: NetworkSettings | None,
+    structures: Sequence[DensityGrid],
     progress: Callable[[Progress], None] | None,
-    made_of: NetworkSettings | None = None,
 ) -> PatientModel:
     """Train the network that the model has from other patients, or one from scratch."""
-    torch.manual_seed(seed)
+    torch.manual_seed(settings.seed)
     network = model.network if model.origin else None
     if network is None:
         network = create_network(network_for(model, made_of))
-    settings = _settings(model, seconds, seed)
-    return _run(folder, model, new_state(network.to(device), settings), settings, progress)
+    return _run(folder, model, new_state(network.to(device), settings), settings, structures, progress)
 
 
-def _settings(model: PatientModel, seconds: float, seed: int) -> TrainingSettings:
-    """How the model's network is trained: with smaller steps where it has learnt other patients before."""
-    if model.origin:
-        return TrainingSettings(seconds=seconds, seed=seed, learning_rate=FINETUNING_RATE)
-    return TrainingSettings(seconds=seconds, seed=seed)
+def _usual(model: PatientModel) -> TrainingSettings:
+    """How the model's network is trained where nothing is said: with smaller steps where it has learnt other patients before."""
+    return TrainingSettings(learning_rate=FINETUNING_RATE) if model.origin else TrainingSettings()
 
 
 def _run(
@@ -177,13 +186,14 @@ def _run(
     model: PatientModel,
     state: TrainingState,
     settings: TrainingSettings,
+    structures: Sequence[DensityGrid],
     progress: Callable[[Progress], None] | None,
 ) -> PatientModel:
     def checkpoint(current: TrainingState) -> None:
         snapshot = dataclasses.replace(model, network=current.network, training=training_of(current, settings))
         save_model(folder, snapshot, optimizer_tensors(current.optimizer))
 
-    task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics)
+    task = Task(model.pyramid.finest, model.view, model.pose_range, model.intrinsics, tuple(structures))
     train(state, task, settings, progress, checkpoint)
     card = read_card(folder)
     return dataclasses.replace(model, network=load_network(folder, card), training=card["training"])

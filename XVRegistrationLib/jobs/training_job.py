@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import shutil
@@ -28,6 +29,7 @@ from XVRegistrationLib.registration.card import read_card
 
 if TYPE_CHECKING:
     from XVRegistrationLib.networks.settings import NetworkSettings
+    from XVRegistrationLib.training.trainer import TrainingSettings
 
 _LOOK = 0.05  # seconds between looks at a process that is to end
 _TO_END = 5.0  # seconds that a killed process gets to be gone
@@ -42,12 +44,13 @@ def start_training(
     device: str | None = None,
     seed: int = 0,
     network: NetworkSettings | None = None,
+    settings: TrainingSettings | None = None,
     root: Path | None = None,
 ) -> Job:
     """Train the network of a model folder for `minutes` in all in a child process, and return at once.
 
-    The folder must hold at least a bank. A training that it holds goes on, else `network` says what is trained; None minutes
-    are up to the end of its budget.
+    The folder must hold at least a bank. A training that it holds goes on, else `network` says what is trained; `settings` are as
+    for `resume_training`; None minutes are up to the end of its budget.
     `volume` is needed where the card does not tell a place: a file that `read_volume` reads, or the voxels (K, J, I)
     as .npy, which then lie where the card says. Raises InputError where the training could not begin.
     """
@@ -59,7 +62,7 @@ def start_training(
     check_device_name(device)
     place = check_volume(model, card, volume)
     check_not_trained_now(model, root)
-    return new_job(model, seconds, place, device, seed, root, network)
+    return new_job(model, seconds, place, device, seed, root, network, settings)
 
 
 def new_job(
@@ -70,6 +73,7 @@ def new_job(
     seed: int = 0,
     root: Path | None = None,
     network: NetworkSettings | None = None,
+    settings: TrainingSettings | None = None,
 ) -> Job:
     """A job that has just been started for a model's folder, for `seconds` of training in all."""
     created = datetime.now(UTC)
@@ -84,6 +88,7 @@ def new_job(
         "device": device or None,
         "seed": seed,
         "network": None if network is None else network.to_dict(),
+        "settings": None if settings is None else dataclasses.asdict(settings),
         "created": created.isoformat(timespec="milliseconds"),
         "state": STARTING,
         "message": "Starting.",

@@ -39,11 +39,6 @@ def read_pretrained_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The card of a pretrained model's folder; InputError where there is none or it is not one of ours."""
     card = read_any_card(folder)
     if card["format"] != PRETRAINED:
-        if card.get("training", {}).get("origin") == "xvr":
-            raise InputError(
-                f"{folder} holds a network of xvr, which registers and cannot be trained further here; "
-                "give one that was made with `xvregistration pretrain`."
-            )
         raise InputError(
             f"{folder} is the model of one patient; give one that was made with `xvregistration pretrain`."
         )

@@ -71,7 +71,7 @@ def listed(folder: Path) -> ListedModel:
         return ListedModel(
             folder=folder,
             kind=_kind(card),
-            anatomy=str((card if pretrained else origin).get("anatomy", "")),
+            anatomy=str(card.get("anatomy", "")),
             view=view_of(card).name,
             rotation=poses.rotation,
             translation=poses.translation,

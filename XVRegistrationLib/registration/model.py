@@ -66,6 +66,13 @@ class PatientModel:
     """How the network was trained: seconds, budget, steps, images, and history (the validation curve)."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Of a network that was not trained from scratch: what it was before, and how the patient lies in its template."""
+    anatomy: str = ""
+    """What part of the body it is: the name of a preset, or the words of who trained the network that it was made of."""
+
+    @property
+    def patients(self) -> int:
+        """How many patients the network has learnt, this one included."""
+        return int(self.origin.get("patients", 0)) + 1
 
     @property
     def cut_off(self) -> bool:
@@ -140,6 +147,7 @@ def save_model(
         "network": model.network.settings.to_dict() if model.network is not None else None,
         "training": model.training,
         "origin": model.origin,
+        "anatomy": model.anatomy,
         "versions": versions(),
     }
     write_json(root / CARD, card)
@@ -187,15 +195,25 @@ def load_model(
         network,
         card["training"],
         card.get("origin") or {},
+        card.get("anatomy", ""),
     )
 
 
 def load_optimizer(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """The optimiser's tensors of a model folder of either kind; InputError where its training cannot go on."""
     card = read_any_card(folder)
-    if "optimizer" not in card["files"]:
-        raise InputError(f"The training of {folder} cannot go on: it holds no optimiser state. Train it again.")
-    return load_tensors(Path(folder) / card["files"]["optimizer"])
+    name = card["files"].get("optimizer")
+    if name is None:
+        why = "it holds no optimiser state"
+    else:
+        try:
+            return load_tensors(Path(folder) / name)
+        except InputError:
+            why = f"{name} is missing or damaged"
+    raise InputError(
+        f"The training of {folder} cannot go on: {why}. What it has learnt is whole and can be used as it is; to learn "
+        "more, train into a new folder."
+    )
 
 
 def load_network(root: Path, card: dict[str, Any]) -> PoseNetwork | None:

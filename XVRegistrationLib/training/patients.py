@@ -14,7 +14,7 @@ from XVRegistrationLib.files import replacing, write_json
 from XVRegistrationLib.rendering.grid import DensityGrid, density_grid, matched_to
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -133,9 +133,14 @@ class PreparedPatients:
         chosen = self._rng.choice(list(self._kept), min(_AT_ONCE, len(self._kept)), replace=False)
         return [self._kept[int(index)] for index in chosen]
 
-    def validation(self, footprint: float) -> Sequence[DensityGrid]:
-        """Those held out of the training, with voxels of no more than `footprint` mm, read now."""
-        return [matched_to(patient.grid(), footprint) for patient in self._validation]
+    @property
+    def held_out(self) -> int:
+        """How many `validation` gives."""
+        return len(self._validation)
+
+    def validation(self, footprint: float) -> Iterator[DensityGrid]:
+        """Those held out of the training, with voxels of no more than `footprint` mm, each read when it is asked for."""
+        return (matched_to(patient.grid(), footprint) for patient in self._validation)
 
     def _room(self) -> bool:
         """Whether one more as large as the largest fits, so that at least one is there."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.training.body import body_of
 
@@ -61,12 +60,6 @@ def suitability(volume: Volume, view: NominalView, intrinsics: Intrinsics, anato
         )
     refusal = _metal(volume) or sure
     return Suitability(_said(volume, refusal), tuple(_said(volume, doubt) for doubt in doubts if doubt))
-
-
-def check_suitable(volume: Volume) -> None:
-    """Raise InputError for a CT that shows more metal and its artefacts than patient."""
-    if found := _metal(volume):
-        raise InputError(_said(volume, found))
 
 
 def metal_share(volume: Volume) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from XVRegistrationLib.geometry.rigid import transform_points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +41,12 @@ class Patients(Protocol):
     def draw(self, footprint: float) -> Sequence[DensityGrid]:
         """Grids with voxels of no more than a pixel's `footprint` at the patient, mm."""
 
-    def validation(self, footprint: float) -> Sequence[DensityGrid]:
-        """Those that the network is validated on, always the same."""
+    @property
+    def held_out(self) -> int:
+        """How many there are to validate on."""
+
+    def validation(self, footprint: float) -> Iterator[DensityGrid]:
+        """Those that the network is validated on, always the same, one after the other: together they may be larger than memory."""
 
 
 def dense_points(grid: DensityGrid, count: int = 200, seed: int = 0) -> NDArray[np.float64]:

@@ -22,6 +22,10 @@ _PATIENCE = timedelta(hours=12)
 """How long one waits for the others: a process may prepare many volumes while another has none left."""
 
 
+class RefusedElsewhereError(InputError):
+    """What another process of the team was refused, and says."""
+
+
 @dataclass(frozen=True)
 class Team:
     """This process among those that train together; alone without any others."""
@@ -38,6 +42,23 @@ class Team:
         """Until all have come here."""
         if self.size > 1:
             distributed.barrier()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Wait for all at its end. What an InputError refuses to one of them is refused to all: `RefusedElsewhereError` for the others."""
+        refusal: InputError | None = None
+        try:
+            yield
+        except InputError as e:
+            refusal = e
+        if self.size > 1:
+            said: list[InputError | None] = [None] * self.size
+            distributed.all_gather_object(said, refusal)
+            speaker = next((rank for rank, found in enumerate(said) if found is not None), self.rank)
+            if speaker != self.rank:
+                refusal = RefusedElsewhereError(str(said[speaker]))
+        if refusal is not None:
+            raise refusal
 
     def agreed(self, seconds: float) -> float:
         """The first process's time, so that all end at the same step."""

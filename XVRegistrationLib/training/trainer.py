@@ -37,6 +37,8 @@ class TrainingSettings:
 
     seconds: float = 300.0
     """Time budget; the learning rate falls to zero over it."""
+    most_steps: int = 0
+    """Steps that are a budget too: what is used up first ends the training. 0: the time alone does."""
     batch: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
@@ -110,7 +112,7 @@ def train(
     source: XraySource | None = None,
     team: Team | None = None,
 ) -> TrainingState:
-    """Train until the time budget is used, and return the state; deterministic but for how many steps fit the time.
+    """Train until the budget is used, and return the state.
 
     `on_checkpoint` is called with a consistent state after each validation. Raising from `on_progress` (as Ctrl-C does)
     ends the training; the last checkpoint stays valid. X-rays are the task's unless a `source` gives others; they are made
@@ -135,18 +137,19 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean_loss = math.nan
     began, before = time.monotonic(), state.elapsed
-    interval = min(settings.validate_every, settings.seconds / 8)
-    next_validation = before + interval
+    last = before, _used(state, settings)
     with threads_for_both(device), Prefetched(source, settings.batch) as batches:
         while True:
             state.elapsed = team.agreed(before + time.monotonic() - began)
-            done = state.elapsed >= settings.seconds
-            if (done or state.elapsed >= next_validation) and state.steps > 0:
+            used = _used(state, settings)
+            done = used >= 1
+            due = state.elapsed - last[0] >= settings.validate_every or used - last[1] >= 1 / 8
+            if (done or due) and state.steps > 0:
                 team.share(network)
                 error = validation.error(network)
                 row = {"seconds": state.elapsed, "images": state.images, "loss": mean_loss, "validation": error}
                 state.history.append(row)
-                next_validation = state.elapsed + interval
+                last = state.elapsed, used
                 if on_checkpoint is not None:
                     on_checkpoint(state)
                 if on_progress is not None:
@@ -163,7 +166,7 @@ def _step(
     state: TrainingState, settings: TrainingSettings, criterion: TrainingLoss, batches: Prefetched, team: Team
 ) -> float:
     """One step of the optimiser, and its loss; FloatingPointError where it is not finite."""
-    progress = min(1.0, state.elapsed / settings.seconds)
+    progress = _used(state, settings)
     batches.difficulty = settings.randomization.difficulty(progress)
     for group in state.optimizer.param_groups:
         group["lr"] = settings.learning_rate * _rate(state.steps, progress, settings.warm_up)
@@ -181,6 +184,12 @@ def _step(
     if not math.isfinite(value):
         raise FloatingPointError(f"The training diverged at step {state.steps}; the last checkpoint is still good.")
     return value
+
+
+def _used(state: TrainingState, settings: TrainingSettings) -> float:
+    """Share of the budget that is used, 0 to 1."""
+    steps = state.steps / settings.most_steps if settings.most_steps else 0.0
+    return min(1.0, max(steps, state.elapsed / settings.seconds))
 
 
 def _rate(steps: int, progress: float, warm_up: int) -> float:

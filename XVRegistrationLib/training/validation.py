@@ -16,13 +16,10 @@ from XVRegistrationLib.training.randomize import randomized
 from XVRegistrationLib.training.xray_sources import shared_renders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
     from XVRegistrationLib.networks.pose_network import PoseNetwork
-    from XVRegistrationLib.rendering.grid import DensityGrid
     from XVRegistrationLib.training.task import Task
 
 _SIZE = 64
@@ -37,10 +34,10 @@ class Validation:
         self._poses = draw_poses(task.view, task.pose_range, _SIZE, np.random.default_rng(1_234_567))
         footprint = camera.footprint(task.view.sod)
         if task.patients is None:
-            grids: Sequence[DensityGrid] = [matched_to(task.grid, footprint / 2)]
+            images = shared_renders([matched_to(task.grid, footprint / 2)], 1, self._poses, camera, footprint / 2)
         else:
-            grids = task.patients.validation(footprint / 2)
-        images = shared_renders(grids, self._poses, camera, footprint / 2)
+            grids, count = task.patients.validation(footprint / 2), task.patients.held_out
+            images = shared_renders(grids, count, self._poses, camera, footprint / 2)
         images = cover_as(images, camera, task.intrinsics)
         generator = torch.Generator(images.device).manual_seed(7)
         self._images = randomized(images, camera.spacing, generator).to(device)

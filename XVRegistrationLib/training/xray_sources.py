@@ -17,7 +17,7 @@ from XVRegistrationLib.training.presentation import ShownShares, presented
 from XVRegistrationLib.training.randomize import randomized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -106,7 +106,7 @@ class Stream:
         coarse, patients = COARSENESS * self._camera.footprint(self._task.view.sod), self._task.patients
         grids = [self.grid] if patients is None else patients.draw(coarse)
         more = round(self._randomization.beyond * count) if self._completed else 0
-        images = shared_renders(grids, poses[more:], self._camera, coarse)
+        images = shared_renders(grids, len(grids), poses[more:], self._camera, coarse)
         if more:
             guess = self._completed[self._rng.integers(len(self._completed))]
             images = torch.cat([render(guess, poses[:more], self._camera, sample_distance(guess, coarse)), images])
@@ -166,11 +166,14 @@ class Pool:
 
 
 def shared_renders(
-    grids: Sequence[DensityGrid], poses: NDArray[np.float64], camera: Intrinsics, step: float
+    grids: Iterable[DensityGrid], count: int, poses: NDArray[np.float64], camera: Intrinsics, step: float
 ) -> torch.Tensor:
-    """Line integrals (B, H, W) of poses (B, 4, 4), of which each grid gets its share; samples are `step` mm apart or more."""
-    parts = zip(grids, np.array_split(poses, len(grids)), strict=True)
-    return torch.cat([render(grid, part, camera, sample_distance(grid, step)) for grid, part in parts if len(part)])
+    """Line integrals (B, H, W) of poses (B, 4, 4), of which each of `count` grids gets its share, in turn.
+
+    Where there are more grids than poses, only as many are asked for. Samples are `step` mm apart or more.
+    """
+    parts = zip(np.array_split(poses, min(count, len(poses))), grids, strict=False)
+    return torch.cat([render(grid, part, camera, sample_distance(grid, step)) for part, grid in parts])
 
 
 def training_grid(task: Task, camera: Intrinsics, device: torch.device) -> tuple[DensityGrid, float]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
+TRAINING = ROOT / "Documentation" / "training.md"
 REGISTRATION = ROOT / "Documentation" / "registration.md"
 CAMERA = Intrinsics.centered(1020.0, (2.5, 2.5), (128, 128))
 
@@ -93,3 +94,14 @@ def test_the_python_of_the_documentation_runs(files):
     assert mtre(names["marked"].pose, pose, points) < 0.1
     for found, truth in ((names["a"], pose), (names["b"], turn @ pose), (names["from_landmarks"], pose)):
         assert mtre(found.pose, truth, points) < 2.0
+
+
+def test_the_python_of_the_page_on_training_runs(files):
+    start_patient("MODEL", read_volume("CT.nii.gz"), CAMERA)
+    (code,) = blocks("python", TRAINING)
+    for usual, quick in (("minutes=5", "minutes=0.02"), ("pool=1024", "pool=32")):
+        assert usual in code
+        code = code.replace(usual, quick)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(TRAINING), "exec"), names)
+    assert names["model"].training["settings"]["losses"]["dice"]["value"] == 30.0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 import torch.nn.functional as functional
 
+from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, project
 from XVRegistrationLib.geometry.views import NominalView
-from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.imaging.volume import Volume, read_volume, write_volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.networks.attention import AttentionNetwork
 from XVRegistrationLib.networks.attention_on_xray import attends, attention_on_xray
@@ -18,6 +20,7 @@ from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import ATTENTION, NetworkSettings
 from XVRegistrationLib.panel import comparison_pictures as pictures
 from XVRegistrationLib.registration.error_map import error_map
+from XVRegistrationLib.registration.model import prepare_model, save_model
 from XVRegistrationLib.registration.search import prepare_xray
 from XVRegistrationLib.registration.similarity import Similarity, normal_equations, patch_agreement
 from XVRegistrationLib.rendering.grid import density_grid
@@ -168,3 +171,21 @@ def test_attention_is_bright_on_what_the_network_looks_at(mirrored):
     assert found.shape == (80, 100)
     row, column = np.average(np.indices(found.shape).reshape(2, -1), axis=1, weights=found.ravel())
     assert (row, column) == pytest.approx((14.5, 75.5), abs=2.0)
+
+
+def test_the_command_draws_where_a_network_looks(phantom, camera, tmp_path, capsys):
+    write_volume(tmp_path / "ct.nrrd", phantom)
+    model = prepare_model(read_volume(tmp_path / "ct.nrrd"), camera, bank_size=32)
+    save_model(tmp_path / "bank", model)
+    torch.manual_seed(0)
+    model.network = create_network(NetworkSettings(architecture=ATTENTION))
+    save_model(tmp_path / "model", model)
+    p = render(model.pyramid.finest, model.view.pose[None], camera)[0].numpy()
+    sitk.WriteImage(sitk.GetImageFromArray(np.round(60000 * np.exp(-p)).astype(np.uint16)), str(tmp_path / "a.png"))
+    words = [str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--sid", "1020", "--spacing", "3", "3.3"]
+    words += ["--bright", "radiation", "--attention"]
+    assert main(["register", str(tmp_path / "bank"), *words]) == 2
+    assert "no attention to show; train one with the network psss" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["register", str(tmp_path / "model"), *words]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a.png", "a-attention.png"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from typing import TYPE_CHECKING
@@ -14,17 +15,18 @@ from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.many_patients import CAMERA, leg, patient
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.patients import cut_off
 from XVRegistrationLib.geometry.rigid import invert, point_distance, rigid, rotation_from_euler_zxy
 from XVRegistrationLib.geometry.views import NominalView, PoseRange, draw_poses
-from XVRegistrationLib.imaging.volume import Volume, write_volume
-from XVRegistrationLib.jobs.finetune_patient import finetune_patient, start_finetuning
+from XVRegistrationLib.imaging.volume import Volume, read_volume, write_volume
+from XVRegistrationLib.jobs.finetune_patient import finetune_patient, learnt_model, start_finetuning
 from XVRegistrationLib.jobs.train_patient import resume_training
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.networks.settings import GROUP, NetworkSettings
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.library import models_in
-from XVRegistrationLib.registration.model import load_model
+from XVRegistrationLib.registration.model import load_model, prepare_model, save_model
 from XVRegistrationLib.registration.pretrained import PretrainedModel, load_pretrained, save_pretrained
 from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.training.preregistration import coarse_template
@@ -148,6 +150,55 @@ def test_what_cannot_be_finetuned_is_refused_and_nothing_is_written(pretrained, 
     assert not (tmp_path / "new").exists()
 
 
+def test_a_ct_of_another_part_of_the_body_is_refused_and_one_that_is_cut_off_is_said(pretrained, tmp_path):
+    whole = patient(phantom_hu(), 1, name="whole")
+    template = coarse_template(whole)
+    view = NominalView("AP", tuple(template.center.tolist()), 700.0)
+    chest = dataclasses.replace(load_pretrained(pretrained), template=template, view=view, anatomy="thorax-ap")
+    heard: list[str] = []
+    belly = Volume(np.where(whole.array == -800, np.int16(40), whole.array), whole.ijk_to_ras, "belly")
+    with pytest.raises(InputError, match="belly shows no lungs, so it is not of a thorax"):
+        start_finetuning(tmp_path / "belly", chest, belly, on_doubt=heard.append)
+    assert not (tmp_path / "belly").exists()
+    assert heard == []
+    ended = cut_off(whole, (1.0, 1.0, 0.7))
+    model = start_finetuning(tmp_path / "chest", chest, ended, bank_size=8, on_doubt=heard.append)
+    assert "ends within the X-rays' field of view" in " ".join(heard)
+    assert model.anatomy == "thorax-ap"
+
+
+def test_another_patients_own_model_is_finetuned_in_its_space(pretrained, first, moved, tmp_path):
+    """As a pretrained one of a single patient, whose CT is the template and must be at hand."""
+    write_volume(tmp_path / "first.nrrd", first)
+    of_first = prepare_model(
+        read_volume(tmp_path / "first.nrrd"), CAMERA, pose_range=PoseRange((15.0,) * 3, (20.0,) * 3), bank_size=8
+    )
+    save_model(tmp_path / "bank", of_first)
+    with pytest.raises(InputError, match="holds a bank alone, and no network"):
+        learnt_model(tmp_path / "bank")
+    of_first.network = load_pretrained(pretrained).network
+    of_first.anatomy = "thorax-ap"
+    save_model(tmp_path / "learnt", of_first)
+    model = start_finetuning(tmp_path / "second", learnt_model(tmp_path / "learnt"), moved, bank_size=8)
+    assert (model.origin["patients"], model.patients, model.anatomy) == (1, 2, "thorax-ap")
+    images = render(model.pyramid.finest, model.view.pose[None], network_camera(CAMERA, 64))
+    there = predict(of_first.network, of_first.view, images)
+    here = predict(model.network, model.view, images)
+    assert point_distance(here, MOTION @ there, [moved.center]).max() < 3.0
+    (tmp_path / "first.nrrd").rename(tmp_path / "elsewhere.nrrd")
+    with pytest.raises(InputError, match="no longer at"):
+        learnt_model(tmp_path / "learnt")
+    again = learnt_model(tmp_path / "learnt", tmp_path / "elsewhere.nrrd")
+    assert again.identity == model.origin["pretrained"]
+    write_volume(tmp_path / "other.nrrd", patient(phantom_hu(SMALL), 5))
+    for template, source, sentence in (
+        ("other.nrrd", tmp_path / "learnt", "is not the CT that .*learnt has learnt"),
+        ("elsewhere.nrrd", pretrained, "holds its template; leave the template out"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            learnt_model(source, tmp_path / template)
+
+
 def test_models_of_the_other_kind_and_folders_that_hold_one_are_refused(pretrained, finetuned, moved):
     before = (finetuned / "model.json").read_bytes()
     with pytest.raises(InputError, match="already holds a model"):
@@ -199,10 +250,19 @@ def test_the_command_finetunes_draws_and_says_how_alike_both_are(pretrained, mov
     write_volume(tmp_path / "ct.nrrd", moved)
     ct, model = str(tmp_path / "ct.nrrd"), tmp_path / "model"
     command = ["finetune", str(pretrained), ct, "-o", str(model), "--minutes", "0.02"]
+    write_volume(tmp_path / "leg.nrrd", Volume(leg(SMALL), moved.ijk_to_ras, "leg"))
+    assert main(["finetune", str(pretrained), str(tmp_path / "leg.nrrd"), "-o", str(model)]) == 2
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("does not register to the template") == 1
+    assert not model.exists()
+    assert main(["finetune", str(pretrained), ct, "-o", str(tmp_path / "as it is"), "--minutes", "0"]) == 0
+    assert (tmp_path / "as it is" / "preregistration.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
     assert main([*command, "--picture", str(tmp_path / "placed.png")]) == 0
     out = capsys.readouterr().out
     assert "it registers to the template (similarity 0.9" in out
     assert "network that knows 12 patients, finetuned on" in out
     assert (tmp_path / "placed.png").read_bytes().startswith(b"\x89PNG")
+    assert not (model / "preregistration.png").exists()
     assert main(command) == 2
     assert "already holds a model" in capsys.readouterr().err

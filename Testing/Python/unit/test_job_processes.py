@@ -35,6 +35,7 @@ from XVRegistrationLib.jobs.training_job import (
 from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.registration.model import load_model
+from XVRegistrationLib.training.trainer import TrainingSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,8 @@ def test_a_job_outlives_the_program_that_started_it_and_is_found_again(model, ph
 
 def test_a_killed_and_a_failed_training_go_on_from_their_last_checkpoint(model, voxels, phantom, tmp_path):
     network = NetworkSettings(rotation="euler")
-    job = start_training(model, minutes=MINUTES, volume=voxels, network=network, root=tmp_path)
+    settings = TrainingSettings(batch=8)
+    job = start_training(model, minutes=MINUTES, volume=voxels, network=network, settings=settings, root=tmp_path)
     running = wait_until(job, lambda now: now.validation is not None)
     assert running.state == "running"
     assert 0 <= running.eta <= 60 * MINUTES
@@ -117,6 +119,7 @@ def test_a_killed_and_a_failed_training_go_on_from_their_last_checkpoint(model, 
     assert "checkpoint" in interrupted.message
     saved, before = read_card(model)["training"], _weights(model, phantom)
     assert read_card(model)["network"]["rotation"] == "euler"
+    assert saved["settings"]["batch"] == 8
 
     # No file may become as large as the network's: what a full disk does, for this child only.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

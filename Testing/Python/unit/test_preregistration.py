@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
+import torch
 
 from Testing.Python.unit.conftest import phantom_hu
 from Testing.Python.unit.many_patients import CAMERA, leg, patient
@@ -18,10 +21,12 @@ from XVRegistrationLib.geometry.rigid import (
 )
 from XVRegistrationLib.geometry.views import VIEWS, NominalView, PoseRange, draw_poses
 from XVRegistrationLib.imaging.volume import Volume
-from XVRegistrationLib.rendering.grid import density_grid
+from XVRegistrationLib.rendering.grid import DensityGrid, density_grid
 from XVRegistrationLib.rendering.render import render
-from XVRegistrationLib.training.patients import PreparedPatients, prepare_patient, read_prepared
+from XVRegistrationLib.training.patients import PreparedPatient, PreparedPatients, prepare_patient, read_prepared
 from XVRegistrationLib.training.preregistration import Placement, checked_place, coarse_template, overlays, place
+from XVRegistrationLib.training.task import Task
+from XVRegistrationLib.training.validation import Validation
 
 MOTION = rigid(rotation_from_euler_zxy([7.0, -16.0, 10.0]), [150.0, -60.0, 220.0])
 
@@ -113,3 +118,28 @@ def test_patients_take_turns_in_a_memory_that_holds_two_of_them(tmp_path):
     assert seen[1:].min() > 0.6 * seen[1:].mean()
     (held,) = patients.validation(1.0)
     np.testing.assert_allclose(held.grid_to_ras, prepared[0].grid_to_template)
+
+
+def test_a_network_is_validated_on_one_patient_after_the_other(tmp_path, monkeypatch):
+    """Of many that are held out hardly more than one is in memory, and each shows its part of the X-rays."""
+    hu = phantom_hu((16, 24, 24))
+    still = Placement(translation(np.zeros(3)), 1.0, 1.0, 1.0, 0.0)
+    prepared = [prepare_patient(tmp_path / str(n), patient(hu, n), still, 3.0) for n in range(8)]
+    alive: weakref.WeakSet[DensityGrid] = weakref.WeakSet()
+    most = []
+    read = PreparedPatient.grid
+
+    def counted(self: PreparedPatient) -> DensityGrid:
+        grid = read(self)
+        alive.add(grid)
+        most.append(len(alive))
+        return grid
+
+    monkeypatch.setattr(PreparedPatient, "grid", counted)
+    volume = patient(hu, 0)
+    view = NominalView("AP", tuple(volume.center.tolist()), 700.0)
+    patients = PreparedPatients(prepared, prepared)
+    task = Task(density_grid(volume), view, PoseRange(), CAMERA, patients=patients)
+    Validation(task, CAMERA.resized((16, 16)), np.zeros((4, 3)), torch.device("cpu"))
+    assert len(most) == 8
+    assert max(most) <= 2

@@ -14,7 +14,7 @@ from XVRegistrationLib.imaging.volume import Volume, write_volume
 from XVRegistrationLib.jobs.train_patient import start_patient
 from XVRegistrationLib.registration.model import nominal_view
 from XVRegistrationLib.training.body import body_of
-from XVRegistrationLib.training.suitability import Suitability, check_suitable, metal_share, suitability
+from XVRegistrationLib.training.suitability import Suitability, metal_share, suitability
 
 SHAPE = (86, 90, 110)  # voxels along S, A, R
 CAMERA = Intrinsics.centered(1020.0, (6.0, 6.0), (65, 65))
@@ -137,12 +137,11 @@ def test_a_body_that_a_round_field_of_view_cuts_off_is_told_from_one_that_it_tou
 def test_a_ct_full_of_metal_is_refused_and_one_with_a_screw_is_not(phantom):
     metal = phantom.array.copy()
     metal[20:22, 30:32, 30:38] = 3071
-    check_suitable(Volume(metal, phantom.ijk_to_ras, "screw"))
+    assert not suitability(Volume(metal, phantom.ijk_to_ras, "screw"), nominal_view(phantom, "AP"), CAMERA).refusal
     metal[15:35, 25:50, 25:50] = 3071
     spoilt = Volume(metal, phantom.ijk_to_ras, "metal")
     assert metal_share(spoilt) > 0.05
-    with pytest.raises(InputError, match="metal is full of metal"):
-        check_suitable(spoilt)
+    assert "metal is full of metal" in suitability(spoilt, nominal_view(phantom, "AP"), CAMERA).refusal
 
 
 def test_training_refuses_and_writes_nothing_unless_forced(tmp_path, capsys):

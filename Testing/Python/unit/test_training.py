@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -11,16 +12,24 @@ import torch
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.train_patient import resume_training, start_patient, train_patient
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.pose_network import relative_motions
 from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.networks.settings import NetworkSettings
 from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.registration.library import models_in
 from XVRegistrationLib.registration.model import load_model
 from XVRegistrationLib.rendering.render import render
+from XVRegistrationLib.rendering.structure_grid import structure_grid
+from XVRegistrationLib.training.beam_objects import ObjectShares
+from XVRegistrationLib.training.checkpoints import kept_settings
 from XVRegistrationLib.training.losses import geodesic_distance
+from XVRegistrationLib.training.objective import LossWeights, Weight
 from XVRegistrationLib.training.randomize import randomized
+from XVRegistrationLib.training.trainer import TrainingSettings
+from XVRegistrationLib.training.xray_sources import Randomization
 
 RANGE = PoseRange((15.0, 15.0, 15.0), (20.0, 20.0, 20.0))
 
@@ -108,6 +117,11 @@ def test_the_networks_camera_keeps_the_principal_point_in_its_place(camera):
         assert ours == pytest.approx(theirs)
 
 
+def steps(count: int) -> TrainingSettings:
+    """A budget that does not depend on how fast the computer is."""
+    return TrainingSettings(most_steps=count)
+
+
 class EnoughError(Exception):
     """Ends a training as Ctrl-C would."""
 
@@ -124,22 +138,63 @@ def test_training_is_interrupted_resumed_and_gets_better(phantom, camera, tmp_pa
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        train_patient(folder, model, minutes=0.08, progress=stop_after_the_first_checkpoint)
+        train_patient(
+            folder,
+            model,
+            minutes=600,
+            network=NetworkSettings(pixels=32),
+            settings=steps(40),
+            progress=stop_after_the_first_checkpoint,
+        )
     stopped = read_card(folder)["training"]
     assert 0 < stopped["images"] == seen[-1].images
     interrupted = load_model(folder, phantom)
     assert interrupted.network is not None
 
-    resumed = resume_training(folder, volume=phantom, minutes=stopped["seconds"] / 60 + 0.12)
-    assert resumed.training["images"] > stopped["images"]
+    resumed = resume_training(folder, volume=phantom, settings=steps(80))
+    assert resumed.training["images"] == 80 * 16 > stopped["images"]
     assert resumed.training["history"][0] == stopped["history"][0]
     assert resumed.training["history"][-1]["validation"] < stopped["history"][0]["validation"]
     assert len(list(folder.glob("network-*.safetensors"))) == 1
     assert resumed.network is not None
-    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 64), 2.0)
+    eye = render(resumed.pyramid.finest, resumed.view.pose[None], network_camera(camera, 32), 2.0)
     assert predict(resumed.network, resumed.view, eye).shape == (1, 4, 4)
     with pytest.raises(InputError, match="already"):
-        resume_training(folder, volume=phantom, minutes=0.01)
+        resume_training(folder, volume=phantom, minutes=1e-6)
+
+
+def test_a_patient_is_trained_by_the_settings_that_are_given_and_goes_on_by_them(phantom, camera, tmp_path):
+    """Losses, also of structures, the pool and what is random; the folder keeps them for a process that goes on."""
+    folder = tmp_path / "model"
+    model = start_patient(folder, phantom, camera, pose_range=RANGE, anatomy="thorax-ap")
+    bones = structure_grid(
+        phantom, LabelMap((phantom.array > 300).astype(np.uint8), phantom.ijk_to_ras, {1: "bones"}), [1]
+    )
+    settings = TrainingSettings(
+        batch=4,
+        most_steps=2,
+        pool=8,
+        losses=LossWeights(dice=Weight(10.0), projected=Weight(0.5, begins=0.3)),
+        randomization=Randomization(objects=ObjectShares(wires=0.5), beyond=0.0),
+    )
+    with pytest.raises(InputError, match="needs structures"):
+        train_patient(folder, model, settings=settings)
+    trained = train_patient(folder, model, minutes=600, seed=7, settings=settings, structures=[bones])
+    assert (trained.training["images"], trained.training["seed"], trained.training["budget"]) == (8, 7, 36000.0)
+    kept = kept_settings(read_card(folder)["training"], TrainingSettings(), 60.0)
+    assert kept == dataclasses.replace(settings, seconds=60.0, seed=7, most_steps=0)
+    with pytest.raises(InputError, match="needs structures"):
+        resume_training(folder, volume=phantom)
+    more = resume_training(folder, volume=phantom, structures=[bones], settings=dataclasses.replace(kept, most_steps=3))
+    assert more.training["images"] == 12
+    assert models_in(folder)[0][0].anatomy == load_model(folder, phantom).anatomy == "thorax-ap"
+    # A learnt network outlives its optimiser.
+    (folder / read_card(folder)["files"]["optimizer"]).write_bytes(b"cut short")
+    with pytest.raises(
+        InputError, match=r"optimizer-\d+\.safetensors is missing or damaged. What it has learnt is whole"
+    ):
+        resume_training(folder, volume=phantom)
+    assert load_model(folder, phantom).network is not None
 
 
 def test_a_bank_alone_is_given_a_network_from_scratch_when_it_goes_on(phantom, camera, tmp_path):

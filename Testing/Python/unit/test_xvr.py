@@ -34,6 +34,7 @@ from XVRegistrationLib.geometry.xvr import (
     view_and_range,
 )
 from XVRegistrationLib.imaging.volume import Volume
+from XVRegistrationLib.jobs.finetune_patient import learnt_model
 from XVRegistrationLib.jobs.home import describe_model
 from XVRegistrationLib.jobs.import_xvr import import_xvr_network, read_warp, start_of_xvr
 from XVRegistrationLib.jobs.train_patient import resume_training
@@ -43,7 +44,6 @@ from XVRegistrationLib.networks.predict import network_camera, predict
 from XVRegistrationLib.networks.xvr_file import XvrCheckpoint, XvrRegistration, read_xvr
 from XVRegistrationLib.networks.xvr_network import PARAMETERIZATIONS
 from XVRegistrationLib.registration.model import load_model
-from XVRegistrationLib.registration.pretrained import load_pretrained
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.rendering.grid import grid_from_density
 from XVRegistrationLib.rendering.rays import rays_of
@@ -180,7 +180,7 @@ def test_the_imported_pose_shows_what_diffdrr_draws_at_xvrs(tmp_path, small, ori
     path = write_checkpoint(tmp_path / "0003.pth", told, orientation=orientation, reverse_x_axis=reverse, **places)
     model = import_xvr_network(tmp_path / "model", read_xvr(path), small, bank_size=64)
     with pytest.raises(InputError, match="a network of xvr, which registers and cannot be trained further"):
-        load_pretrained(tmp_path / "model")
+        learnt_model(tmp_path / "model")
     network = load_model(tmp_path / "model", small).network
     pose = predict(network, model.view, torch.rand(1, PIXELS, PIXELS))[0]
     extrinsic = np.eye(4)
