@@ -18,6 +18,7 @@ from XVRegistrationLib.evaluation.xray_report import (
 )
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.registration.card import read_card
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
@@ -207,7 +208,7 @@ class Reporting:
         except InputError as e:
             self._context.say(str(e))
         else:
-            said = f"{status_line(report)} {_('The report is {path}.').format(path=task.path)}{task.said}"
+            said = f"{translated(status_line(report))} {_('The report is {path}.').format(path=task.path)}{task.said}"
             if task.pdf is not None:
                 said += f" {_printed(task, report)}"
             self._context.say(said.rstrip())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.geometry.detector_motion import AXES, motion_between
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.charts import CIRCLES, CROSSES, DIAMONDS, Curve, new_chart, set_curves
 
@@ -26,11 +27,7 @@ _AXES = (
     ("turn (degrees)", (0.84, 0.37, 0.0)),
 )
 """In the order of `detector_motion.AXES`; colours that are told apart by the colour-blind (Okabe and Ito)."""
-_VERDICTS = (
-    ("converged", CIRCLES, (0.0, 0.62, 0.45)),
-    ("check", DIAMONDS, (0.90, 0.60, 0.0)),
-    ("failed", CROSSES, (0.84, 0.10, 0.10)),
-)
+_STYLES = {"circle": CIRCLES, "diamond": DIAMONDS, "cross": CROSSES}
 _SHOWN = (0.45, 0.45, 0.45)
 
 
@@ -74,9 +71,11 @@ def set_pose_curves(
     ]
     low, high = (float(extreme(motions[known], initial=0.0)) for extreme in (np.min, np.max))
     low -= 0.1 * max(high - low, 1.0)  # marks lie below the curves
-    for verdict, style, color in _VERDICTS:
+    for verdict, look in VERDICT_LOOKS.items():
         items = np.array([frame.item for frame in frames if frame.verdict == verdict], dtype=np.float64)
-        curves.append(Curve(verdict, ("frame", verdict), color, items, np.full(len(items), low), style))
+        curves.append(
+            Curve(verdict, ("frame", verdict), look.rgb, items, np.full(len(items), low), _STYLES[look.shape])
+        )
     line = np.full(2, float(shown))
     curves.append(Curve("shown", ("frame", "shown"), _SHOWN, line, np.array([low, max(high, low + 1.0)])))
     set_curves(scene, chart, curves)

@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
+from XVRegistrationLib.panel.widgets.common import (
+    add_shortcut,
+    allow,
+    answering,
+    chosen,
+    fill_choices,
+    in_words,
+    quietly,
+    show_text,
+)
 from XVRegistrationLib.panel.widgets.pdf import write_pdf
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
     from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.widgets.setup_section import SetupSection
+
+ACCEPT_KEY, REJECT_KEY = "Ctrl+Shift+A", "Ctrl+Shift+R"
 
 
 class ReportSection:
@@ -28,6 +39,9 @@ class ReportSection:
         self._node: Any = None
         """Whose note is in the line."""
         ui.reviewComboBox.activated.connect(self.on_decided)
+        # Of the section, which can be seen as long as the panel can.
+        add_shortcut(ui.reportCollapsibleButton, ACCEPT_KEY, lambda: self._decide("accepted"))
+        add_shortcut(ui.reportCollapsibleButton, REJECT_KEY, lambda: self._decide("rejected"))
         ui.noteLineEdit.editingFinished.connect(self.on_noted)
         ui.reportButton.clicked.connect(self.on_report)
         ui.exportButton.clicked.connect(self.on_export)
@@ -43,7 +57,9 @@ class ReportSection:
         show_text(self.ui.reviewLabel, text)
         obstacle = self._session.can_review(node)
         not_yet = self._session.can_accept(node)
-        allow(self.ui.reviewComboBox, obstacle, not_yet or _("Accept or reject the pose of the shown X-ray."))
+        purpose = _("Accept or reject the pose of the shown X-ray ({accept}, {reject}).")
+        purpose = purpose.format(accept=in_words(ACCEPT_KEY), reject=in_words(REJECT_KEY))
+        allow(self.ui.reviewComboBox, obstacle, not_yet or purpose)
         allow(
             self.ui.noteLineEdit,
             obstacle,
@@ -65,8 +81,11 @@ class ReportSection:
         allow(self.ui.exportButton, self._setup.obstacle or self._session.can_export(), purpose)
 
     def on_decided(self, index: int = 0) -> None:
+        self._decide(chosen(self.ui.reviewComboBox))
+
+    def _decide(self, decision: str) -> None:
         with answering(self._session.say, _("The decision could not be kept.")):
-            row, decision = self._row, chosen(self.ui.reviewComboBox)
+            row = self._row
             if row is None:
                 return
             try:
