@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from XVRegistrationLib.registration.result import Verdict
-
 Shape = Literal["circle", "diamond", "cross", "triangle", "square"]
 
 
@@ -29,7 +27,7 @@ class Look:
 
 
 # Blue and orange of Okabe and Ito's colours. Their vermilion is too near to the orange without the red or green cones.
-VERDICT_LOOKS: Mapping[Verdict, Look] = {
+VERDICT_LOOKS: Mapping[str, Look] = {
     "converged": Look("#0072B2", "circle"),
     "check": Look("#E69F00", "diamond"),
     "failed": Look("#C1272D", "cross"),

@@ -13,6 +13,8 @@ from XVRegistrationLib.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+_TITLE_EMS = 14
+"""Width of a title in heights of its text."""
 _LOWEST = 60  # px, of a table that grows with its rows
 
 
@@ -55,6 +57,13 @@ def _key_of(widget: Any) -> str:
     if key is None or key.isEmpty() or "&" in widget.property("text"):
         return ""
     return f" ({key.toString(qt.QKeySequence.NativeText)})"
+
+
+def set_title(group: Any, title: str) -> None:
+    """Give a group box a title, which may be a long name: what does not fit is left out of its middle, and in its tooltip."""
+    metrics = qt.QFontMetrics(group.property("font"))
+    group.setTitle(metrics.elidedText(title, qt.Qt.ElideMiddle, _TITLE_EMS * metrics.height()))
+    group.setToolTip(title)
 
 
 def in_words(key: str) -> str:

@@ -123,10 +123,7 @@ class XraySection:
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionsClickable(False)
-        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
-        for column, width in ((GEOMETRY, 122), (OUTCOME, 138)):
-            header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
-            table.setColumnWidth(column, width)
+        header.setSectionResizeMode(qt.QHeaderView.Stretch)
         header.sectionResized.connect(self._fit_rows)
 
     def _fit_rows(self, section: int = 0, before: int = 0, after: int = 0) -> None:
