@@ -16,7 +16,7 @@ from PySide6.QtCore import Property, Signal, Slot
 from Testing.Host.cpp_classes import cpp_class, lay_out_row, stored, widget_in
 
 ctk = sys.modules.setdefault("ctk", types.ModuleType("ctk", __doc__))
-_HEADER_HEIGHT = 22  # of a collapsible button, px
+_HEADER_HEIGHT = 22  # of a collapsible button, px, or more for a large font
 _UNLIMITED = 16777215  # Qt's QWIDGETSIZE_MAX
 _MOST_STEPS = 2**31 - 1  # of a QSlider
 
@@ -34,7 +34,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setCheckable(True)
         self.setChecked(True)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
-        self.setContentsMargins(0, _HEADER_HEIGHT, 0, 0)
+        self.setContentsMargins(0, self._host_header, 0, 0)
         self.toggled.connect(lambda checked: self._host_collapse(not checked))
 
     def _host_collapse(self, collapsed: bool) -> None:
@@ -50,7 +50,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
                     child.setVisible(False)
                 else:
                     child.setVisible(not child.property("_host_hidden"))
-        self.setMaximumHeight(_HEADER_HEIGHT + 8 if collapsed else _UNLIMITED)
+        self.setMaximumHeight(self._host_header + 8 if collapsed else _UNLIMITED)
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
 
@@ -60,14 +60,24 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     collapsedHeight = stored(int, "collapsedHeight", 14)
     flat = stored(bool, "flat", False)
 
+    @property
+    def _host_header(self) -> int:
+        return max(_HEADER_HEIGHT, self.fontMetrics().height() + 6)
+
+    def changeEvent(self, event: Any) -> None:
+        super().changeEvent(event)
+        if event.type() == QtCore.QEvent.Type.FontChange:
+            self.setContentsMargins(0, self._host_header, 0, 0)
+            self.updateGeometry()
+
     def hitButton(self, position: Any) -> bool:
-        return position.y() <= _HEADER_HEIGHT
+        return position.y() <= self._host_header
 
     def sizeHint(self) -> Any:
-        return self._host_size(QtCore.QSize(100, _HEADER_HEIGHT + 4), "totalSizeHint")
+        return self._host_size(QtCore.QSize(100, self._host_header + 4), "totalSizeHint")
 
     def minimumSizeHint(self) -> Any:
-        return self._host_size(QtCore.QSize(60, _HEADER_HEIGHT + 4), "totalMinimumSize")
+        return self._host_size(QtCore.QSize(60, self._host_header + 4), "totalMinimumSize")
 
     def _host_size(self, header: Any, of_contents: str) -> Any:
         layout = self.layout()
@@ -79,7 +89,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter = QtWidgets.QStylePainter(self)
         header = QtWidgets.QStyleOptionButton()
         header.initFrom(self)
-        header.rect = QtCore.QRect(0, 0, self.width, _HEADER_HEIGHT)
+        header.rect = QtCore.QRect(0, 0, self.width, self._host_header)
         header.state |= QtWidgets.QStyle.StateFlag.State_Raised
         painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButtonBevel, header)
         arrow = QtWidgets.QStyleOption()
@@ -95,7 +105,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(header.rect.adjusted(24, 0, -4, 0), int(alignment), self.text)
         if not self._host_is_collapsed:
             painter.setPen(self.palette.mid().color())
-            painter.drawRect(0, _HEADER_HEIGHT - 1, self.width - 1, self.height - _HEADER_HEIGHT)
+            painter.drawRect(0, self._host_header - 1, self.width - 1, self.height - self._host_header)
 
 
 def _of_inner(name: str, kind: Any = float) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from XVRegistrationLib.evaluation.cohort import PARAMETERS, believed, parameter
 from XVRegistrationLib.evaluation.pictures import save_figure
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS
 from XVRegistrationLib.registration.result import VERDICTS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow
 
-# Okabe and Ito's colours, and shapes: told apart by colour-blind eyes and in print.
-_LOOKS = {"converged": ("#0072B2", "o"), "check": ("#E69F00", "^"), "failed": ("#D55E00", "X")}
+_MARKERS = {"circle": "o", "diamond": "D", "cross": "X"}
+"""Of matplotlib."""
 _BINS = 24
 _NARROWEST = 4.0  # degrees or mm that a histogram shows
 
@@ -58,7 +59,9 @@ def _poses(path: Path, rows: Sequence[XrayRow]) -> None:
         axes = figure.add_subplot(grid[i // 2, 2 + i % 2])
         values = parameter(placed, name)
         by_verdict = [values[verdicts == v] for v in VERDICTS[:2]]
-        axes.hist(by_verdict, bins=_edges(values).tolist(), stacked=True, color=[_LOOKS[v][0] for v in VERDICTS[:2]])
+        axes.hist(
+            by_verdict, bins=_edges(values).tolist(), stacked=True, color=[VERDICT_LOOKS[v].color for v in VERDICTS[:2]]
+        )
         axes.set_xlabel(words, fontsize=9)
         axes.locator_params(axis="y", integer=True)
         if name.endswith("_deg"):
@@ -72,9 +75,11 @@ def _angles(axes: Axes, rows: Sequence[XrayRow]) -> None:
     x, y = parameter(shown, "primary_deg"), parameter(shown, "secondary_deg")
     for verdict in VERDICTS:
         of = verdicts == verdict
-        color, marker = _LOOKS[verdict]
+        look = VERDICT_LOOKS[verdict]
         label = f"{verdict} ({of.sum()})"
-        axes.scatter(x[of], y[of], s=34, c=color, marker=marker, alpha=0.75, linewidths=0, label=label)
+        axes.scatter(
+            x[of], y[of], s=34, c=look.color, marker=_MARKERS[look.shape], alpha=0.75, linewidths=0, label=label
+        )
     axes.set(
         title="Where the detector stood",
         xlabel="primary angle, degrees: LAO +, RAO -",
@@ -97,7 +102,7 @@ def _verdicts(path: Path, rows: Sequence[XrayRow]) -> None:
     figure = Figure(figsize=(13, 3.6), facecolor="white", layout="constrained")
     left, middle, right = (figure.add_subplot(1, 3, i + 1) for i in range(3))
     counts = [sum(row.verdict == verdict for row in rows) for verdict in VERDICTS]
-    bars = left.barh(list(VERDICTS), counts, color=[_LOOKS[verdict][0] for verdict in VERDICTS])
+    bars = left.barh(list(VERDICTS), counts, color=[VERDICT_LOOKS[verdict].color for verdict in VERDICTS])
     left.bar_label(bars, [f"{count} ({100 * count / len(rows):.0f} %)" for count in counts], padding=4)
     left.set(xlabel="X-rays", xlim=(0, 1.4 * max(counts)))
     left.invert_yaxis()
@@ -113,7 +118,9 @@ def _stacked(axes: Axes, rows: Sequence[XrayRow], name: str, words: str) -> None
     values = np.array([value for of in by_verdict for value in of])
     least = 0.0 if name == "probability" or not values.size else np.floor(10 * min(values.min(), 0.9)) / 10
     edges = np.linspace(least, 1, _BINS + 1)
-    axes.hist(by_verdict, bins=edges.tolist(), stacked=True, color=[_LOOKS[verdict][0] for verdict in VERDICTS])
+    axes.hist(
+        by_verdict, bins=edges.tolist(), stacked=True, color=[VERDICT_LOOKS[verdict].color for verdict in VERDICTS]
+    )
     axes.set(xlabel=words, ylabel="X-rays")
     axes.locator_params(axis="y", integer=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.geometry.detector_motion import AXES, motions_since_first
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ AXIS_COLORS = (
     (0.84, 0.37, 0.0),
 )
 """In the order of `detector_motion.AXES`; told apart by the colour-blind (Okabe and Ito)."""
-VERDICT_COLORS = {"converged": (0.0, 0.62, 0.45), "check": (0.90, 0.60, 0.0), "failed": (0.84, 0.10, 0.10)}
 
 WIDTH, HEIGHT = 900, 300
 _LEFT, _TOP, _BOTTOM, _GAP = 50, 34, 56, 16  # px
@@ -123,9 +123,9 @@ def _draw_verdicts(draw: Any, box: Box, numbers: Sequence[int], verdicts: Sequen
     """A mark in the verdict's colour for each frame that has one, and some of the frames' numbers, below the plot."""
     half = min(4.0, (box[2] - box[0]) / (max(numbers) - min(numbers) + 1) / 2)
     for number, verdict in zip(numbers, verdicts, strict=True):
-        if verdict in VERDICT_COLORS:
+        if verdict in VERDICT_LOOKS:
             column = _across(box, numbers, number)
-            draw.rectangle((column - half, box[3] + 6, column + half, box[3] + 14), fill=_rgb(VERDICT_COLORS[verdict]))
+            draw.rectangle((column - half, box[3] + 6, column + half, box[3] + 14), fill=VERDICT_LOOKS[verdict].color)
     for number in sorted(
         {numbers[i] for i in np.linspace(0, len(numbers) - 1, min(len(numbers), 6)).round().astype(int)}
     ):

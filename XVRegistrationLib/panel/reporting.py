@@ -24,6 +24,7 @@ from XVRegistrationLib.evaluation.xray_report_page import printed_page
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, reported
+from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
 from XVRegistrationLib.scene.ignored import counting_of
@@ -283,7 +284,7 @@ class Reporting:
             self._context.say(str(e))
         else:
             place = _("The report is {path}.").format(path=task.path)
-            self._context.say(f"{status_line(task.report)} {place}{task.said} {not_printed}".rstrip())
+            self._context.say(f"{translated(status_line(task.report))} {place}{task.said} {not_printed}".rstrip())
         self._context.changed.emit("xrays")
 
 

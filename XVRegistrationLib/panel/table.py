@@ -1,4 +1,4 @@
-"""The rows of the table of X-rays: what is known of each in words, and what came of its registration in words and colour."""
+"""The rows of the table of X-rays: what is known of each in words, and what came of its registration in words and a mark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.subtraction import text_of_frames
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.views import AMBER, BLUE, GREEN, GREY, RED, XrayRow
+from XVRegistrationLib.panel.views import CHECK, CONVERGED, FAILED, UNKNOWN, WORKING, XrayRow
+from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.scene.attributes import read_known, read_missing, read_notes, read_origins, read_scale
 from XVRegistrationLib.scene.ignored import rectangles_of
 from XVRegistrationLib.scene.results import changed_since, read_registration, read_trust
@@ -63,11 +64,11 @@ class RowMaker:
         """The row of an X-ray's image node; `doing` is "queued", "registering" or empty."""
         known = read_known(node)
         missing = tuple(read_missing(node)) or tuple(f for f in ("sdd", "spacing") if f not in known)
-        state, outcome, color, hint = self._outcome(node, doing, missing)
+        state, outcome, look, hint = self._outcome(node, doing, missing)
         run = run_of(node)
         kept = read_review(node)
         if state in ("registered", "ready", "failed", "incomplete"):
-            outcome, color, hint = _reviewed(kept.review, outcome, color, hint)
+            outcome, look, hint = _reviewed(kept.review, outcome, look, hint)
         return XrayRow(
             node_id=node.GetID(),
             node=node,
@@ -76,7 +77,7 @@ class RowMaker:
             current=current,
             state=state,
             outcome=outcome,
-            color=color,
+            look=look,
             hint=hint or outcome,
             geometry=", ".join(text for text in (_shown(node), _geometry(known)) if text),
             values={**known, "dense_is_bright": read_scale(node) == "attenuation"},
@@ -94,19 +95,19 @@ class RowMaker:
         )
 
     def _outcome(self, node: Any, doing: str, missing: tuple[str, ...]) -> tuple[str, str, str, str]:
-        """State, words, colour, and what they mean where there is more to say."""
+        """State, words, look, and what they mean where there is more to say."""
         if doing == "registering":
-            return doing, _("being registered..."), BLUE, ""
+            return doing, _("being registered..."), WORKING, ""
         if doing == "queued":
-            return doing, _("waiting"), BLUE, ""
+            return doing, _("waiting"), WORKING, ""
         if missing:
-            return "incomplete", _("geometry missing"), GREY, ""
+            return "incomplete", _("geometry missing"), UNKNOWN, ""
         state, text = self._failed.get(node, {}).get(item_of(node), ("", ""))
         if state:
-            return state, _("failed: {reason}").format(reason=text), RED, ""
+            return state, _("failed: {reason}").format(reason=text), FAILED, ""
         found = read_registration(node)
         if found is None:
-            return "ready", _("not registered"), GREY, ""
+            return "ready", _("not registered"), UNKNOWN, ""
         return "registered", *_result(node, found)
 
     def _picture(self, node: Any) -> NDArray[Any] | None:
@@ -124,44 +125,44 @@ class RowMaker:
 
 
 def _result(node: Any, found: dict[str, Any]) -> tuple[str, str, str]:
-    """Words, colour, and their meaning in sentences, of what a registration found."""
+    """Words, look, and their meaning in sentences, of what a registration found."""
     number = f"{float(found.get('similarity', 0.0)):.2f}"
     changed = changed_since(node, found)
     if changed == "geometry":
-        return _("geometry changed since; register again"), AMBER, ""
+        return _("geometry changed since; register again"), CHECK, ""
     if changed == "volume":
-        return _("the CT was moved since; register again"), AMBER, ""
+        return _("the CT was moved since; register again"), CHECK, ""
     if changed == "pose":
-        return _("moved since; was registered, similarity {number}").format(number=number), AMBER, ""
+        return _("moved since; was registered, similarity {number}").format(number=number), CHECK, ""
     trust = read_trust(found)
     if trust is None:
         words = _("registered, similarity {number}; register again for a verdict").format(number=number)
         return (
             words,
-            AMBER,
+            CHECK,
             _("An earlier version registered this X-ray, without a verdict. Look at the blended image."),
         )
     return *_verdict(trust.verdict, number), _reasons(trust)
 
 
-def _reviewed(review: Review, outcome: str, color: str, hint: str) -> tuple[str, str, str]:
-    """Words, colour and hint of an outcome with what was decided; a rejected pose has no colour that invites to use it."""
+def _reviewed(review: Review, outcome: str, look: str, hint: str) -> tuple[str, str, str]:
+    """Words, look and hint of an outcome with what was decided; a rejected pose does not look as if it were to be used."""
     if review.note:
         hint = f"{hint or outcome}\n{_('Note: {note}').format(note=review.note)}"
     if review.decision == "rejected":
-        return _("rejected; was: {outcome}").format(outcome=outcome), GREY, hint
+        return _("rejected; was: {outcome}").format(outcome=outcome), UNKNOWN, hint
     if review.decision == "accepted":
-        return _("accepted; {outcome}").format(outcome=outcome), color, hint
-    return outcome, color, hint
+        return _("accepted; {outcome}").format(outcome=outcome), look, hint
+    return outcome, look, hint
 
 
 def _verdict(verdict: str, number: str) -> tuple[str, str]:
-    """A verdict in words, with the similarity, and its colour."""
+    """A verdict in words, with the similarity, and its look."""
     if verdict == "converged":
-        return _("converged, similarity {number}").format(number=number), GREEN
+        return _("converged, similarity {number}").format(number=number), CONVERGED
     if verdict == "check":
-        return _("check, similarity {number}").format(number=number), AMBER
-    return _("failed, similarity {number}").format(number=number), RED
+        return _("check, similarity {number}").format(number=number), CHECK
+    return _("failed, similarity {number}").format(number=number), FAILED
 
 
 def _reasons(trust: Trust) -> str:
@@ -169,7 +170,7 @@ def _reasons(trust: Trust) -> str:
     return _(
         "{reason} The image says least about {weakest}. The similarity is that of the X-ray and the volume rendered at "
         "the pose that was found, at most 1."
-    ).format(reason=trust.reason, weakest=trust.weakest)
+    ).format(reason=translated(trust.reason), weakest=translated(trust.weakest))
 
 
 def _shown(node: Any) -> str:

@@ -11,6 +11,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.labels import Labels
+from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.panel.xray_in_view import XrayInView
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.overlays import set_drr, set_targets
@@ -218,7 +219,7 @@ class Viewing:
     def _draw_targets(self, nodes: XrayNodes) -> None:
         targets = self._target_node()
         if targets is not None or nodes.xray.GetNodeReference(PREFIX + "Targets") is not None:
-            set_targets(self._context.scene, nodes, targets)
+            set_targets(self._context.scene, nodes, targets, translated)
 
     def _target_node(self) -> Any:
         targets = self._context.parameters.targets

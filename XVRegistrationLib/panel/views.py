@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.scene.xray_source import XraySource
 
-GREEN, AMBER, RED, BLUE, GREY = "green", "amber", "red", "blue", "grey"
-"""Colours of outcomes: right, to be checked, failed, being worked on, nothing known. Never shown without words."""
+CONVERGED, CHECK, FAILED, WORKING, UNKNOWN = "converged", "check", "failed", "working", "unknown"
+"""Looks of outcomes: as a verdict's, being worked on, nothing known. Never shown without words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,8 @@ class XrayRow:
     """"incomplete", "ready", "queued", "registering", "registered" or "failed"."""
     outcome: str
     """The state in words, with the similarity where there is one."""
-    color: str
-    """"green", "amber", "red", "blue" or "grey"."""
+    look: str
+    """"converged", "check", "failed", "working" or "unknown"."""
     hint: str
     """What the outcome means, for a tooltip."""
     geometry: str

@@ -24,7 +24,7 @@ from XVRegistrationLib.scene.volumes import update_voxels
 from XVRegistrationLib.scene.xrays import PART, all_xrays_in, pose_from_node
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -91,12 +91,12 @@ def set_reprojected_labels(
     return node
 
 
-def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any) -> Any:
+def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any, translated: Callable[[str], str] = str) -> Any:
     """Mark the control points of a markups node on an X-ray as its one locked vtkMRMLMarkupsFiducialNode; return that.
 
     Call it again when the targets or the pose moved. Names and colour are those of the targets; one without a position,
     or behind the source, is listed without one. None removes the marks. While the pose is the one that a registration
-    found, their 95 % ellipses are drawn beside them, a vtkMRMLModelNode, and their descriptions hold the interval in depth.
+    found, their 95 % ellipses are drawn beside them, a vtkMRMLModelNode, and their descriptions hold the interval in depth, `translated` from English.
     """
     if targets_node is None or targets_node.GetScene() is not scene:
         _remove(scene, nodes, "Targets", "Ellipses")
@@ -118,7 +118,7 @@ def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any) -> Any:
     names = [targets_node.GetNthControlPointLabel(i) for i in range(len(points))]
     _set_points(node, names, pixel_to_camera(pixels, intrinsics))
     for i in range(len(points)):
-        node.SetNthControlPointDescription(i, depth_in_words(uncertainty, i))
+        node.SetNthControlPointDescription(i, translated(depth_in_words(uncertainty, i)))
     _set_ellipses(scene, nodes, uncertainty, display.GetSelectedColor())
     return node
 

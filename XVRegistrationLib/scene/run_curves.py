@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from XVRegistrationLib.evaluation.run_curves import AXIS_COLORS, VERDICT_COLORS
+from XVRegistrationLib.evaluation.run_curves import AXIS_COLORS
 from XVRegistrationLib.geometry.detector_motion import AXES, motions_since_first
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS
 from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.charts import CIRCLES, CROSSES, DIAMONDS, Curve, new_chart, set_curves
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _TITLES = ("right (mm)", "down (mm)", "depth (mm)", "tilt (degrees)", "swing (degrees)", "turn (degrees)")
 """In the order of `detector_motion.AXES`."""
-_STYLES = {"converged": CIRCLES, "check": DIAMONDS, "failed": CROSSES}
+_STYLES = {"circle": CIRCLES, "diamond": DIAMONDS, "cross": CROSSES}
 _SHOWN = (0.45, 0.45, 0.45)
 
 
@@ -54,10 +55,10 @@ def set_pose_curves(
     ]
     low, high = (float(extreme(motions[known], initial=0.0)) for extreme in (np.min, np.max))
     low -= 0.1 * max(high - low, 1.0)  # marks lie below the curves
-    for verdict, style in _STYLES.items():
+    for verdict, look in VERDICT_LOOKS.items():
         items = np.array([frame.item for frame in frames if frame.verdict == verdict], dtype=np.float64)
         curves.append(
-            Curve(verdict, ("frame", verdict), VERDICT_COLORS[verdict], items, np.full(len(items), low), style)
+            Curve(verdict, ("frame", verdict), look.rgb, items, np.full(len(items), low), _STYLES[look.shape])
         )
     line = np.full(2, float(shown))
     curves.append(Curve("shown", ("frame", "shown"), _SHOWN, line, np.array([low, max(high, low + 1.0)])))

@@ -180,7 +180,7 @@ def test_in_the_scene_a_try_that_failed_leaves_a_better_result_where_it_is(sessi
     session.register([row.node])
     session.wait(TIMEOUT)
     now = row_of(session, row.node)
-    assert now.color == "red"
+    assert now.look == "failed"
     assert np.allclose(pose_from_node(row.node), pose) == kept
     assert (read_registration(row.node) == found) == kept
     assert ("the earlier result is better and was kept" in now.outcome) == kept

@@ -53,7 +53,7 @@ def row(missing=("sdd",), spacing=(0.14321987, 0.2), notes=(), **known):
 
     values = {"spacing": spacing, "mirrored": True, "dense_is_bright": True, **known}
     origins = {"spacing": "tag", "mirrored": "assumed", "dense_is_bright": "tag", "sdd": "user"}
-    texts = {"state": "", "outcome": "", "color": "grey", "hint": "", "geometry": ""}
+    texts = {"state": "", "outcome": "", "look": "unknown", "hint": "", "geometry": ""}
     return XrayRow(
         "id",
         None,

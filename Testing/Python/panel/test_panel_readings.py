@@ -89,7 +89,7 @@ def test_an_angiogram_is_subtracted_by_itself_and_plain_by_a_click(host, panel, 
     _settled(host, session, lambda: session.registration_progress() is None)
     for item in range(2):  # in the last frame the contrast medium is gone
         session.show_frame(node, item)
-        assert session.rows()[0].color == "green", session.log
+        assert session.rows()[0].look == "converged", session.log
 
 
 def test_where_no_mask_is_named_the_box_says_so(host, panel, tmp_path):

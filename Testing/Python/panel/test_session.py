@@ -69,7 +69,7 @@ def test_from_a_volume_to_registered_xrays_with_everything_drawn_on_them(session
     session.complete_geometry(first, sdd=CAMERA.sdd)
     session.wait(TIMEOUT)
     assert (row_of(session, first).state, row_of(session, first).origins["sdd"]) == ("ready", "user")
-    assert row_of(session, first).color == "grey"
+    assert row_of(session, first).look == "unknown"
     assert session.parameters.xray is first
 
     session.register()
@@ -79,7 +79,7 @@ def test_from_a_volume_to_registered_xrays_with_everything_drawn_on_them(session
     assert states & {"queued", "registering"}
     session.wait(TIMEOUT)
     row = row_of(session, first)
-    assert (row.state, row.color) == ("registered", "green"), row.outcome
+    assert (row.state, row.look) == ("registered", "converged"), row.outcome
     assert error_of(first, 0) < 1.0
     assert row_of(session, second).state == "incomplete"
     found = read_registration(first)
@@ -117,7 +117,7 @@ def test_the_drr_and_the_labels_follow_the_pose_and_moving_is_told_from_register
 
     session.refine_from_here()
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green"
+    assert row_of(session, node).look == "converged"
     assert read_registration(node)["winner"] == "current"
     shifted = pose_from_node(node).copy()
     shifted[:3, 3] += [5.0, 0.0, 0.0]
@@ -298,7 +298,7 @@ def test_a_plain_image_of_the_scene_is_copied_and_stays_as_it_is(session):
     session.complete_geometry(row.node, sdd=CAMERA.sdd, spacing=CAMERA.spacing, dense_is_bright=False)
     session.register()
     session.wait(TIMEOUT)
-    assert row_of(session, row.node).color == "green"
+    assert row_of(session, row.node).look == "converged"
     assert error_of(row.node, 1) < 1.0
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(plain), pixels)
     assert plain.GetParentTransformNode() is None

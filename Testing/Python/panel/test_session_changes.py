@@ -106,7 +106,7 @@ def test_an_outcome_is_green_only_with_the_geometry_scale_and_place_that_it_was_
     node = add(session, files[:1])[0]
     session.register()
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green"
+    assert row_of(session, node).look == "converged"
     for now, before in (
         ({"mirrored": True}, {"mirrored": False}),
         ({"sdd": 1300.0}, {"sdd": CAMERA.sdd}),
@@ -115,16 +115,16 @@ def test_an_outcome_is_green_only_with_the_geometry_scale_and_place_that_it_was_
     ):
         session.complete_geometry(node, **now)
         row = row_of(session, node)
-        assert (row.outcome, row.color) == ("geometry changed since; register again", "amber"), now
+        assert (row.outcome, row.look) == ("geometry changed since; register again", "check"), now
         session.complete_geometry(node, **before)
-        assert row_of(session, node).color == "green"
+        assert row_of(session, node).look == "converged"
     volume = session.parameters.volume
     for moved in (_shifted, _bent):
         moved(volume)
         row = row_of(session, node)
-        assert (row.outcome, row.color) == ("the CT was moved since; register again", "amber"), moved
+        assert (row.outcome, row.look) == ("the CT was moved since; register again", "check"), moved
         volume.SetAndObserveTransformNodeID(None)
-        assert row_of(session, node).color == "green"
+        assert row_of(session, node).look == "converged"
 
 
 @pytest.mark.parametrize("what", ["geometry", "volume"])
@@ -163,7 +163,7 @@ def test_xrays_that_wait_are_never_registered_to_a_volume_that_is_chosen_later(s
     session.parameters.volume = one
     session.wait(TIMEOUT)
     assert {volume_node_of(node) for node in (first, second)} == {one}
-    assert row_of(session, first).color == "green"
+    assert row_of(session, first).look == "converged"
     assert "another CT was chosen" in row_of(session, second).outcome
     assert read_registration(second) is None
 

@@ -63,7 +63,7 @@ def test_a_run_of_a_file_is_one_xray_whose_shown_frame_is_registered(session, ru
         session.show_frame(node, number + 1)
         session.register()
         session.wait(TIMEOUT)
-        assert row_of(session, node).color == "green", session.log
+        assert row_of(session, node).look == "converged", session.log
         assert error_of(node, number) < 1.0
     session.show_frame(node, 0)
     session.wait(TIMEOUT)
@@ -71,7 +71,7 @@ def test_a_run_of_a_file_is_one_xray_whose_shown_frame_is_registered(session, ru
     assert row_of(session, node).state == "ready"
     session.show_frame(node, 2)
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green"
+    assert row_of(session, node).look == "converged"
     assert error_of(node, 1) < 1.0
     with pytest.raises(InputError, match="of which 3 is none"):
         session.show_frame(node, 3)

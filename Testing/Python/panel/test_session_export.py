@@ -125,7 +125,7 @@ def test_a_ct_of_slicers_dicom_module_leaves_its_patient_out_of_the_exported_sce
     assert (ct.GetName(), tree.GetItemName(person)[:10]) == (f"4: {NAMES['SeriesDescription']}", "Mustermann")
     session.tick()
     session.wait(TIMEOUT)
-    assert session.rows()[0].color == "green"
+    assert session.rows()[0].look == "converged"
     whole = [path for path in session.export(tmp_path / "whole", keep_identity=True) if path.suffix == ".mrb"]
     assert {value for _file, value in named(whole)} >= {NAMES["PatientName"], NAMES["SeriesDescription"]}
 

@@ -54,7 +54,7 @@ def test_for_vessels_a_run_that_names_its_mask_is_subtracted_by_itself_and_regis
     assert np.abs(pixels(node) - filled_vessels(0)).max() < SAME
     session.register([node])
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green", session.log
+    assert row_of(session, node).look == "converged", session.log
     assert error_of(node, 0) < 1.0
 
 

@@ -208,7 +208,7 @@ def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registe
     one, two, _ = registered
     session.review(one, "accepted", "Zeile 1;\nä: %\"'")
     session.review(two, "rejected")
-    assert row_of(session, two).color == "grey"
+    assert row_of(session, two).look == "unknown"
     assert row_of(session, one).outcome.startswith("accepted; ")
     place = pose_from_node(one).copy()
     moved = place.copy()

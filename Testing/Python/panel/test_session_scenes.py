@@ -64,7 +64,7 @@ def test_two_patients_in_one_scene_keep_their_own_xrays_models_and_segmentations
     [node] = add(session, [other])
     session.register()
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green"
+    assert row_of(session, node).look == "converged"
     assert error_of(node, 0) < 1.0
 
     session.parameters.volume = first
@@ -98,7 +98,7 @@ def test_an_engine_that_dies_is_replaced(session, files):
     session.wait(TIMEOUT)
     session.register()
     session.wait(TIMEOUT)
-    assert row_of(session, node).color == "green", session.log
+    assert row_of(session, node).look == "converged", session.log
 
 
 def test_a_volume_that_is_moved_gets_a_model_at_its_new_place(session, files):

@@ -125,11 +125,25 @@ def test_the_numbered_sections_follow_each_other(ui):
     ]
 
 
+SLICERS_MENUS = "fevh"
+"""Alt and these open Slicer's menus: File, Edit, View, Help."""
+
+
 def test_no_two_labels_and_buttons_share_a_key(ui):
     texts = [_property(w, "text") or "" for w in ui.iter("widget")]
     keys = [found.group(1).lower() for text in texts if (found := re.search(r"&(\w)", text))]
     assert keys
     assert len(keys) == len(set(keys))
+    assert not set(keys) & set(SLICERS_MENUS)
+
+
+def test_no_two_shortcuts_are_alike_and_none_is_a_letter_of_a_text_too(ui, panel_sources):
+    source = "\n".join(panel_sources.values())
+    buttons = [(_property(w, "shortcut"), _property(w, "text")) for w in ui.iter("widget") if _property(w, "shortcut")]
+    keys = [key.strip() for key, _text in buttons] + re.findall(r'"(Ctrl\+Shift\+[A-Z])"', source)
+    assert len(keys) > len(buttons)
+    assert len(keys) == len(set(keys))
+    assert not [text for _key, text in buttons if "&" in text]
 
 
 def test_every_label_with_a_key_names_the_widget_that_it_leads_to(ui):

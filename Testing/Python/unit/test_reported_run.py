@@ -13,10 +13,11 @@ from PIL import Image
 from Testing.Python.dicom_files import grey, write
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.evaluation.reported_run import ReportedFrame, ReportedRun, curves_of, run_dict, run_table
-from XVRegistrationLib.evaluation.run_curves import AXIS_COLORS, HEIGHT, VERDICT_COLORS, WIDTH, run_curves
+from XVRegistrationLib.evaluation.run_curves import AXIS_COLORS, HEIGHT, WIDTH, run_curves
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.detector_motion import AXES, motions_since_first, moved
 from XVRegistrationLib.geometry.views import NominalView
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS
 from XVRegistrationLib.registration.result import Registration, Trust
 from XVRegistrationLib.registration.review import Review
 
@@ -91,8 +92,8 @@ def test_the_curves_show_poses_and_verdicts_and_nothing_that_was_rejected():
     third = (WIDTH // 2 - 66) // 6  # px of a frame of the six, in a plot
     for number, verdict in enumerate(("converged", "converged", "check", "", "", "")):
         columns = slice(50 + number * third, 50 + (number + 1) * third)
-        assert {v: has(marks, color, columns) for v, color in VERDICT_COLORS.items()} == {
-            v: v == verdict for v in VERDICT_COLORS
+        assert {v: has(marks, look.rgb, columns) for v, look in VERDICT_LOOKS.items()} == {
+            v: v == verdict for v in VERDICT_LOOKS
         }
     plot = picture[36 : HEIGHT - 58]  # to the right is up, a straight line over three frames; nothing after them
     right = np.abs(plot - 255 * np.array(AXIS_COLORS[0])).max(axis=-1) < 25

@@ -30,6 +30,7 @@ class AdjustSection:
             "swing": ui.swingSpinBox,
             "turn": ui.turnSpinBox,
         }
+        self._purposes = [str(spin.property("toolTip")) for spin in self._spins.values()]
         self._keys = PoseKeys(ui.keysButton, self.on_key)
         for spin in self._spins.values():
             spin.valueChanged.connect(self.on_motion)
@@ -52,8 +53,8 @@ class AdjustSection:
             else _("Moved from where it was put at first, along the detector's axes:")
         )
         show_text(ui.motionLabel, obstacle or text)
-        for spin, value in zip(self._spins.values(), view.motion, strict=True):
-            spin.setEnabled(not obstacle)
+        for spin, purpose, value in zip(self._spins.values(), self._purposes, view.motion, strict=True):
+            allow(spin, obstacle, purpose)
             with quietly(spin):
                 if abs(float(spin.property("value")) - value) > 5e-3 or obstacle:
                     spin.setValue(value)

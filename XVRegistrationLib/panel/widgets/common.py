@@ -13,6 +13,8 @@ from XVRegistrationLib.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+_TITLE_EMS = 14
+"""Width of a title in heights of its text."""
 _LOWEST = 60  # px, of a table that grows with its rows
 
 
@@ -43,10 +45,39 @@ def show_progress(bar: Any, fraction: float | None, text: str = "") -> None:
     bar.setFormat(text or "%p %")
 
 
-def allow(button: Any, obstacle: str, purpose: str) -> None:
-    """Enable a button unless something stands in its way; its tooltip says what, or else what the button does."""
-    button.setEnabled(not obstacle)
-    button.setToolTip(obstacle or purpose)
+def allow(widget: Any, obstacle: str, purpose: str) -> None:
+    """Enable a widget unless something stands in its way; its tooltip says what, or else what it is for, and its key."""
+    widget.setEnabled(not obstacle)
+    widget.setToolTip(obstacle or f"{purpose}{_key_of(widget)}")
+
+
+def _key_of(widget: Any) -> str:
+    """The shortcut of a button in brackets; nothing where a letter of its text is underlined."""
+    key = widget.property("shortcut")
+    if key is None or key.isEmpty() or "&" in widget.property("text"):
+        return ""
+    return f" ({key.toString(qt.QKeySequence.NativeText)})"
+
+
+def set_title(group: Any, title: str) -> None:
+    """Give a group box a title, which may be a long name: what does not fit is left out of its middle, and in its tooltip."""
+    metrics = qt.QFontMetrics(group.property("font"))
+    group.setTitle(metrics.elidedText(title, qt.Qt.ElideMiddle, _TITLE_EMS * metrics.height()))
+    group.setToolTip(title)
+
+
+def in_words(key: str) -> str:
+    """A key such as Ctrl+Shift+A as the user's system writes it."""
+    return str(qt.QKeySequence(key).toString(qt.QKeySequence.NativeText))
+
+
+def add_shortcut(widget: Any, key: str, act: Callable[[], object]) -> Any:
+    """A QShortcut that acts at a key while the widget can be seen, wherever in its window the focus is."""
+    shortcut = qt.QShortcut(qt.QKeySequence(key), widget)
+    shortcut.activated.connect(lambda: act())
+    # Where another program part has the same key, both are meant.
+    shortcut.activatedAmbiguously.connect(lambda: act())
+    return shortcut
 
 
 @contextlib.contextmanager

@@ -27,6 +27,8 @@ class CompareSection:
             "xray": (ui.xrayWindowSpinBox, ui.xrayLevelSpinBox),
             "drr": (ui.drrWindowSpinBox, ui.drrLevelSpinBox),
         }
+        self._purposes = {part: [str(s.property("toolTip")) for s in spins] for part, spins in self._spins.items()}
+        self._blend_purpose = str(ui.blendSlider.property("toolTip"))
         self._buttons = {"xray": ui.xrayWindowButton, "drr": ui.drrWindowButton}
         ui.comparisonComboBox.activated.connect(self.on_way)
         for spin in (ui.xrayWindowSpinBox, ui.xrayLevelSpinBox):
@@ -50,7 +52,8 @@ class CompareSection:
         # A scene may name a way that is not possible now.
         wanted = way if self._session.parameters is None else self._session.parameters.comparison
         show_text(self.ui.comparisonHintLabel, " ".join(_hint(choice) for choice in choices if choice.name == wanted))
-        self.ui.blendSlider.setEnabled(way == "blend")
+        obstacle = "" if way == "blend" else _("Choose Blend above: nothing else is mixed of the two.")
+        allow(self.ui.blendSlider, obstacle, self._blend_purpose)
         for part in _PARTS:
             self._show_window(part)
 
@@ -85,8 +88,8 @@ class CompareSection:
     def _show_window(self, part: str) -> None:
         view = self._session.window(part)
         obstacle = "" if view is not None else _("There is no image yet.")
-        for spin in self._spins[part]:
-            spin.setEnabled(view is not None)
+        for spin, purpose in zip(self._spins[part], self._purposes[part], strict=True):
+            allow(spin, obstacle, purpose)
         allow(self._buttons[part], obstacle, _("Go back to the window that the image had at first."))
         if view is None:
             return

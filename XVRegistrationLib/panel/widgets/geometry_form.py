@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
+from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, set_title, show_text
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -71,7 +71,7 @@ class GeometryForm:
 
     def _fill(self, row: XrayRow) -> None:
         ui, values = self.ui, row.values
-        ui.geometryGroupBox.setTitle(_("Geometry of {name}").format(name=row.name))
+        set_title(ui.geometryGroupBox, _("Geometry of {name}").format(name=row.name))
         arms = [(title, name) for name, title in self._session.c_arms()]
         fill_choices(ui.cArmComboBox, [(_("Choose one for what the file lacks"), ""), *arms], "")
         missing = [words for key, words in _names().items() if key in row.missing]

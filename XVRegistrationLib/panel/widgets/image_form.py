@@ -9,7 +9,7 @@ import qt
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.dicom.subtraction import frames_of_text, text_of_frames
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly
+from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, set_title
 from XVRegistrationLib.scene.runs import frame_of
 from XVRegistrationLib.scene.xray_source import RUN
 
@@ -40,7 +40,7 @@ class ImageForm:
         self.ui.imageGroupBox.setVisible(row is not None)
         if row is None:
             return
-        self.ui.imageGroupBox.setTitle(_("Image of {name}").format(name=row.name))
+        set_title(self.ui.imageGroupBox, _("Image of {name}").format(name=row.name))
         self._show_frames(row)
         self._show_subtraction(row)
         allow(self.ui.stepsButton, "", _("Show how the image is understood, from the file to what is compared."))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import qt
+
 from XVRegistrationLib.networks.settings import DEFAULT, PSSS
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, show_progress, show_text
@@ -26,6 +28,10 @@ class ModelSection:
         self._session = session
         self._setup = setup
         self._listed: tuple[object, ...] | None = None
+        self._titles: dict[str, str] = {}
+        """Folder of a model of the library -> its title, which the list may be too narrow for."""
+        self._purpose = str(ui.modelComboBox.property("toolTip"))
+        self._room = 0
         self._confirm_until = 0.0
         ui.deviceComboBox.activated.connect(self.on_device)
         ui.networkComboBox.activated.connect(self.on_network)
@@ -60,7 +66,9 @@ class ModelSection:
         self._show_chart()
 
     def tick(self) -> None:
-        """A question that was not answered is withdrawn."""
+        """A question that was not answered is withdrawn, and titles are as long as the list is wide."""
+        if self._room_for_titles() != self._room:
+            self._fill_library(chosen(self.ui.modelComboBox))
         if self._confirm_until and time.monotonic() > self._confirm_until:
             self._ask_to_delete(False)
 
@@ -117,15 +125,29 @@ class ModelSection:
             rows = self._session.library()
             current = next((str(row.folder) for row in rows if row.current), "")
             titles = [row.title if row.fits else _("{title} (other CT)").format(title=row.title) for row in rows]
-            fill_choices(
-                self.ui.modelComboBox, list(zip(titles, [str(row.folder) for row in rows], strict=True)), current
-            )
+            self._titles = {str(row.folder): title for row, title in zip(rows, titles, strict=True)}
+            self._fill_library(current)
         obstacle = "" if chosen(self.ui.modelComboBox) else _("The library has no model yet.")
         allow(
             self.ui.deleteModelButton,
             obstacle or (_("Stop the training first.") if self._session.training else ""),
             _("Delete this model from the disk; you are asked once more."),
         )
+
+    def _fill_library(self, current: str) -> None:
+        """List the models; what does not fit of a title is left out of its middle, and is in its tooltip."""
+        combo, self._room = self.ui.modelComboBox, self._room_for_titles()
+        metrics = qt.QFontMetrics(combo.property("font"))
+        short = [(metrics.elidedText(t, qt.Qt.ElideMiddle, self._room), folder) for folder, t in self._titles.items()]
+        fill_choices(combo, short, current)
+        for index, title in enumerate(self._titles.values()):
+            combo.setItemData(index, title, int(qt.Qt.ToolTipRole))
+        combo.setToolTip("\n".join(text for text in (self._titles.get(current, ""), self._purpose) if text))
+
+    def _room_for_titles(self) -> int:
+        """px beside the list's arrow."""
+        combo = self.ui.modelComboBox
+        return int(combo.property("width")) - 3 * int(qt.QFontMetrics(combo.property("font")).height())
 
     def _show_chart(self) -> None:
         scene = self._session.scene

@@ -23,6 +23,7 @@ from XVRegistrationLib.panel.widgets.structure_section import StructureSection
 from XVRegistrationLib.panel.widgets.target_section import TargetSection
 from XVRegistrationLib.panel.widgets.view_section import ViewSection
 from XVRegistrationLib.panel.widgets.views_section import ViewsSection
+from XVRegistrationLib.panel.widgets.wrapping import Wrapping
 from XVRegistrationLib.panel.widgets.xray_section import XraySection
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Panel:
         self._several = ViewsSection(ui, session, self._setup)
         self._views = Views(session)
         self._steps = StepsWindow()
+        self._wrapping = Wrapping(ui)
+        # A label gives the focus to a widget that takes it: of these two, to the part that does.
+        ui.volumeSelectorLabel.setBuddy(ui.volumeSelector.findChild(qt.QComboBox))
+        ui.blendSliderLabel.setBuddy(ui.blendSlider.findChild(qt.QSlider))
         session.changed.connect(self._to_show.add)
         self._timer = qt.QTimer()
         self._timer.setInterval(AWAY_MS)
@@ -110,6 +115,7 @@ class Panel:
             self.session.tick()
             self._model.tick()
             self._show()
+            self._wrapping.tick()
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
             if failure == self._failure:

@@ -11,6 +11,7 @@ from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.volume_values import ATTENUATION, CT, HU, STRUCTURES, VESSELS
 from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, show_text
 from XVRegistrationLib.panel.widgets.pictures import pixmap_of, with_markers
+from XVRegistrationLib.panel.words import translated
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -27,6 +28,7 @@ class PatientSection:
         self._image: Any = None
         self._asked_of: Any = None
         """The volume that the user was last asked of what its values are."""
+        self._not_scanned_purpose = str(ui.notScannedSpinBox.property("toolTip"))
         ui.presetComboBox.activated.connect(self.on_preset)
         ui.valuesComboBox.activated.connect(self.on_values)
         ui.densitiesButton.clicked.connect(self.on_densities)
@@ -35,7 +37,7 @@ class PatientSection:
 
     def show(self) -> None:
         parameters = self._session.parameters
-        presets = [(preset.title, preset.name) for preset in self._session.presets()]
+        presets = [(translated(preset.title), preset.name) for preset in self._session.presets()]
         fill_choices(self.ui.presetComboBox, presets, parameters.preset if parameters is not None else "")
         if parameters is not None:
             self._show_nodes(parameters)
@@ -98,7 +100,7 @@ class PatientSection:
         obstacle = "" if own else _("The usual table is in use.")
         allow(ui.usualDensitiesButton, obstacle, _("Use the table that comes along again (Resources/densities.json)."))
         said = parameters is not None and parameters.useNotScanned
-        ui.notScannedSpinBox.setEnabled(said)
+        allow(ui.notScannedSpinBox, "" if said else _("Tick Not scanned first."), self._not_scanned_purpose)
         for widget in (ui.useNotScannedCheckBox, ui.notScannedSpinBox):
             widget.setVisible(kind != STRUCTURES)
         volume = None if parameters is None else parameters.volume
@@ -114,7 +116,8 @@ class PatientSection:
             self.ui.nominalLabel.clear()
             self.ui.nominalLabel.setText(_("No view yet"))
         else:
-            self.ui.nominalLabel.setPixmap(with_markers(pixmap_of(image), markers, PICTURE))
+            label = self.ui.nominalLabel
+            label.setPixmap(with_markers(pixmap_of(image), markers, PICTURE, label.devicePixelRatioF()))
 
 
 def _choices() -> list[tuple[str, str]]:

@@ -7,11 +7,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import qt
 
+from XVRegistrationLib.registration.looks import VERDICT_LOOKS, Look
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DOTS = {"green": "#2e9e4f", "amber": "#d98e04", "red": "#cc3333", "blue": "#3a78c2", "grey": "#8a8a8a"}
-"""Colors of the dots beside outcomes, of about equal lightness; the words beside them say the same."""
+LOOKS: Mapping[str, Look] = {
+    **VERDICT_LOOKS,
+    "working": Look("#88CCEE", "triangle"),
+    "unknown": Look("#8A8A8A", "square"),
+}
+"""Marks beside outcomes; the words beside them say the same."""
+_SIDE = 64
+"""Units in which icons are drawn."""
+_CORNERS = {
+    "diamond": ((0, -28), (28, 0), (0, 28), (-28, 0)),
+    "triangle": ((0, -26), (28, 24), (-28, 24)),
+    "square": ((-22, -22), (22, -22), (22, 22), (-22, 22)),
+    "cross": (
+        *((-26, -14), (-14, -26), (0, -12), (14, -26), (26, -14), (12, 0)),
+        *((26, 14), (14, 26), (0, 12), (-14, 26), (-26, 14), (-12, 0)),
+    ),
+}
+"""Of shapes other than the circle, units from the middle."""
 
 
 def pixmap_of(image: np.ndarray) -> Any:
@@ -26,10 +44,15 @@ def pixmap_of(image: np.ndarray) -> Any:
     return pixmap
 
 
-def with_markers(pixmap: Any, markers: Mapping[str, str], size: int) -> Any:
-    """The picture scaled to `size` px, with a letter at each of its sides ("left", "right", "top", "bottom")."""
-    scaled = pixmap.scaled(size, size, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
-    width, height = scaled.rect().width(), scaled.rect().height()
+def with_markers(pixmap: Any, markers: Mapping[str, str], size: int, ratio: float) -> Any:
+    """The picture scaled to `size` px, with a letter at each of its sides ("left", "right", "top", "bottom").
+
+    `ratio`: pixels of the screen for one, `devicePixelRatioF()` of the widget that shows it.
+    """
+    pixels = round(size * ratio)
+    scaled = pixmap.scaled(pixels, pixels, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+    scaled.setDevicePixelRatio(ratio)
+    width, height = round(scaled.rect().width() / ratio), round(scaled.rect().height() / ratio)
     margin = 3
     aligned = {
         "left": qt.Qt.AlignLeft | qt.Qt.AlignVCenter,
@@ -59,15 +82,40 @@ def picture_icon(pixmap: Any) -> Any:
     return icon
 
 
-def dot(color: str) -> Any:
-    """A QIcon of a filled circle: a name of DOTS, or any color that Qt knows."""
-    pixmap = qt.QPixmap(16, 16)
+def mark(look: str, widget: Any) -> Any:
+    """A QIcon of one of LOOKS, as high as the widget's text and as sharp as its screen."""
+    return _icon(LOOKS[look], widget)
+
+
+def dot(color: str, widget: Any) -> Any:
+    """A QIcon of a filled circle of any color that Qt knows, as `mark` draws it."""
+    return _icon(Look(color, "circle"), widget)
+
+
+def _icon(look: Look, widget: Any) -> Any:
+    ratio = widget.devicePixelRatioF()
+    pixels = round(qt.QFontMetrics(widget.property("font")).height() * ratio)
+    pixmap = qt.QPixmap(pixels, pixels)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter()
     painter.begin(pixmap)
     painter.setRenderHint(qt.QPainter.Antialiasing)
-    painter.setPen(qt.QColor("#ffffff"))  # a rim that sets it off from the color of a selected row
-    painter.setBrush(qt.QBrush(qt.QColor(DOTS.get(color, color))))
-    painter.drawEllipse(2, 2, 12, 12)
+    pen = qt.QPen(qt.QColor("#ffffff"))  # a rim that sets it off from the color of a selected row
+    pen.setWidth(4)
+    painter.setPen(pen)
+    painter.setBrush(qt.QBrush(qt.QColor(look.color)))
+    painter.scale(pixels / _SIDE, pixels / _SIDE)
+    painter.translate(_SIDE // 2, _SIDE // 2)
+    if look.shape == "circle":
+        painter.drawEllipse(-26, -26, 52, 52)
+    else:
+        first, *others = _CORNERS[look.shape]
+        outline = qt.QPainterPath()
+        outline.moveTo(*first)
+        for corner in others:
+            outline.lineTo(*corner)
+        outline.closeSubpath()
+        painter.drawPath(outline)
     painter.end()
+    pixmap.setDevicePixelRatio(ratio)
     return picture_icon(pixmap)

@@ -8,6 +8,7 @@ import qt
 import slicer
 
 from XVRegistrationLib.panel.i18n import tr as _
+from XVRegistrationLib.panel.widgets.common import add_shortcut
 from XVRegistrationLib.scene.layout import XRAY_VIEW
 
 if TYPE_CHECKING:
@@ -66,11 +67,8 @@ class PoseKeys:
         self._shortcuts = []
 
     def _add(self, widget: Any, key: str, axis: str, steps: int) -> None:
-        shortcut = qt.QShortcut(qt.QKeySequence(key), widget)
+        shortcut = add_shortcut(widget, key, lambda: self._nudge(axis, steps))
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(lambda: self._nudge(axis, steps))
-        # Where another program part has the same key, both are meant.
-        shortcut.activatedAmbiguously.connect(lambda: self._nudge(axis, steps))
         self._shortcuts.append(shortcut)
 
 

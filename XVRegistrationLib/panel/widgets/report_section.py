@@ -9,10 +9,12 @@ import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import (
+    add_shortcut,
     allow,
     answering,
     chosen,
     fill_choices,
+    in_words,
     quietly,
     show_progress,
     show_text,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
     from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.widgets.setup_section import SetupSection
+
+ACCEPT_KEY, REJECT_KEY = "Ctrl+Shift+A", "Ctrl+Shift+R"
 
 
 class ReportSection:
@@ -36,6 +40,9 @@ class ReportSection:
         self._node: Any = None
         """Whose note is in the line."""
         ui.reviewComboBox.activated.connect(self.on_decided)
+        # Of the section, which can be seen as long as the panel can.
+        add_shortcut(ui.reportCollapsibleButton, ACCEPT_KEY, lambda: self._decide("accepted"))
+        add_shortcut(ui.reportCollapsibleButton, REJECT_KEY, lambda: self._decide("rejected"))
         ui.noteLineEdit.editingFinished.connect(self.on_noted)
         ui.reportButton.clicked.connect(self.on_report)
         ui.cancelReportButton.clicked.connect(self.on_cancel)
@@ -52,7 +59,9 @@ class ReportSection:
         show_text(self.ui.reviewLabel, text)
         obstacle = self._session.can_review(node)
         not_yet = self._session.can_accept(node)
-        allow(self.ui.reviewComboBox, obstacle, not_yet or _("Accept or reject the pose of the shown X-ray."))
+        purpose = _("Accept or reject the pose of the shown X-ray ({accept}, {reject}).")
+        purpose = purpose.format(accept=in_words(ACCEPT_KEY), reject=in_words(REJECT_KEY))
+        allow(self.ui.reviewComboBox, obstacle, not_yet or purpose)
         allow(
             self.ui.noteLineEdit,
             obstacle,
@@ -81,8 +90,11 @@ class ReportSection:
         show_progress(self.ui.reportProgressBar, self._session.report_progress())
 
     def on_decided(self, index: int = 0) -> None:
+        self._decide(chosen(self.ui.reviewComboBox))
+
+    def _decide(self, decision: str) -> None:
         with answering(self._session.say, _("The decision could not be kept.")):
-            row, decision = self._row, chosen(self.ui.reviewComboBox)
+            row = self._row
             if row is None:
                 return
             try:

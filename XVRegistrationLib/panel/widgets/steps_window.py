@@ -34,7 +34,9 @@ class StepsWindow:
             column = qt.QVBoxLayout()
             column.addWidget(_text(title))
             picture = qt.QLabel()
-            picture.setPixmap(with_markers(_shaped(image, steps.aspect), steps.letters, _SIDE))
+            picture.setPixmap(
+                with_markers(_shaped(image, steps.aspect), steps.letters, _SIDE, dialog.devicePixelRatioF())
+            )
             column.addWidget(picture)
             if number == len(steps.images) - 1:
                 for line in _legend(steps):

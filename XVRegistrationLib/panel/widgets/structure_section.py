@@ -85,7 +85,7 @@ class StructureSection:
                 item = table.item(index, 0) if index < len(before) else None
                 if item is None or before[index].color != row.color:
                     item = qt.QTableWidgetItem(row.name)
-                    item.setIcon(dot("#{:02x}{:02x}{:02x}".format(*(round(255 * c) for c in row.color))))
+                    item.setIcon(dot("#{:02x}{:02x}{:02x}".format(*(round(255 * c) for c in row.color)), table))
                     table.setItem(index, 0, item)
                 item.setText(row.name)
                 item.setToolTip(row.name)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
     from XVRegistrationLib.panel.views import PickedView, TargetRow
 
-NAME, PIXEL, PLACE, IN_PLANE, DEPTH = range(5)
 _MISSING = "-"
 
 
@@ -41,7 +40,7 @@ class TargetSection:
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(PLACE, qt.QHeaderView.Stretch)
+        header.setStretchLastSection(True)
         table.itemSelectionChanged.connect(self.on_select)
         table.cellClicked.connect(self.on_click)
         ui.pickButton.clicked.connect(self.on_pick)

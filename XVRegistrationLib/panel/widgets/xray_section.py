@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, quietly
+from XVRegistrationLib.panel.widgets.common import add_shortcut, allow, answering, quietly
 from XVRegistrationLib.panel.widgets.geometry_form import GeometryForm
 from XVRegistrationLib.panel.widgets.image_form import ImageForm
-from XVRegistrationLib.panel.widgets.pictures import dot, picture_icon, pixmap_of
+from XVRegistrationLib.panel.widgets.pictures import mark, picture_icon, pixmap_of
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME, GEOMETRY, OUTCOME = range(3)
 ROW_GAP = 6  # px
+NEXT_KEY = "Ctrl+Shift+N"
 LOWEST, HIGHEST = 72, 280  # px, of the table: it is as high as its rows, and scrolls beyond
 
 
@@ -31,7 +32,6 @@ class XraySection:
         self._selected = ""  # ID of the row's node
         self._image = ImageForm(ui, session)
         self._form = GeometryForm(ui, session)
-        self._dots: dict[str, Any] = {}
         self._prepare_table()
         ui.addFilesButton.clicked.connect(self.on_add_files)
         ui.addNodeButton.clicked.connect(self.on_add_node)
@@ -39,6 +39,7 @@ class XraySection:
         ui.xrayNodeSelector.currentNodeChanged.connect(self.on_node_chosen)
         ui.xrayTable.itemChanged.connect(self.on_item_changed)
         ui.xrayTable.itemSelectionChanged.connect(self.on_selected)
+        add_shortcut(ui.xraysCollapsibleButton, NEXT_KEY, self.on_next)
 
     @property
     def selected(self) -> XrayRow | None:
@@ -102,6 +103,11 @@ class XraySection:
         with answering(self._session.say, _("The X-ray could not be shown.")):
             self._session.show(row.node)
 
+    def on_next(self) -> None:
+        """Select the row after the selected one, or the first after the last."""
+        if self._rows:
+            self.ui.xrayTable.setCurrentCell((self.ui.xrayTable.currentRow() + 1) % len(self._rows), NAME)
+
     def _show_buttons(self) -> None:
         obstacle = self._session.can_add_xrays()
         allow(self.ui.addFilesButton, obstacle, _("Add X-rays from files: DICOM, NIfTI, PNG and other images."))
@@ -117,10 +123,7 @@ class XraySection:
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionsClickable(False)
-        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
-        for column, width in ((GEOMETRY, 122), (OUTCOME, 138)):
-            header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
-            table.setColumnWidth(column, width)
+        header.setSectionResizeMode(qt.QHeaderView.Stretch)
         header.sectionResized.connect(self._fit_rows)
 
     def _fit_rows(self, section: int = 0, before: int = 0, after: int = 0) -> None:
@@ -158,18 +161,13 @@ class XraySection:
                 table.setItem(index, NAME, name)
                 table.setItem(index, GEOMETRY, _item(row.geometry, row.geometry))
                 outcome = _item(row.outcome, row.hint or row.outcome)
-                outcome.setIcon(self._dot(row.color))
+                outcome.setIcon(mark(row.look, table))
                 table.setItem(index, OUTCOME, outcome)
                 self._fit_row(index)
             selected = next((i for i, row in enumerate(rows) if row.node_id == self._selected), -1)
             if selected >= 0 and table.currentRow() != selected:
                 table.setCurrentCell(selected, NAME)
         self._fit_table()
-
-    def _dot(self, color: str) -> Any:
-        if color not in self._dots:
-            self._dots[color] = dot(color)
-        return self._dots[color]
 
 
 def _item(text: str, tip: str) -> Any:
@@ -182,7 +180,7 @@ def _same(old: XrayRow | None, new: XrayRow) -> bool:
     """Whether two rows look the same in the table."""
     if old is None:
         return False
-    parts = ("node_id", "name", "checked", "outcome", "color", "hint", "geometry")
+    parts = ("node_id", "name", "checked", "outcome", "look", "hint", "geometry")
     return all(getattr(old, part) == getattr(new, part) for part in parts) and _same_picture(old, new)
 
 
