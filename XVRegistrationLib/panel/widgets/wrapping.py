@@ -62,9 +62,8 @@ class Wrapping:
         }
         """Name of a grid layout -> the ways in which its widgets can stand, the widest first."""
         self._layouts = {name: self._panel.findChild(qt.QGridLayout, name) for name in self._rows}
-        self._spins = [
-            w for ways in self._rows.values() for row in ways[0] for w in row if w.inherits("QDoubleSpinBox")
-        ]
+        in_rows = [w for ways in self._rows.values() for row in ways[0] for w in row if w.inherits("QDoubleSpinBox")]
+        self._spins = [*in_rows, ui.sddSpinBox, ui.columnSpacingSpinBox, ui.rowSpacingSpinBox]
         self._stand: dict[str, Rows] = {}
         self._seen: tuple[Any, ...] = ()
         self._font = ""
