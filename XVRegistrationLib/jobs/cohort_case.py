@@ -48,6 +48,7 @@ _COLUMN_OF = {
     "attenuation": "as",
     "vessels": "as",
     "background": "not-scanned",
+    "forced": "force",
 }
 """Arguments of the library that an InputError asks for -> columns that are called otherwise."""
 

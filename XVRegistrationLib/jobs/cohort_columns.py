@@ -46,6 +46,7 @@ class CohortCase:
     densities: str | None = None
     # The model that is made.
     anatomy: str | None = None
+    force: bool = False
     view: str | None = None
     rotation: tuple[float, ...] | None = None
     translation: tuple[float, ...] | None = None
@@ -102,6 +103,7 @@ OF_THE_MODEL = (
     "segmentation",
     "densities",
     "anatomy",
+    "force",
     "view",
     "rotation",
     "translation",
@@ -263,6 +265,7 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "segmentation": str,
     "densities": str,
     "anatomy": lambda text: _one_of(*load_presets())(text),
+    "force": _flag,
     "view": _one_of(*VIEWS),
     "rotation": _numbers(3),
     "translation": _numbers(3),

@@ -62,6 +62,8 @@ def make_model(folder: Path, cases: Sequence[CohortCase]) -> None:
         view=case.view or (usual.view if usual else "AP"),
         sod=sod if case.sod is None else case.sod,
         pose_range=PoseRange((turned[0], turned[1], turned[2]), (moved[0], moved[1], moved[2])),
+        anatomy=case.anatomy or "",
+        forced=case.force,
     )
     if case.minutes > 0:
         train_patient(folder, model, minutes=case.minutes)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.jobs.cohort_case import in_words
 from XVRegistrationLib.jobs.interpreter import interpreter
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def attempt(function: Callable[..., Any], arguments: tuple[Any, ...], threads: i
     try:
         return function(*arguments)
     except InputError as e:
-        return Trouble(str(e))
+        return Trouble(in_words(e))
     except MemoryError:
         return Trouble("The memory was too small for it.")
     except OSError as e:

@@ -11,6 +11,7 @@ import pytest
 
 from Testing.Python.cohorts import HEADER, NEAR, PATIENT, found, write_cases, write_table
 from Testing.Python.dicom_files import write
+from Testing.Python.unit.conftest import phantom_hu
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow, row_of, summarize_cohort
@@ -57,6 +58,8 @@ def test_what_is_wrong_becomes_a_row_and_the_others_are_kept_or_done(cohort, tmp
     folder, _truth, before = cohort
     write(tmp_path / "nothing.dcm", np.full((48, 48), 777, np.uint16), **HEADER)
     write_volume(tmp_path / f"{PATIENT}MR.nii.gz", Volume(np.full((20, 20, 20), 300, np.int16), np.eye(4) * 5, "x"))
+    metal = np.where(phantom_hu((32, 44, 48), seed=1) > -500, 3000, -1000).astype(np.int16)
+    write_volume(tmp_path / f"{PATIENT}-metal.nii.gz", Volume(metal, np.diag([5.0, 5.0, 6.0, 1.0]), "x"))
     with (folder / "cases.csv").open() as f:
         good = list(csv.DictReader(f))
     at = {name: str(folder / good[0][name]) for name in ("volume", "xray")}
@@ -65,6 +68,7 @@ def test_what_is_wrong_becomes_a_row_and_the_others_are_kept_or_done(cohort, tmp
         ({"case": "absent", "xray": f"{PATIENT}.dcm"}, "nothing at the path in the column xray"),
         ({"case": "blank", "xray": str(tmp_path / "nothing.dcm")}, ""),
         ({"case": "units", "volume": str(tmp_path / f"{PATIENT}MR.nii.gz")}, "Hounsfield"),
+        ({"case": "metal", "volume": str(tmp_path / f"{PATIENT}-metal.nii.gz")}, "(Columns: force.)"),
         ({"case": "cell", "spacing": "1"}, "spacing takes 2 numbers, not '1'."),
         ({"case": "a/b"}, "case takes letters"),
         ({"case": "twofold", "model": str(folder)}, "leave one of them out"),
@@ -76,7 +80,7 @@ def test_what_is_wrong_becomes_a_row_and_the_others_are_kept_or_done(cohort, tmp
     command = ["batch", str(table), "-o", str(folder / "out"), "--workers", "0", "--all"]
     assert main([*command, *(f"{name}={value}" for name, value in NEAR.items())]) == 2
     said = capsys.readouterr()
-    assert "8 of 12 have no pose; cohort.csv says why. The first, P0: Row 5" in said.err
+    assert "9 of 13 have no pose; cohort.csv says why. The first, P0: Row 5" in said.err
     assert said.err.strip().count("\n") == 0
     assert "4 cases were finished before" in said.out
     assert PATIENT not in said.err + said.out
