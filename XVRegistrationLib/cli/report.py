@@ -27,7 +27,8 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "report",
         help="one page about registered X-rays, to read, sign off and keep",
         description="One HTML file with its pictures inside: of each X-ray the pose in words, the verdict, where the targets "
-        "fall, and what was decided on it; the same for programs beside it (.json). Nothing in it names the patient.",
+        "fall, and what was decided on it; the same for programs beside it (.json). Frames of one file of --xrays are one X-ray, "
+        "with the picture of one and the poses and verdicts of all. Nothing in it names the patient.",
         formatter_class=Help,
     )
     p.add_argument(
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the page. X-rays without a pose, or whose file is not there, are said in it, and the others go on."""
     from XVRegistrationLib.cli.progress import console
     from XVRegistrationLib.cli.register import structures_of
+    from XVRegistrationLib.cli.report_runs import as_runs
     from XVRegistrationLib.evaluation.xray_report import XrayReport, facts_of_card, status_line, write_xray_report
     from XVRegistrationLib.registration.card import read_card
     from XVRegistrationLib.registration.target_files import read_targets
@@ -80,13 +82,15 @@ def run(options: argparse.Namespace) -> int:
     if page.resolve() in {Path(path).resolve() for path in (*options.results, *(options.xrays or ()))}:
         raise InputError(f"{page} would be overwritten; choose another -o.")
     given = _Given(_model(options), structures_of(options), targets)
-    shown = [_shown(xray, file, given, options) for xray, file in zip(xrays, files, strict=True)]
     center = None if given.model is None else given.model.view.isocenter
+    xrays, files = as_runs(xrays, files, center)
+    shown = [_shown(xray, file, given, options) for xray, file in zip(xrays, files, strict=True)]
     report = XrayReport(
         tuple(shown),
         targets,
         None if center is None else _array(center),
         facts_of_card(read_card(options.model)) if options.model else {},
+        () if given.structures is None else given.structures.left_out,
     )
     write_xray_report(page, report)
     console.print(f"{status_line(report)} The report is {page}.", markup=False)

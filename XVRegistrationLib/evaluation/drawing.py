@@ -42,6 +42,8 @@ class Structures:
     names: dict[int, str]
     grid: LabelGrid
     colors: dict[int, Color]
+    left_out: tuple[str, ...] = ()
+    """Names of those that the labels hold and nobody asked for."""
 
     @staticmethod
     def of(labels: LabelMap | Segmentation, values: Sequence[int]) -> Structures:
@@ -49,7 +51,8 @@ class Structures:
         grid = label_grid(labels, values)
         own = labels.colors if isinstance(labels, Segmentation) else {}
         colors = {value: own.get(value, color_of_label(value)) for value in grid.values}
-        return Structures({value: labels.names[value] for value in grid.values}, grid, colors)
+        left_out = tuple(name for value, name in labels.names.items() if value not in values)
+        return Structures({value: labels.names[value] for value in grid.values}, grid, colors, left_out)
 
     def outlines(
         self, pose: NDArray[np.float64], intrinsics: Intrinsics, only: Sequence[str] | None = None

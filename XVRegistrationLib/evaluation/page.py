@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DISCLAIMER = "Research use only. Not a medical device."
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
+body { font: 11.25pt/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1b1f24; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .notice { color: #8a2d0b; font-weight: 600; } .line { font-size: 1.1rem; }
 table { border-collapse: collapse; } th, td { padding: 4px 8px; border-bottom: 1px solid #d7dce1; text-align: right; }
@@ -54,10 +54,14 @@ def table_html(header: Sequence[str], lines: Sequence[Sequence[str]], *, of_word
     return f'<table{kind} cellpadding="3"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def image_html(picture: bytes, width: int, text: str) -> str:
-    """A JPEG inside of the page, `width` px wide, and what it shows for those who cannot see it."""
-    data = base64.b64encode(picture).decode("ascii")
-    return f'<img src="data:image/jpeg;base64,{data}" width="{width}" alt="{html.escape(text)}">'
+def image_html(source: str, width: int, text: str) -> str:
+    """A picture of the page, `width` px wide, by its address, and what it shows for those who cannot see it."""
+    return f'<img src="{source}" width="{width}" alt="{html.escape(text)}">'
+
+
+def address_inside(picture: bytes) -> str:
+    """The address of a JPEG that is inside of the page itself."""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def figure_html(picture: str, caption: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.page import DISCLAIMER, finite, write_text
+from XVRegistrationLib.evaluation.reported_run import run_dict
 from XVRegistrationLib.registration.export_table import record
 from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.versions import versions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.evaluation.report_pictures import ReportPictures
+    from XVRegistrationLib.evaluation.reported_run import ReportedRun
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.registration.result import Registration
 
@@ -43,6 +45,8 @@ class ReportedXray:
     reason: str = ""
     """Why there is no pose, or no picture, a sentence."""
     pictures: ReportPictures | None = None
+    run: ReportedRun | None = None
+    """All frames of the run of which this X-ray is the frame that was chosen; None for a single image."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """Whom the X-ray is of: only where that was asked for."""
 
@@ -73,6 +77,8 @@ class XrayReport:
     """(3,) RAS, mm: what distances from the source are stated to."""
     model: Mapping[str, str] = field(default_factory=dict)
     """The patient model's card in words."""
+    left_out: tuple[str, ...] = ()
+    """Names of structures, or what else, that the pictures do not show because somebody chose so."""
     title: str = TITLE
     versions: Mapping[str, str] = field(default_factory=versions)
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M"))
@@ -92,10 +98,12 @@ def status_line(report: XrayReport) -> str:
     counts = [f"{len(report.of(group))} {group}" for group in GROUPS if report.of(group)]
     noun = "X-ray" if len(report.xrays) == 1 else "X-rays"
     first = f"{len(report.xrays)} {noun}: {', '.join(counts)}."
+    others = sum(xray.run.open for xray in report.xrays if xray.run is not None)
+    frames = f" Of runs this is about the frame shown; {others} other registered frames are open." if others else ""
     if report.signed_off:
-        return f"{first} Signed off: every X-ray was accepted or rejected."
+        return f"{first} Signed off: every X-ray was accepted or rejected.{frames}"
     left = [xray.name for group in ("open", "without a pose") for xray in report.of(group)]
-    return f"{first} Not signed off: to be decided are {', '.join(left)}."
+    return f"{first} Not signed off: to be decided are {', '.join(left)}.{frames}"
 
 
 def facts_of_card(card: Mapping[str, Any]) -> dict[str, str]:
@@ -130,9 +138,7 @@ def write_xray_report(path: str | os.PathLike[str], report: XrayReport) -> list[
     from XVRegistrationLib.evaluation.xray_report_page import page_of
 
     page = Path(path)
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
-    _check_not_another(page.with_suffix(".json"))
+    check_place(page)
     content = json.dumps(finite(as_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         write_text(page, page_of(report))
@@ -147,8 +153,14 @@ def is_report(content: Any) -> bool:
     return isinstance(content, dict) and "signed_off" in content
 
 
-def _check_not_another(program: Path) -> None:
-    """Raise InputError where a file is in the way that is no report's, such as the result of an X-ray of that name."""
+def check_place(page: Path) -> None:
+    """Raise InputError where no report may be written to `page`: it is no page, or the file for programs would replace another's.
+
+    Such is the result of an X-ray of that name.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
+    program = page.with_suffix(".json")
     try:
         ours = not program.exists() or is_report(json.loads(program.read_text("utf-8")))
     except (OSError, ValueError):
@@ -165,6 +177,7 @@ def as_dict(report: XrayReport) -> dict[str, Any]:
         "date": report.date,
         "status": status_line(report),
         "signed_off": report.signed_off,
+        "left_out": list(report.left_out),
         "model": dict(report.model),
         "versions": dict(report.versions),
         "xrays": [_entry(report, xray) for xray in report.xrays],
@@ -181,4 +194,6 @@ def _entry(report: XrayReport, xray: ReportedXray) -> dict[str, Any]:
     else:
         trust = None if found is None or found.trust is None else dataclasses.asdict(found.trust)
         entry |= {"pose": None, "trust": trust, "reason": xray.reason}
+    if xray.run is not None:
+        entry["run"] = run_dict(xray.run, report.targets)
     return entry

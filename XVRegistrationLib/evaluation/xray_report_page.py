@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.evaluation.page import facts_html, image_html, page, table_html
+from XVRegistrationLib.evaluation import run_curves
+from XVRegistrationLib.evaluation.page import address_inside, facts_html, image_html, page, table_html
 from XVRegistrationLib.evaluation.report_table import GRADES, reasons, verdict_in_words
+from XVRegistrationLib.evaluation.reported_run import run_html
 from XVRegistrationLib.evaluation.xray_report import status_line
 from XVRegistrationLib.geometry.angles import direction_in_words, turn_of
 from XVRegistrationLib.geometry.camera import project
@@ -17,7 +20,10 @@ from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from XVRegistrationLib.evaluation.report_pictures import ReportPictures
+    from XVRegistrationLib.evaluation.reported_run import ReportedRun
     from XVRegistrationLib.evaluation.xray_report import ReportedXray, XrayReport
     from XVRegistrationLib.registration.result import Registration
 
@@ -26,8 +32,15 @@ td { vertical-align: top; } .pictures td { border: none; padding: 3px; text-alig
 .caption { color: #57606a; font-size: .85rem; } .review { font-weight: 600; } .warning { color: #8a2d0b; font-weight: 600; }
 .rejected { color: #57606a; } .pictures { break-inside: avoid; }
 """
-WIDTH = 1000
+_WIDTH = 1000
 """px, of the pictures of one X-ray side by side."""
+_PRINTED_WIDTH = 580
+"""px, of the same on paper, A4."""
+_PRINTED_STYLE = """
+p, td, th { font-size: 9pt; } h1 { font-size: 16pt; } h2 { font-size: 13pt; } h3 { font-size: 11pt; }
+.line { font-size: 10pt; } .caption { font-size: 8pt; } table { margin: 4px 0; }
+"""
+_NEW_SHEET = ' style="page-break-before: always"'
 _OVERLAY = 0.655  # of the width: the X-ray and the DRR, one above the other beside it, are half as wide
 _SIDE = 0.325
 _DECISIONS = {"accepted": "Accepted", "open": "Open: not yet decided", "rejected": "Rejected"}
@@ -36,22 +49,67 @@ _LEAST_PERCENT = 1.0
 _UNKNOWN = "–"
 
 
-def page_of(report: XrayReport, width: int = WIDTH) -> str:
-    """The whole page, with its pictures inside, which are `width` px wide together."""
+@dataclass(frozen=True)
+class PrintedPage:
+    """A page that fits on A4, with its pictures beside it, so that they can be taken in one by one."""
+
+    html: str
+    pictures: Mapping[str, tuple[bytes, int]]
+    """Address in the page -> JPEG file, and how wide it is shown there, px."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a page is set."""
+
+    width: int
+    """px, of the pictures of one X-ray side by side."""
+    address: Callable[[bytes, int], str]
+    """Of a JPEG file that is shown so wide, px."""
+    style: str
+    sheets: bool
+    """Whether each X-ray begins a new sheet of paper, so that no picture is torn from what is said of it."""
+
+
+def page_of(report: XrayReport) -> str:
+    """The whole page, with its pictures inside."""
+    return _page(report, _Form(_WIDTH, lambda picture, _width: address_inside(picture), _STYLE, sheets=False))
+
+
+def printed_page(report: XrayReport) -> PrintedPage:
+    """The same, to be printed: each X-ray on a sheet of its own, but a single one, which goes on the first."""
+    pictures: dict[str, tuple[bytes, int]] = {}
+
+    def address(picture: bytes, width: int) -> str:
+        name = f"picture-{len(pictures) + 1}"
+        pictures[name] = picture, width
+        return name
+
+    several = len(report.of("accepted")) + len(report.of("open")) > 1
+    form = _Form(_PRINTED_WIDTH, address, _STYLE + _PRINTED_STYLE, sheets=several)
+    return PrintedPage(_page(report, form), pictures)
+
+
+def _page(report: XrayReport, form: _Form) -> str:
     e = html.escape
     body = [f'<p class="line">{e(status_line(report))}</p>', f"<p>Made on {e(report.date)}.</p>"]
+    if report.left_out:
+        body.append(f"<p>Not drawn in the pictures, as chosen: {e(', '.join(report.left_out))}.</p>")
     body += _overview(report)
     for group in ("accepted", "open"):
         found = report.of(group)
         if found:
-            body.append(f"<h2>{_DECISIONS[group]}</h2>")
-            body += [_section(report, xray, width) for xray in found]
+            body.append(f"<h2{_NEW_SHEET if form.sheets else ''}>{_DECISIONS[group]}</h2>")
+            body += [_section(report, xray, form, begins=i > 0) for i, xray in enumerate(found)]
     body += _without_pose(report)
     body += _rejected(report)
+    for xray in (*report.of("without a pose"), *report.of("rejected")):
+        if xray.run is not None:
+            body += [f"<h3>All frames of {e(xray.name)}</h3>", _run(xray.run, form)]
     for heading, facts in (("The patient's model", report.model), ("Versions", report.versions)):
         if facts:
             body += [f"<h2>{heading}</h2>", facts_html(facts)]
-    return page(report.title, body, _STYLE)
+    return page(report.title, body, form.style)
 
 
 def _overview(report: XrayReport) -> list[str]:
@@ -66,13 +124,13 @@ def _overview(report: XrayReport) -> list[str]:
     return [table_html(header, lines, of_words=True)] if lines else []
 
 
-def _section(report: XrayReport, xray: ReportedXray, width: int) -> str:
-    """All that is said of one X-ray."""
+def _section(report: XrayReport, xray: ReportedXray, form: _Form, *, begins: bool) -> str:
+    """All that is said of one X-ray; where it `begins`, on a new sheet."""
     e, found = html.escape, xray.registration
     assert found is not None  # by its group
     note = f" {e(xray.review.note)}" if xray.review.note else ""
     parts = [
-        f"<h3>{e(xray.name)}</h3>",
+        f"<h3{_NEW_SHEET if begins and form.sheets else ''}>{e(xray.name)}</h3>",
         f'<p><span class="review">{_DECISIONS[xray.review.decision]}.</span>{note}</p>',
     ]
     why = e(reasons(found))
@@ -83,29 +141,38 @@ def _section(report: XrayReport, xray: ReportedXray, width: int) -> str:
     if xray.reason:
         parts.append(f"<p>{e(xray.reason)}</p>")
     if xray.pictures is not None:
-        parts.append(_pictures(xray.name, xray.pictures, width))
+        parts.append(_pictures(xray.name, xray.pictures, form))
     parts.append(facts_html({**xray.identity, **_pose_facts(report, found)}))
     if report.targets:
         parts += [_targets(report, found)] if xray.usable else ["<p>Targets are left out: the pose failed.</p>"]
+    if xray.run is not None:
+        parts.append(_run(xray.run, form))
     return '<div class="xray">\n' + "\n".join(parts) + "\n</div>"
 
 
-def _pictures(name: str, pictures: ReportPictures, width: int) -> str:
-    """The overlay, and beside it the X-ray above the DRR."""
-    large, small = round(_OVERLAY * width), round(_SIDE * width)
-    overlay = image_html(pictures.overlay, large, f"{name} with what falls on it")
-    xray = image_html(pictures.xray, small, name)
-    drr = image_html(pictures.drr, small, f"DRR of {name}") if pictures.drr else ""
+def _pictures(name: str, pictures: ReportPictures, form: _Form) -> str:
+    """The overlay, beside it the X-ray above the DRR, and below them what is drawn."""
+    large, small = round(_OVERLAY * form.width), round(_SIDE * form.width)
+    overlay = image_html(form.address(pictures.overlay, large), large, f"{name} with what falls on it")
+    xray = image_html(form.address(pictures.xray, small), small, name)
+    drr = image_html(form.address(pictures.drr, small), small, f"DRR of {name}") if pictures.drr else ""
     second = f'<tr><td>{drr}<br><span class="caption">DRR at the pose found</span></td></tr>' if drr else ""
     span = ' rowspan="2"' if drr else ""
     legend = " &nbsp; ".join(
-        f'<span style="color:{color};background-color:#24292f">&nbsp;&#9632;&nbsp;</span> {html.escape(what)}'
+        f'<span style="color:{color};background-color:#24292f">&nbsp;&#9632;&nbsp;</span>&nbsp;{html.escape(what).replace(" ", "&nbsp;")}'
         for what, color in pictures.legend
     )
     return (
-        f'<table class="pictures"><tr><td{span}>{overlay}<br><span class="caption">{legend}</span></td>'
-        f'<td>{xray}<br><span class="caption">X-ray</span></td></tr>{second}</table>'
+        f'<table class="pictures"><tr><td{span}>{overlay}</td>'
+        f'<td>{xray}<br><span class="caption">X-ray</span></td></tr>{second}</table><p class="caption">{legend}</p>'
     )
+
+
+def _run(run: ReportedRun, form: _Form) -> str:
+    """The other frames of an X-ray that is one of a run."""
+    width = min(form.width, run_curves.WIDTH)
+    shown = image_html(form.address(run.curves, width), width, "Pose curves") if run.curves else ""
+    return run_html(run, shown)
 
 
 def _pose_facts(report: XrayReport, found: Registration) -> dict[str, str]:

@@ -13,6 +13,8 @@ import numpy as np
 from XVRegistrationLib.geometry.rigid import increment, invert, rotation_angle, transform_points
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 AXES = ("right", "down", "depth", "tilt", "swing", "turn")
@@ -34,6 +36,18 @@ def motion_between(
     relative = there @ np.asarray(reference, dtype=np.float64)
     shift = transform_points(there, pivot) - transform_points(invert(reference), pivot)
     return np.concatenate([shift, np.degrees(_vector(relative[:3, :3]))]) * _signs(mirrored)
+
+
+def motions_since_first(
+    poses: Sequence[ArrayLike | None], pivot: ArrayLike, mirrored: bool = False
+) -> NDArray[np.float64]:
+    """(n, 6) the motions from the first of several poses (4, 4) to each; not a number for None."""
+    motions = np.full((len(poses), 6), np.nan)
+    first = next((pose for pose in poses if pose is not None), None)
+    for row, pose in zip(motions, poses, strict=True):
+        if first is not None and pose is not None:
+            row[:] = motion_between(first, pose, pivot, mirrored)
+    return motions
 
 
 def _signs(mirrored: bool) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What the engine does for a report: the pictures of one registered X-ray."""
+"""What the engine does for a report: the pictures of one registered X-ray, and the curves of a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from XVRegistrationLib.evaluation.report_pictures import rendered_drr, report_pictures
+from XVRegistrationLib.evaluation.run_curves import run_curves
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.registration.result import Registration
 from XVRegistrationLib.rendering.labels import project_labels
@@ -43,6 +44,14 @@ def draw_report(request: Request, pyramid: Pyramid, labels: LabelGrid | None, pi
     made = report_pictures(xray, found, rendered_drr(pyramid, found), outlines, targets)
     arrays = {name: np.frombuffer(getattr(made, name), np.uint8) for name in PICTURES}
     return {"legend": made.legend}, arrays
+
+
+def draw_run(request: Request) -> Answer:
+    """The curves of a run's frames: the fields are the arguments of `run_curves`; a frame without a pose has null."""
+    f = request.fields
+    poses = [None if pose is None else np.array(pose, dtype=np.float64) for pose in f["poses"]]
+    curves = run_curves(f["numbers"], poses, f["verdicts"], f["shown"], f["pivot"], f["mirrored"])
+    return {}, {"curves": np.frombuffer(curves, np.uint8)}
 
 
 def _projected(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from XVRegistrationLib.panel.context import Context
+    from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.xrays import Xrays
 
 
@@ -30,7 +31,13 @@ def can_export(context: Context, xrays: Xrays) -> str:
 
 
 def export_registered(
-    context: Context, xrays: Xrays, folder: Path, nodes: Sequence[Any] | None, keep_identity: bool, bundle: bool
+    context: Context,
+    xrays: Xrays,
+    structures: Structures,
+    folder: Path,
+    nodes: Sequence[Any] | None,
+    keep_identity: bool,
+    bundle: bool,
 ) -> list[Path]:
     """Write X-rays, or all that are registered where they stand and not rejected, into a folder; return the files."""
     obstacle = foreign(xrays, nodes or ())
@@ -54,6 +61,8 @@ def export_registered(
         folder,
         targets_node=context.parameters.targets if context.parameters is not None else None,
         dicom_files=files if can_segment else {},
+        left_out=lambda name: not structures.draws(name),
+        draw_targets=context.parameters is None or context.parameters.showTargets,
         keep_identity=keep_identity,
         bundle=bundle,
     )

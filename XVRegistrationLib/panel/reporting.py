@@ -1,49 +1,59 @@
-"""The report of a session's X-rays: what is known of each is taken down at once, the engine draws the pictures."""
+"""The report of a session's X-rays: what is known of each is taken down at once, the engine draws the pictures, and the PDF
+is printed a sheet at a time, so that the panel is never blocked."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.reported_run import curves_of
 from XVRegistrationLib.evaluation.xray_report import (
     ReportedXray,
     XrayReport,
-    facts_of_card,
+    check_place,
     status_line,
     write_xray_report,
 )
+from XVRegistrationLib.evaluation.xray_report_page import printed_page
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.registration.card import read_card
+from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, reported
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
 from XVRegistrationLib.scene.ignored import counting_of
-from XVRegistrationLib.scene.results import registration_that_holds
-from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.volumes import voxels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
     from pathlib import Path
 
+    from XVRegistrationLib.evaluation.xray_report_page import PrintedPage
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.model import Model
     from XVRegistrationLib.panel.patient import Patient
     from XVRegistrationLib.panel.registering import Registering
+    from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.viewing import Viewing
-    from XVRegistrationLib.panel.views import XrayRow
     from XVRegistrationLib.panel.xrays import Xrays
 
-    WritePdf = Callable[[str, Path], str]
-    """Prints a page of HTML into a file; returns why that was not possible, or nothing."""
+    PrintPdf = Callable[[PrintedPage, Path], Generator[float]]
+    """Prints a page into a file step by step, and yields the share that is done; InputError where that is not possible."""
 
-PDF_WIDTH = 580
-"""px, of the pictures of an X-ray on a page of A4."""
+_PRINTING = 0.3
+"""Share of the bar that the printing takes."""
+_STEP_SECONDS = 0.02
+"""After so long a step of the printing is the last one until the next tick."""
+
+
+Ask = Callable[["_Task", int], None]
+"""Asks the engine for pictures of one X-ray of a report."""
 
 
 @dataclass(eq=False)
@@ -51,17 +61,23 @@ class _Task:
     """A report that is being made."""
 
     path: Path
-    pdf: WritePdf | None
+    pdf: PrintPdf | None
     report: XrayReport
     xrays: list[ReportedXray]
     nodes: list[Any]
     """Image node of each."""
-    waiting: deque[int]
-    """Which of them are still to be drawn."""
+    waiting: deque[tuple[Ask, int]]
+    """What is still to be drawn of which of them."""
     volume: str
     """The engine's key."""
+    count: int
+    """How many are drawn in all."""
     said: str = ""
     request: int = 0
+    printing: Generator[float] | None = None
+    """What is left of the printing, once that has begun."""
+    printed: float = 0.0
+    """Its share that is done."""
 
 
 class Reporting:
@@ -75,6 +91,7 @@ class Reporting:
         xrays: Xrays,
         registering: Registering,
         viewing: Viewing,
+        structures: Structures,
     ) -> None:
         self._context = context
         self._patient = patient
@@ -82,6 +99,7 @@ class Reporting:
         self._xrays = xrays
         self._registering = registering
         self._viewing = viewing
+        self._structures = structures
         self._task: _Task | None = None
 
     @property
@@ -98,63 +116,86 @@ class Reporting:
             return _("Wait until the X-rays are registered.")
         return "" if self._xrays.nodes() else _("Add an X-ray.")
 
-    def report(self, path: Path, keep_identity: bool, pdf: WritePdf | None) -> None:
+    def report(self, path: Path, keep_identity: bool, pdf: PrintPdf | None) -> None:
         """Begin a report of all X-rays; `tick` ends it."""
         obstacle = self.can_report()
         if obstacle:
             raise InputError(obstacle)
+        check_place(path)
         rows = self._registering.rows()
-        xrays = [_reported(row) for row in rows]
-        said = self._identify(rows, xrays) if keep_identity else ""
-        report = XrayReport((), tuple(self._targets()), np.array(self._patient.center), self._card())
-        drawn = deque(i for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
+        xrays = [reported(row) for row in rows]
+        said = identify(rows, xrays, self._xrays.files) if keep_identity else ""
+        targets, shows_targets = tuple(self._targets()), self._context.parameters.showTargets
+        left_out = left_out_of(self._structures, bool(targets) and not shows_targets)
+        report = XrayReport((), targets, np.array(self._patient.center), facts_of(self._model.folder), left_out)
+        drawn: deque[tuple[Ask, int]] = deque()
+        drawn += ((self._ask, i) for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
+        drawn += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
         nodes = [row.node for row in rows]
-        self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, said)
+        self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, len(drawn), said)
         self._context.say(_("Writing the report..."))
         self._go_on()
         self._context.changed.emit("xrays")
 
     def forget(self) -> None:
         """The scene closes: the report is given up, and an earlier file stays as it was."""
-        if self._task is not None:
-            self._context.cancel(self._task.request)
-        self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            self._context.cancel(task.request)
+            if task.printing is not None:
+                task.printing.close()
+
+    @property
+    def fraction(self) -> float | None:
+        """Share that is done, 0 to 1; None while no report is written."""
+        task = self._task
+        if task is None:
+            return None
+        left = len(task.waiting) + (task.printing is None)
+        drawn = max(0.0, 1.0 - left / task.count) if task.count else 1.0
+        return drawn if task.pdf is None else (1.0 - _PRINTING) * drawn + _PRINTING * task.printed
+
+    def can_cancel(self) -> str:
+        """Why there is no report to be stopped; empty if there is one."""
+        return "" if self.busy else _("No report is being written.")
+
+    def cancel(self) -> None:
+        """Stop the report under way: earlier files of its name stay as they were."""
+        obstacle = self.can_cancel()
+        if obstacle:
+            raise InputError(obstacle)
+        self.forget()
+        self._context.say(_("The report was stopped; nothing was written."))
+        self._context.changed.emit("xrays")
+
+    def tick(self) -> None:
+        """Print a little more."""
+        task = self._task
+        if task is None or task.printing is None:
+            return
+        until = time.monotonic() + _STEP_SECONDS
+        try:
+            while time.monotonic() < until:
+                task.printed = next(task.printing)
+        except StopIteration:
+            self._write(task)
+        except InputError as e:
+            self._write(task, str(e))
+        else:
+            self._context.changed.emit("report")
 
     def _targets(self) -> list[tuple[str, Any]]:
         node = self._context.parameters.targets
         return targets_of(node if alive(self._context.scene, node) else None)
 
-    def _card(self) -> dict[str, str]:
-        folder = self._model.folder
-        try:
-            return {} if folder is None else facts_of_card(read_card(folder))
-        except InputError:  # its folder was removed: the report says nothing of it
-            return {}
-
-    def _identify(self, rows: list[XrayRow], xrays: list[ReportedXray]) -> str:
-        """Put to each X-ray whom it is of; which are not known, a sentence."""
-        from XVRegistrationLib.imaging.dicom.identity import identity_of
-
-        unknown = []
-        for i, row in enumerate(rows):
-            file = self._xrays.files.of(row.node)
-            said = {} if file is None else identity_of(file)
-            xrays[i] = replace(xrays[i], identity=said)
-            if not said:
-                unknown.append(row.name)
-        if not unknown:
-            return ""
-        return _(" Whom these are of is not known, for want of their files: {names}.").format(names=", ".join(unknown))
-
-    # One after the other, so that the panel is never blocked
-
     def _go_on(self) -> None:
-        """Ask for the next X-ray's pictures; without one, write the report."""
+        """Ask for the next X-ray's pictures; without one, finish the report."""
         task = self._task
+        self._context.changed.emit("report")
         while task is not None and task.waiting:
-            number = task.waiting.popleft()
+            ask, number = task.waiting.popleft()
             try:
-                self._ask(task, number)
+                ask(task, number)
                 return
             except InputError as e:
                 _without_picture(task, number, str(e))
@@ -171,7 +212,7 @@ class Reporting:
         mask = counting_of(node)
         if mask is not None:
             arrays["mask"] = mask.astype(np.uint8)
-        targets = task.report.targets if xray.usable else ()
+        targets = task.report.targets if xray.usable and self._context.parameters.showTargets else ()
         task.request = self._context.ask(
             "draw_report",
             lambda message: self._drawn(task, number, message),
@@ -180,7 +221,7 @@ class Reporting:
             volume=task.volume,
             registration=found.to_dict(),
             scale=read_scale(node),
-            structures=self._viewing.structures(),
+            structures=[found for found in self._viewing.structures() if self._structures.draws(found[1])],
             targets=[(name, list(map(float, point))) for name, point in targets],
         )
 
@@ -194,40 +235,56 @@ class Reporting:
         task.xrays[number] = replace(task.xrays[number], pictures=ReportPictures(**files, legend=legend))
         self._go_on()
 
+    def _ask_run(self, task: _Task, number: int) -> None:
+        run = task.xrays[number].run
+        curves = None if run is None else curves_of(run)
+        if curves is None:
+            self._go_on()
+            return
+        task.request = self._context.ask(
+            "draw_run",
+            lambda message: self._run_drawn(task, number, message),
+            on_error=lambda text: self._not_drawn(task, number, text),
+            numbers=curves.numbers,
+            poses=[None if pose is None else pose.tolist() for pose in curves.poses],
+            verdicts=curves.verdicts,
+            shown=curves.shown,
+            pivot=list(map(float, self._patient.center)),
+            mirrored=curves.mirrored,
+        )
+
+    def _run_drawn(self, task: _Task, number: int, message: Message) -> None:
+        run = task.xrays[number].run
+        if task is not self._task or run is None:
+            return
+        curves = message.arrays["curves"].tobytes()
+        task.xrays[number] = replace(task.xrays[number], run=replace(run, curves=curves))
+        self._go_on()
+
     def _not_drawn(self, task: _Task, number: int, text: str) -> None:
         if task is self._task:
             _without_picture(task, number, text)
             self._go_on()
 
     def _finish(self, task: _Task) -> None:
+        """All pictures are there: print the PDF, if there is to be one, and then write the page."""
+        task.report = replace(task.report, xrays=tuple(task.xrays))
+        if task.pdf is None:
+            self._write(task)
+        else:
+            task.printing = task.pdf(printed_page(task.report), task.path.with_suffix(".pdf"))
+
+    def _write(self, task: _Task, not_printed: str = "") -> None:
+        """Write the page; `not_printed` says why there is no PDF beside it."""
         self._task = None
-        report = replace(task.report, xrays=tuple(task.xrays))
         try:
-            write_xray_report(task.path, report)
+            write_xray_report(task.path, task.report)
         except InputError as e:
             self._context.say(str(e))
         else:
-            said = f"{status_line(report)} {_('The report is {path}.').format(path=task.path)}{task.said}"
-            if task.pdf is not None:
-                said += f" {_printed(task, report)}"
-            self._context.say(said.rstrip())
+            place = _("The report is {path}.").format(path=task.path)
+            self._context.say(f"{status_line(task.report)} {place}{task.said} {not_printed}".rstrip())
         self._context.changed.emit("xrays")
-
-
-def _printed(task: _Task, report: XrayReport) -> str:
-    """Why there is no PDF beside the page; nothing if there is."""
-    from XVRegistrationLib.evaluation.xray_report_page import page_of
-
-    assert task.pdf is not None
-    return task.pdf(page_of(report, PDF_WIDTH), task.path.with_suffix(".pdf"))
-
-
-def _reported(row: XrayRow) -> ReportedXray:
-    """What is known of an X-ray now."""
-    name = row.name if row.count == 1 else _("{name}, frame {number}").format(name=row.name, number=row.item)
-    found = registration_that_holds(row.node)
-    review = read_review(row.node).review
-    return ReportedXray(name, found, review, "" if found is not None else row.outcome)
 
 
 def _without_picture(task: _Task, number: int, why: str) -> None:

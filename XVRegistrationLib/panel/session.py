@@ -15,9 +15,10 @@ from XVRegistrationLib.panel.session_targets import TargetSession
 from XVRegistrationLib.scene.reviews import read_review
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from XVRegistrationLib.imaging.anatomies import Preset
+    from XVRegistrationLib.panel.reporting import PrintPdf
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, RelationChoice
     from XVRegistrationLib.registration.review import Review
 
@@ -126,12 +127,15 @@ class Session(TargetSession):
     ) -> list[Path]:
         """Write these X-rays, or all that are registered and not rejected, for other programs; return the files, of which README.txt tells.
 
-        Transforms, matrices, calibrations, tables, and the structures that are drawn: as label map, picture and, where
-        the X-ray's DICOM file is known and highdicom is installed, DICOM segmentation. With `bundle` also the whole
+        Transforms, matrices, calibrations, tables, and the structures: as label map, picture and, where the X-ray's DICOM
+        file is known and highdicom is installed, DICOM segmentation. Pictures show what the panel draws; tables, label
+        maps and segmentations hold all targets and structures. With `bundle` also the whole
         scene. Nothing names the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is
         as it is.
         """
-        return export_registered(self._context, self._xrays, Path(folder), nodes, keep_identity, bundle)
+        return export_registered(
+            self._context, self._xrays, self._structures, Path(folder), nodes, keep_identity, bundle
+        )
 
     # 7 Review and report
 
@@ -146,15 +150,22 @@ class Session(TargetSession):
         """The decision on an X-ray that holds now, and the note."""
         return read_review(node).review
 
-    def report(
-        self, path: str | Path, *, keep_identity: bool = False, pdf: Callable[[str, Path], str] | None = None
-    ) -> None:
+    def report(self, path: str | Path, *, keep_identity: bool = False, pdf: PrintPdf | None = None) -> None:
         """Write a page about all X-rays to `path` (.html), with its pictures inside, and the same for programs (.json) beside it.
 
-        Rejected ones are listed by themselves, without pose and pictures. Nothing names the patient unless `keep_identity`.
-        `pdf(page, path)` is called for a PDF beside it, and returns why there is none (`panel.widgets.pdf.write_pdf`).
+        Rejected ones are listed by themselves, without pose and pictures. Pictures show the structures and targets that the
+        panel draws, and the page says what is left out; its tables have all targets. Nothing names the patient unless `keep_identity`.
+        `pdf` prints a PDF beside it step by step (`panel.widgets.pdf.print_pdf`). Until all of it is there nothing is written.
         """
         self._reporting.report(Path(path), keep_identity, pdf)
+
+    def cancel_report(self) -> None:
+        """Stop the report under way; what an earlier one left stays as it was."""
+        self._reporting.cancel()
+
+    def report_progress(self) -> float | None:
+        """Share of the report that is done, 0 to 1; None while none is written."""
+        return self._reporting.fraction
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
 
@@ -187,6 +198,9 @@ class Session(TargetSession):
 
     def can_report(self) -> str:
         return self._reporting.can_report()
+
+    def can_cancel_report(self) -> str:
+        return self._reporting.can_cancel()
 
     def can_export(self) -> str:
         return can_export(self._context, self._xrays)

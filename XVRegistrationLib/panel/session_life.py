@@ -65,7 +65,13 @@ class SessionLife:
         )
         self._reviewing = Reviewing(self._context, self._xrays)
         self._reporting = Reporting(
-            self._context, self._patient, self._model, self._xrays, self._registering, self._viewing
+            self._context,
+            self._patient,
+            self._model,
+            self._xrays,
+            self._registering,
+            self._viewing,
+            self._structures,
         )
         self._context.changed.connect(self._on_change)
         self._images = XrayImages(self._context, self._xrays, self._registering, self._viewing)
@@ -75,7 +81,7 @@ class SessionLife:
 
     @property
     def changed(self) -> Signal[str]:
-        """Emits "patient", "model", "xrays", "status", "view", "targets", "adjust", "run" or "steps" when that is to be shown anew."""
+        """Emits "patient", "model", "xrays", "status", "view", "targets", "adjust", "run", "steps" or "report" when that is to be shown anew."""
         return self._context.changed
 
     @property
@@ -132,7 +138,7 @@ class SessionLife:
         if self.scene.IsBatchProcessing():
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
-        parts = (self._patient, self._model, self._xrays, self._registering, self._joint)
+        parts = (self._patient, self._model, self._xrays, self._registering, self._joint, self._reporting)
         looks = (self._adjusting, self._landmarking, self._comparing, self._viewing, self._second, self._runs)
         marks = (self._structures, self._targets, self._picked, self._pointing)
         for step in (self._context.poll, *(part.tick for part in (*parts, *looks, *marks))):

@@ -69,6 +69,11 @@ class Structures:
         self._context.parameters.hiddenStructures = json.dumps(sorted(hidden)) if hidden else ""
         self.tick()
 
+    def draws(self, name: str) -> bool:
+        """Whether a structure of this name is drawn on the X-rays, as the panel is set: outlined or filled, and not unchecked."""
+        p = self._context.parameters
+        return p is not None and (p.showOutlines or p.showLabels) and name not in self._hidden()
+
     def obstacle(self) -> str:
         """Why there are none to choose from; empty if there are."""
         p = self._context.parameters

@@ -29,7 +29,8 @@ _LABELS = {
     "_labels.nrrd": "The same label map as NRRD.",
     "_labels.json": "Value, name and colour of each structure.",
     "_labels.dcm": "The same as a DICOM segmentation that refers to the X-ray; overlaps are kept.",
-    "_overlay.png": "The X-ray's own pixels with the outlines of the structures, and crosses at the targets.",
+    "_overlay.png": "The X-ray's own pixels with the outlines of the structures, and crosses at the targets. "
+    "What was not drawn in Slicer is not on it either; the other files hold it.",
     "registrations.json": "All registrations, with their matrices and where the targets fall.",
     "registrations.csv": "The same, a row for each X-ray.",
     "scene.mrb": "All of it as a scene for 3D Slicer.",
@@ -50,14 +51,21 @@ class Exported:
     """Which of its frames, counted from 0."""
     review: Review = field(default_factory=Review)
     """What was decided on it."""
+    left_out: frozenset[str] = frozenset()
+    """Names of those labels that the overlay does not show; all else has them."""
 
 
 def write_exports(
-    folder: Path, items: Sequence[Exported], targets: Sequence[Target] = (), *, keep_identity: bool = False
+    folder: Path,
+    items: Sequence[Exported],
+    targets: Sequence[Target] = (),
+    *,
+    keep_identity: bool = False,
+    draw_targets: bool = True,
 ) -> list[Path]:
     """Write into a folder all that can be written of each X-ray; return the paths of what was.
 
-    Files are named by the X-rays, and README.txt says what each holds. Nothing that names the patient is written, unless
+    Data have all labels and targets; the overlay has no targets without `draw_targets`. Files are named by the X-rays, and README.txt says what each holds. Nothing that names the patient is written, unless
     `keep_identity` lets the DICOM segmentations have what the X-ray's header says. Raises InputError for two X-rays of
     one name, and for labels that do not fit.
     """
@@ -77,9 +85,11 @@ def write_exports(
         written += _write_labels(folder, item, keep_identity)
         if item.xray is not None:
             written.append(folder / f"{item.registration.name}_overlay.png")
-            pixels = [project(point, item.registration.pose, item.registration.intrinsics) for _, point in targets]
+            drawn = targets if draw_targets else ()
+            pixels = [project(point, item.registration.pose, item.registration.intrinsics) for _, point in drawn]
             seen = [(float(p[0]), float(p[1])) for p in pixels]
-            write_overlay(written[-1], display_integral(item.xray), item.labels, seen)
+            outlined = [label for label in item.labels if label.name not in item.left_out]
+            write_overlay(written[-1], display_integral(item.xray), outlined, seen)
     write_readme(folder, written)
     return [*written, folder / "README.txt"]
 

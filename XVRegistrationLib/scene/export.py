@@ -21,7 +21,7 @@ from XVRegistrationLib.scene.segments import segments_of, terminology_of
 from XVRegistrationLib.scene.xrays import name_of, xray_from_node
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from XVRegistrationLib.registration.export import Exported
@@ -34,18 +34,22 @@ def export_xrays(
     *,
     targets_node: Any = None,
     dicom_files: Mapping[Any, Path] | None = None,
+    left_out: Callable[[str], bool] = lambda _name: False,
+    draw_targets: bool = True,
     keep_identity: bool = False,
     bundle: bool = True,
 ) -> list[Path]:
     """Write the X-rays with these image nodes into a folder, as `registration.export` does; return the paths.
 
-    `dicom_files` are the files of image nodes that came from DICOM, for DICOM segmentations. With `bundle` the whole
+    `dicom_files` are the files of image nodes that came from DICOM, for DICOM segmentations. Structures
+    whose name `left_out` takes, and targets without `draw_targets`, are in the data and not in the pictures. With `bundle` the whole
     scene is saved beside them, without what Slicer's DICOM module keeps of the patient unless `keep_identity`. Raises InputError for an X-ray that is not registered where it stands.
     """
     from XVRegistrationLib.registration.export import write_exports, write_readme
 
-    items = [_exported(node, (dicom_files or {}).get(node)) for node in nodes]
-    written = write_exports(folder, items, targets_of(targets_node), keep_identity=keep_identity)
+    items = [_exported(node, (dicom_files or {}).get(node), left_out) for node in nodes]
+    targets = targets_of(targets_node)
+    written = write_exports(folder, items, targets, keep_identity=keep_identity, draw_targets=draw_targets)
     if bundle:
         with nullcontext() if keep_identity else without_identity(scene):
             written.append(save_mrb(scene, folder / "scene.mrb"))
@@ -53,7 +57,7 @@ def export_xrays(
     return written
 
 
-def _exported(node: Any, dicom: Path | None) -> Exported:
+def _exported(node: Any, dicom: Path | None, left_out: Callable[[str], bool]) -> Exported:
     from dataclasses import replace
 
     from XVRegistrationLib.registration.export import Exported
@@ -63,7 +67,9 @@ def _exported(node: Any, dicom: Path | None) -> Exported:
         raise InputError(f"{name_of(node)} is not registered where it stands; register it before it is exported.")
     xray = xray_from_node(node)
     named = replace(found, name=name_of(node))
-    return Exported(named, xray, _labels(node), dicom, frame_of(node), read_review(node).review)
+    labels = _labels(node)
+    hidden = frozenset(label.name for label in labels if left_out(label.name))
+    return Exported(named, xray, labels, dicom, frame_of(node), read_review(node).review, hidden)
 
 
 def _labels(node: Any) -> tuple[ProjectedLabel, ...]:

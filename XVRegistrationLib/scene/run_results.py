@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.registration.result import Registration
+    from XVRegistrationLib.registration.review import Review
+
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
@@ -24,12 +27,25 @@ class FrameResult:
     """Counted from 0."""
     pose: NDArray[np.float64]
     """(4, 4) camera -> RAS, mm: where it stands."""
-    registered: bool
-    """Whether it was registered there."""
-    verdict: str
-    """Of that registration: "converged", "check", "failed" or, without one, empty."""
-    review: str
-    """"open", "accepted" or "rejected"."""
+    registration: Registration | None
+    """The one that was found there; None if there is none."""
+    kept: Review
+    """What was decided on it, and the note."""
+
+    @property
+    def registered(self) -> bool:
+        """Whether it was registered where it stands."""
+        return self.registration is not None
+
+    @property
+    def verdict(self) -> str:
+        """Of that registration: "converged", "check", "failed" or, without one, empty."""
+        return "" if self.registration is None else self.registration.verdict
+
+    @property
+    def review(self) -> str:
+        """ "open", "accepted" or "rejected"."""
+        return self.kept.decision
 
 
 def frame_results(node: Any) -> list[FrameResult]:
@@ -47,9 +63,7 @@ def frame_results(node: Any) -> list[FrameResult]:
     found = []
     for item, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
         registration = frame_registration(frame, pose, node)
-        verdict = "" if registration is None else registration.verdict
-        review = review_at(frame, registration).review.decision
-        found.append(FrameResult(item, pose, registration is not None, verdict, review))
+        found.append(FrameResult(item, pose, registration, review_at(frame, registration).review))
     return found
 
 

@@ -60,8 +60,8 @@ def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(sess
     assert [x["group"] for x in content["xrays"]] == ["accepted", "open", "without a pose"]
     assert "Not signed off: to be decided are two, three." in page
     assert "Spine &amp; ribs agree: &quot;fine&quot; &lt;3" in page
-    assert "edges of the DRR" not in page  # outlines of bones instead
-    assert "bone 2" in page
+    assert "of&nbsp;the&nbsp;DRR" not in page  # outlines of bones instead
+    assert "bone&nbsp;2" in page
     assert len(pictures(page)) == 6
     entry = content["xrays"][0]["targets"][0]
     assert f"{entry['pixel'][0]:.1f}, {entry['pixel'][1]:.1f}" in page
@@ -105,6 +105,103 @@ def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, re
     assert "it was removed" in path.read_text("utf-8") or len(pictures(path.read_text("utf-8"))) == 3
     assert before
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, registered, tmp_path):
+    def overlay() -> tuple[np.ndarray, list[dict], str]:
+        session.export(tmp_path / "out", registered[:1], bundle=False)
+        legend = json.loads((tmp_path / "out/one_labels.json").read_text())
+        picture = np.asarray(Image.open(tmp_path / "out/one_overlay.png"))
+        return picture, legend, (tmp_path / "out/registrations.csv").read_text()
+
+    def has(picture: np.ndarray, color: list[float]) -> bool:
+        return bool((picture == np.round(255 * np.array(color))).all(axis=-1).any())
+
+    page, content = written(session, tmp_path / "report.html")
+    assert "Not drawn" not in page
+    assert content["left_out"] == []
+    every, legend, table = overlay()
+    assert [entry["name"] for entry in legend] == ["bone 1", "bone 2", "bone 3"]
+    assert all(has(every, entry["color"]) for entry in legend)
+    session.show_structures(["bone 2"], False)
+    session.parameters.showTargets = False
+    page, content = written(session, tmp_path / "report.html")
+    assert "<p>Not drawn in the pictures, as chosen: bone 2, the targets.</p>" in page
+    assert content["left_out"] == ["bone 2", "the targets"]
+    assert "bone&nbsp;1" in page
+    assert "bone&nbsp;2" not in page
+    assert "&nbsp;targets" not in page
+    assert "<td>entry</td>" in page  # in the table it is
+    some, complete, same = overlay()
+    assert [has(some, entry["color"]) for entry in legend] == [True, False, True]
+    assert complete == legend
+    assert same == table
+    assert "not drawn in Slicer" in (tmp_path / "out/README.txt").read_text()
+    session.parameters.showOutlines = session.parameters.showLabels = False
+    page, _ = written(session, tmp_path / "report.html")
+    assert "as chosen: all 3 structures, the targets." in page
+    assert "edges&nbsp;of&nbsp;the&nbsp;DRR" in page
+
+
+def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+    choose(session)
+    frames = np.stack([grey(line_integrals(patient(), number)) for number in (0, 1, 0, 1)])
+    session.add_files([write(tmp_path / "run.dcm", frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
+    session.wait(TIMEOUT)
+    [node] = [row.node for row in session.rows()]
+    session.register_run(node)
+    session.wait(TIMEOUT)
+    session.show_frame(node, 1)
+    session.review(node, "rejected", "moved")
+    rejected = pose_from_node(node).copy()
+    session.show_frame(node, 2)
+    session.review(node, "accepted")
+    page, content = written(session, tmp_path / "report.html")
+    assert len(pictures(page)) == 4  # X-ray, DRR and overlay of one frame, and the curves
+    assert "1 accepted, 1 rejected. Frame 2 is the one" in page
+    assert "2 other registered frames are open" in page
+    [xray] = content["xrays"]
+    assert xray["name"] == "run, frame 2"
+    assert [frame["frame"] for frame in xray["run"]["frames"]] == [0, 1, 2, 3]
+    assert [frame["review"]["decision"] for frame in xray["run"]["frames"]] == ["open", "rejected", "accepted", "open"]
+    assert xray["run"]["frames"][1]["pose"] is None
+    assert str(rejected[0, 3])[:8] not in json.dumps(content["xrays"][0]["run"]["frames"][1])
+    session.show_frame(node, 0)
+    assert np.abs(np.array(xray["run"]["frames"][0]["pose"]) - pose_from_node(node)).max() < 1e-6
+    session.show_frame(node, 1)  # of a run whose frame that is shown is rejected, the others are told
+    page, content = written(session, tmp_path / "report.html")
+    assert len(pictures(page)) == 1
+    assert page.index("All frames of run, frame 1") > page.index("<h2>Rejected</h2>")
+
+
+def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, monkeypatch):
+    from XVRegistrationLib.panel.widgets.pdf import print_pdf
+
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
+    widget = host.open_module(MODULE)
+    ui, session = widget.ui, widget.logic.session
+    choose(session)
+    session.register(add(session, files[:2]))
+    session.wait(TIMEOUT)
+    folder = tmp_path / "out"
+    session.report(folder / "r.html", pdf=print_pdf)
+    session.wait(TIMEOUT)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"r.html", "r.json", "r.pdf"}
+    with pytest.raises(InputError, match="No report"):
+        session.cancel_report()
+    for share in (0.0, 0.8):  # while pictures are drawn, and while it is printed
+        session.report(folder / "r.html", pdf=print_pdf)
+        host.wait_until(
+            lambda share=share: (session.report_progress() or 0.0) >= share and ui.cancelReportButton.enabled
+        )
+        assert ui.reportProgressBar.isVisibleTo(ui.reportProgressBar.parentWidget())
+        host.click(ui.cancelReportButton)
+        assert not session.busy
+        assert session.report_progress() is None
+        assert "nothing was written" in session.status
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    host.wait_until(lambda: not ui.cancelReportButton.enabled)
 
 
 def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registered, tmp_path):

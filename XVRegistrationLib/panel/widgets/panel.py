@@ -28,7 +28,7 @@ from XVRegistrationLib.panel.widgets.xray_section import XraySection
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
 
-TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "targets", "adjust", "run"})
+TOPICS = frozenset({"patient", "model", "xrays", "status", "view", "targets", "adjust", "run", "report"})
 OPEN_MS, AWAY_MS = 33, 500
 """Between two looks at the child processes while the module is open, and while another one is: a training goes on."""
 
@@ -150,6 +150,8 @@ class Panel:
         if topics & {"patient", "xrays", "view", "targets"}:
             self._targets.show()
             self._structures.show()
+        if "report" in topics:
+            self._report.show_progress()
         if "steps" in topics and self.session.steps is not None:
             self._steps.show(self.session.steps)
         self._show_status()

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.widgets.common import allow, answering, chosen, fill_choices, quietly, show_text
-from XVRegistrationLib.panel.widgets.pdf import write_pdf
+from XVRegistrationLib.panel.widgets.common import (
+    allow,
+    answering,
+    chosen,
+    fill_choices,
+    quietly,
+    show_progress,
+    show_text,
+)
+from XVRegistrationLib.panel.widgets.pdf import print_pdf
 
 if TYPE_CHECKING:
     from XVRegistrationLib.panel.session import Session
@@ -30,6 +38,7 @@ class ReportSection:
         ui.reviewComboBox.activated.connect(self.on_decided)
         ui.noteLineEdit.editingFinished.connect(self.on_noted)
         ui.reportButton.clicked.connect(self.on_report)
+        ui.cancelReportButton.clicked.connect(self.on_cancel)
         ui.exportButton.clicked.connect(self.on_export)
 
     def show(self, row: XrayRow | None) -> None:
@@ -63,6 +72,13 @@ class ReportSection:
         allow(self.ui.reportButton, obstacle, purpose)
         purpose = _("Write registrations for other programs: transforms, tables, calibrations, labels, and the scene.")
         allow(self.ui.exportButton, self._setup.obstacle or self._session.can_export(), purpose)
+        self.show_progress()
+
+    def show_progress(self) -> None:
+        """Show how far the report is."""
+        purpose = _("Stop the report; files of an earlier one stay as they are.")
+        allow(self.ui.cancelReportButton, self._session.can_cancel_report(), purpose)
+        show_progress(self.ui.reportProgressBar, self._session.report_progress())
 
     def on_decided(self, index: int = 0) -> None:
         with answering(self._session.say, _("The decision could not be kept.")):
@@ -92,7 +108,11 @@ class ReportSection:
             if path:
                 file = Path(str(path))
                 file = file if file.suffix.lower() in (".html", ".htm") else file.with_name(f"{file.name}.html")
-                self._session.report(file, keep_identity=self._identity, pdf=write_pdf)
+                self._session.report(file, keep_identity=self._identity, pdf=print_pdf)
+
+    def on_cancel(self, checked: bool = False) -> None:
+        with answering(self._session.say, _("The report could not be stopped.")):
+            self._session.cancel_report()
 
     def on_export(self, checked: bool = False) -> None:
         self.on_noted()
