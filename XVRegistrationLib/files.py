@@ -37,6 +37,43 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing_to(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Within this, what the system says against writing becomes an InputError that says that `folder` cannot be written to."""
+    try:
+        yield
+    except OSError as e:
+        raise InputError(f"{folder} cannot be written to ({e.strerror or e}); choose another folder.") from e
+
+
+def staging(folder: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder in `folder`, which is made, for files that are to be moved to their places together: `move_staged`.
+
+    It is removed at the end of a `with` block, by its `cleanup()`, and with the object. Raises InputError where nothing can be written.
+    """
+    with writing_to(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".part-", dir=folder, ignore_cleanup_errors=True)
+
+
+def move_staged(staged: Path, folder: Path) -> None:
+    """Move all files that lie in `staged`, also in folders in it, to the same places in `folder`, and replace what is there.
+
+    Raises InputError, before anything is moved, where a folder has the name of a file or a file that of a folder.
+    """
+    found = sorted(staged.rglob("*"), key=lambda path: (-len(path.parts), path))
+    for source in found:
+        final = folder / source.relative_to(staged)
+        if final.exists() and final.is_dir() != source.is_dir():
+            raise InputError(f"{final} is in the way; choose another name or folder.")
+    with writing_to(folder):
+        for source in found:
+            if source.is_file():
+                final = folder / source.relative_to(staged)
+                final.parent.mkdir(exist_ok=True)
+                _replace(source, final)
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as temporary:

@@ -40,7 +40,7 @@ def run(data: Path, output: Path) -> None:
     row = panel.child(data, program=__file__)
     Console(width=120).print(
         f"Report of {row['xrays']} X-rays of 512 x 512 px with {row['structures']} structures and {len(_TARGETS)} targets: "
-        f"{row['seconds']:.1f} s (at most {BAR_SECONDS:.0f}; {row['processor_s']:.1f} s of one core), page of {row['megabytes']:.1f} MB and its PDF. "
+        f"{row['seconds']:.1f} s (at most {BAR_SECONDS:.0f}; {row['processor_s']:.1f} s of one core), page of {row['megabytes']:.1f} MB, its PDF and {row['files']} files for other programs. "
         f"The main thread is blocked for {row['p99_ms']:.0f} ms at the 99th percentile of {row['calls']} calls (at most {BAR_BLOCKED_MS:.0f}), "
         f"{row['longest_ms']:.0f} ms at most; of processor time {row['p99_processor_ms']:.0f} and {row['longest_processor_ms']:.0f} ms."
     )
@@ -82,6 +82,8 @@ def measure(data: Path) -> dict[str, Any]:
         size = path.stat().st_size
         assert path.read_text("utf-8").count("data:image/jpeg") == 3 * COUNT, session.status
         assert path.with_suffix(".pdf").stat().st_size, session.status
+        beside = list(path.with_name("report-files").iterdir())
+        assert sum(file.name.endswith("_labels.dcm") for file in beside) == COUNT, session.status
     p99, longest = 1e3 * np.percentile(blocked, 99, axis=0), 1e3 * np.max(blocked, axis=0)
     row = {
         "xrays": COUNT,
@@ -89,6 +91,7 @@ def measure(data: Path) -> dict[str, Any]:
         "seconds": seconds,
         "processor_s": busy,
         "megabytes": size / 1e6,
+        "files": len(beside),
         "calls": len(blocked),
         "p99_ms": p99[0],
         "longest_ms": longest[0],

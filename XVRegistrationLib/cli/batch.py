@@ -33,7 +33,11 @@ def add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "columns: volume.nii.gz, xray.dcm",
     )
     p.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="folder for cohort.html, .csv, .json, cases and models"
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder for cohort.html, .csv, .json, cases.csv, cases and models",
     )
     p.add_argument(
         "--all",

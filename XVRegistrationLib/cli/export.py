@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         for i, registration in enumerate(found)
     ]
     inputs = [*options.results, *files, *(p for p in (options.labels, options.targets, options.label_names) if p)]
-    _keep_inputs(inputs, output, [item.registration.name for item in items])
+    keep_inputs(inputs, output, [item.registration.name for item in items])
     # The scene shows the values as they are; what was made of them in the registration is in the model.
     volume = None if options.volume is None else read_volume(options.volume, Reading(believed=True))
     written = write_exports(output, items, targets, keep_identity=options.keep_identity)
@@ -181,7 +181,7 @@ def registration_in(path: str, content: Any) -> Registration:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
 
 
-def _keep_inputs(inputs: Sequence[str], output: Path, names: Sequence[str]) -> None:
+def keep_inputs(inputs: Sequence[str], output: Path, names: Sequence[str]) -> None:
     """Raise InputError where a file that is read would be replaced."""
     for path in map(Path, inputs):
         if path.resolve().parent != output.resolve():

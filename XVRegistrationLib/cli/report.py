@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,11 @@ from XVRegistrationLib.cli.xray_options import Help, add_bright, add_subtraction
 from XVRegistrationLib.errors import InputError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from XVRegistrationLib.evaluation.drawing import Structures
     from XVRegistrationLib.evaluation.xray_report import ReportedXray
+    from XVRegistrationLib.registration.export import Exported
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.registration.model import PatientModel
 
@@ -52,6 +53,12 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--reviews", metavar="TABLE", help="what was decided: CSV xray,decision,note; accepted, rejected or open"
     )
     p.add_argument("--keep-identity", action="store_true", help="say whom the X-rays are of, as their headers do")
+    p.add_argument(
+        "--files",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="what `export` writes of the X-rays that are not rejected, in the folder REPORT-files beside the page",
+    )
     p.set_defaults(run=run)
 
 
@@ -66,10 +73,18 @@ class _Given:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page. X-rays without a pose, or whose file is not there, are said in it, and the others go on."""
+    from XVRegistrationLib.cli.export import keep_inputs
     from XVRegistrationLib.cli.progress import console
     from XVRegistrationLib.cli.register import structures_of
     from XVRegistrationLib.cli.report_runs import as_runs
-    from XVRegistrationLib.evaluation.xray_report import XrayReport, facts_of_card, status_line, write_xray_report
+    from XVRegistrationLib.evaluation.xray_report import (
+        XrayReport,
+        facts_of_card,
+        files_folder,
+        status_line,
+        write_xray_report,
+    )
+    from XVRegistrationLib.files import staging
     from XVRegistrationLib.registration.card import read_card
     from XVRegistrationLib.registration.target_files import read_targets
 
@@ -84,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     given = _Given(_model(options), structures_of(options), targets)
     center = None if given.model is None else given.model.view.isocenter
     xrays, files = as_runs(xrays, files, center)
-    shown = [_shown(xray, file, given, options) for xray, file in zip(xrays, files, strict=True)]
+    pairs = [_shown(xray, file, given, options) for xray, file in zip(xrays, files, strict=True)]
+    shown, items = [xray for xray, _ in pairs], [item for _, item in pairs if item is not None]
     report = XrayReport(
         tuple(shown),
         targets,
@@ -92,7 +108,13 @@ def run(options: argparse.Namespace) -> int:
         facts_of_card(read_card(options.model)) if options.model else {},
         () if given.structures is None else given.structures.left_out,
     )
-    write_xray_report(page, report)
+    with staging(page.parent) as staged:
+        if options.files:
+            inputs = [*options.results, *(options.xrays or ())]
+            keep_inputs(inputs, files_folder(page), [item.registration.name for item in items])
+            folder = Path(staged) / files_folder(page).name
+            report = replace(report, files=_write_files(folder, items, targets, options.keep_identity))
+        write_xray_report(page, report, Path(staged))
     console.print(f"{status_line(report)} The report is {page}.", markup=False)
     lost = [xray for xray, file in zip(shown, files, strict=True) if file and xray.reason and xray.registration]
     if lost:
@@ -184,16 +206,23 @@ def _model(options: argparse.Namespace) -> PatientModel | None:
     return load_model(options.model, volume)
 
 
-def _shown(xray: ReportedXray, file: str | None, given: _Given, options: argparse.Namespace) -> ReportedXray:
-    """An X-ray with its pictures and, where asked for, whom it is of; with a reason where its file gives none."""
+def _shown(
+    xray: ReportedXray, file: str | None, given: _Given, options: argparse.Namespace
+) -> tuple[ReportedXray, Exported | None]:
+    """An X-ray with its pictures and, where asked for, whom it is of, with a reason where its file gives none; and what of it is exported."""
     from XVRegistrationLib.cli.export import exported
     from XVRegistrationLib.evaluation.report_pictures import rendered_drr, report_pictures
     from XVRegistrationLib.imaging.dicom.identity import identity_of
+    from XVRegistrationLib.imaging.dicom.segmentation_writer import can_segment
+    from XVRegistrationLib.registration.export import Exported
 
-    if file is None or xray.group in ("rejected", "without a pose"):
-        return xray
+    if xray.group in ("rejected", "without a pose"):
+        return xray, None
     found = xray.registration
     assert found is not None  # by its group
+    plain = Exported(found, review=xray.review)
+    if file is None:
+        return xray, plain
     try:
         item = exported(found, file, one_frame(options), options, given.structures)
         assert item.xray is not None  # of its file
@@ -201,9 +230,20 @@ def _shown(xray: ReportedXray, file: str | None, given: _Given, options: argpars
         outlines = [(label.name, label.color, label.mask) for label in item.labels]
         pictures = report_pictures(item.xray, found, drr, outlines, given.targets if xray.usable else ())
     except InputError as e:
-        return replace(xray, reason=f"There is no picture: {e}")
+        return replace(xray, reason=f"There is no picture: {e}"), plain
     identity = identity_of(item.dicom) if options.keep_identity and item.dicom is not None else {}
-    return replace(xray, pictures=pictures, identity=identity)
+    dicom = item.dicom if can_segment() else None
+    return replace(xray, pictures=pictures, identity=identity), replace(item, dicom=dicom, review=xray.review)
+
+
+def _write_files(folder: Path, items: Sequence[Exported], targets: Sequence[Target], keep_identity: bool) -> str:
+    """Write what `export` does into a new folder; its name, or nothing where there is no X-ray to be exported."""
+    from XVRegistrationLib.registration.export import write_exports
+
+    folder.mkdir()
+    if items:
+        write_exports(folder, items, targets, keep_identity=keep_identity)
+    return folder.name if items else ""
 
 
 def _array(center: Sequence[float]) -> Any:

@@ -17,7 +17,7 @@ from XVRegistrationLib.geometry.rigid import invert, transform_points
 from XVRegistrationLib.registration.result import VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -198,14 +198,59 @@ def cohort_line(summary: CohortSummary) -> str:
 def write_cohort_table(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
     """Write a CSV file with a row for each X-ray, and one for each case without any."""
     names = [field.name for field in dataclasses.fields(XrayRow)]
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["case", "state", *names], lineterminator="\n")
-    table.writeheader()
+    rows: list[dict[str, Any]] = []
     for outcome in outcomes:
         about = {"case": outcome.case, "state": outcome.state}
-        table.writerows({**about, **dataclasses.asdict(row)} for row in outcome.xrays)
+        rows += [{**about, **dataclasses.asdict(row)} for row in outcome.xrays]
         if not outcome.xrays:
-            table.writerow({**about, "reason": outcome.reason})
+            rows.append({**about, "reason": outcome.reason})
+    _write_table(path, ["case", "state", *names], rows)
+
+
+def write_case_table(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
+    """Write a CSV file with a row for each case: its X-rays counted by verdict, the median and the worst of what is said of their errors."""
+    _write_table(path, _CASE_COLUMNS, [_case_row(outcome) for outcome in outcomes])
+
+
+def _case_row(outcome: CaseOutcome) -> dict[str, Any]:
+    rows = outcome.xrays
+    placed = [row for row in rows if row.similarity is not None]
+    probabilities = [row.probability for row in placed if row.probability is not None]
+    lost = [row.reason for row in rows if row.similarity is None]
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    return {
+        "case": outcome.case,
+        "state": outcome.state,
+        "xrays": len(rows),
+        **{verdict: sum(row.verdict == verdict for row in rows) for verdict in VERDICTS},
+        "without_pose": len(lost),
+        "median_probability": _median(probabilities),
+        "worst_probability": max(probabilities, default=None),
+        "worst_xray": max(placed, key=lambda row: row.probability or 0.0).name if probabilities else "",
+        "seconds": sum(seconds) if seconds else None,
+        "reason": outcome.reason or next(iter(lost), ""),
+    }
+
+
+_CASE_COLUMNS = (
+    "case",
+    "state",
+    "xrays",
+    *VERDICTS,
+    "without_pose",
+    "median_probability",
+    "worst_probability",
+    "worst_xray",
+    "seconds",
+    "reason",
+)
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), "utf-8", newline="")
 

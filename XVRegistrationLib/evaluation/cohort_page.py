@@ -13,6 +13,7 @@ from XVRegistrationLib.evaluation.cohort import (
     REFUSED,
     cohort_line,
     summarize_cohort,
+    write_case_table,
     write_cohort_table,
 )
 from XVRegistrationLib.evaluation.page import DISCLAIMER, facts_html, figure_html, page, table_html, write_text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.evaluation.cohort import CaseOutcome, CohortSummary, XrayRow
 
-PAGE, TABLE, RECORD = "cohort.html", "cohort.csv", "cohort.json"
+PAGE, TABLE, CASES, RECORD = "cohort.html", "cohort.csv", "cases.csv", "cohort.json"
 _TITLE = "A cohort of X-rays, registered"
 _GRADES = {"converged": "good", "check": "fair", "failed": "poor"}
 _UNKNOWN = "–"
@@ -38,7 +39,7 @@ def can_draw() -> bool:
 
 
 def write_cohort(folder: Path, outcomes: Sequence[CaseOutcome]) -> CohortSummary:
-    """Write `cohort.html`, `cohort.csv`, `cohort.json` and the pictures of the distributions into `folder`."""
+    """Write `cohort.html`, `cohort.csv`, `cases.csv`, `cohort.json` and the pictures of the distributions into `folder`."""
     summary = summarize_cohort(outcomes)
     made_with = versions()
     pictures = []
@@ -47,6 +48,7 @@ def write_cohort(folder: Path, outcomes: Sequence[CaseOutcome]) -> CohortSummary
 
         pictures = write_cohort_pictures(folder, outcomes)
     write_cohort_table(folder / TABLE, outcomes)
+    write_case_table(folder / CASES, outcomes)
     said = {**dataclasses.asdict(summary), "line": cohort_line(summary)}
     cases = [outcome.to_dict() for outcome in outcomes]
     write_json(

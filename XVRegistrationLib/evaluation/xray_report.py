@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.page import DISCLAIMER, finite, write_text
 from XVRegistrationLib.evaluation.reported_run import run_dict
+from XVRegistrationLib.files import move_staged, staging, writing_to
+from XVRegistrationLib.registration.export import remove_exports
 from XVRegistrationLib.registration.export_table import record
 from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.versions import versions
@@ -79,6 +82,8 @@ class XrayReport:
     """The patient model's card in words."""
     left_out: tuple[str, ...] = ()
     """Names of structures, or what else, that the pictures do not show because somebody chose so."""
+    files: str = ""
+    """Name of the folder beside the page that holds the same for other programs; empty without one."""
     title: str = TITLE
     versions: Mapping[str, str] = field(default_factory=versions)
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M"))
@@ -130,21 +135,32 @@ def facts_of_card(card: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def write_xray_report(path: str | os.PathLike[str], report: XrayReport) -> list[Path]:
+def files_folder(page: Path) -> Path:
+    """The folder beside a report's page for what other programs read."""
+    return page.with_name(f"{page.stem}-files")
+
+
+def write_xray_report(path: str | os.PathLike[str], report: XrayReport, staged: Path | None = None) -> list[Path]:
     """Write the page `path` and, beside it, the same for programs (.json); return both.
 
-    Each is written whole or not at all. Raises InputError where nothing can be written there.
+    What lies in the folder `staged` (`files.staging`), such as a PDF and `files_folder`, is moved beside them; of an earlier
+    report's `files_folder` no X-ray stays that this one does not have. All is written before anything is replaced. Raises InputError where nothing can be written there.
     """
     from XVRegistrationLib.evaluation.xray_report_page import page_of
 
     page = Path(path)
     check_place(page)
     content = json.dumps(finite(as_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        write_text(page, page_of(report))
-        write_text(page.with_suffix(".json"), content)
-    except OSError as e:
-        raise InputError(f"The report cannot be written to {page}: {e.strerror or e}. Choose another folder.") from e
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(staging(page.parent))) if staged is None else staged
+        stack.enter_context(writing_to(page.parent))
+        write_text(place / page.name, page_of(report))
+        write_text(place / page.with_suffix(".json").name, content)
+        files = place / files_folder(page).name
+        names = [file.name for file in files.iterdir()] if files.is_dir() else None
+        move_staged(place, page.parent)
+        if names is not None:
+            remove_exports(files_folder(page), names)
     return [page, page.with_suffix(".json")]
 
 
@@ -178,6 +194,7 @@ def as_dict(report: XrayReport) -> dict[str, Any]:
         "status": status_line(report),
         "signed_off": report.signed_off,
         "left_out": list(report.left_out),
+        "files": report.files or None,
         "model": dict(report.model),
         "versions": dict(report.versions),
         "xrays": [_entry(report, xray) for xray in report.xrays],

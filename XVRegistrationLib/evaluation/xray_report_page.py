@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def _page(report: XrayReport, form: _Form) -> str:
     body = [f'<p class="line">{e(status_line(report))}</p>', f"<p>Made on {e(report.date)}.</p>"]
     if report.left_out:
         body.append(f"<p>Not drawn in the pictures, as chosen: {e(', '.join(report.left_out))}.</p>")
-    body += _overview(report)
+    body += _files(report) + _overview(report)
     for group in ("accepted", "open"):
         found = report.of(group)
         if found:
@@ -122,6 +123,16 @@ def _overview(report: XrayReport) -> list[str]:
         lines[-1] += [direction_in_words(found.pose), xray.review.note]
     header = ["X-ray", "review", "verdict", "P(error > 2 mm)", "C-arm", "note"]
     return [table_html(header, lines, of_words=True)] if lines else []
+
+
+def _files(report: XrayReport) -> list[str]:
+    """Where the same is for other programs."""
+    if not report.files:
+        return []
+    name, place = html.escape(report.files), html.escape(quote(f"{report.files}/README.txt"))
+    return [
+        f'<p>Transforms, tables and labels for other programs are in the folder {name}: <a href="{place}">what is what</a>.</p>'
+    ]
 
 
 def _section(report: XrayReport, xray: ReportedXray, form: _Form, *, begins: bool) -> str:

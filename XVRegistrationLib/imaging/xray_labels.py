@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    import SimpleITK
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.geometry.camera import Intrinsics
@@ -64,11 +65,7 @@ def write_label_map(
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    try:
-        with replacing(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
-    except RuntimeError as e:
-        raise InputError(f"{path} cannot be written: {str(e).strip().splitlines()[-1]}") from e
+    _write(path, image)
 
 
 def write_overlay(
@@ -91,8 +88,17 @@ def write_overlay(
             i, j = round(row), round(column)
             picture[i, max(0, j - arm) : j + arm + 1] = _TARGET
             picture[max(0, i - arm) : i + arm + 1, j] = _TARGET
-    with replacing(path) as temporary:
-        sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(temporary))
+    _write(path, sitk.GetImageFromArray(picture, isVector=True))
+
+
+def _write(path: str | os.PathLike[str], image: SimpleITK.Image) -> None:
+    import SimpleITK as sitk
+
+    try:
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+    except RuntimeError as e:
+        raise InputError(f"{path} cannot be written: {str(e).strip().splitlines()[-1]}") from e
 
 
 def inner_edge(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:

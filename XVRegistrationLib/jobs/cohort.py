@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.cohort import REFUSED, CaseOutcome
 from XVRegistrationLib.evaluation.cohort_page import write_cohort
-from XVRegistrationLib.files import replacing
+from XVRegistrationLib.files import replacing, writing_to
 from XVRegistrationLib.jobs.cohort_case import case_mark, finished, hidden, register_case
 from XVRegistrationLib.jobs.cohort_columns import FILES
 from XVRegistrationLib.jobs.cohort_model import make_model, model_mark
 from XVRegistrationLib.jobs.cohort_table import cases_of_rows, check_columns, read_rows
-from XVRegistrationLib.jobs.cohort_workers import Trouble, workers_of
+from XVRegistrationLib.jobs.cohort_workers import Trouble, check_scheduler, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ def register_cohort(
     an address, whose computers must see the same files at the same paths. A worker that is lost loses nothing but what it was
     doing, which is done again; what makes it end again and again becomes a row that says so.
 
-    Into `output` are written cases/CASE/NAME.json and .png, models, and cohort.html, .csv and .json on all. What was
+    Into `output` are written cases/CASE/NAME.json and .png, models, and cohort.html, .csv and .json and cases.csv on all. What was
     finished by an earlier run is kept, unless the row or its files have changed, or with `fresh`. `progress` is called with
     cases done and cases in all; an exception from it ends the run, and the next one goes on.
 
@@ -72,6 +72,8 @@ def register_cohort(
         if run.waiting:
             with workers_of(min(workers, run.outcomes.count(None)), scheduler) as team:
                 run.work(team)
+        elif scheduler:  # a wrong address is said also where there is nothing to do
+            check_scheduler(scheduler)
     finally:
         done = [outcome for outcome in run.outcomes if outcome is not None]
         write_cohort(root, done)
@@ -184,12 +186,10 @@ def _check_output(root: Path, cases: Sequence[CohortCase]) -> None:
                     raise InputError(
                         f"{root} holds files of the case {case.name}; choose another folder for the results."
                     )
-    try:
+    with writing_to(root):
         with replacing(root / "cohort.txt"):
             pass
         (root / "cohort.txt").unlink(missing_ok=True)
-    except OSError as e:
-        raise InputError(f"{root} cannot be written to ({e.strerror or e}); choose another folder.") from e
 
 
 def _within(path: str, folder: Path) -> bool:

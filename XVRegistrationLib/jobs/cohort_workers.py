@@ -34,6 +34,10 @@ _SETTINGS = {
 }
 _CONNECT = 10.0  # seconds in which a scheduler must answer
 _FIRST_WORKER = 30.0  # seconds in which a scheduler must have a worker
+_NO_SCHEDULER = (
+    "No Dask scheduler answers at {address}; start one with `dask scheduler`, or do without: workers on this computer "
+    "are the default."
+)
 _LOOK = 5.0  # seconds between looks whether the scheduler is still there
 _WITHOUT_WORKERS = 120.0  # seconds without any worker, and one that is restarted takes a few
 
@@ -215,22 +219,25 @@ def _client_here(count: int) -> Iterator[Client]:
         yield client
 
 
+def check_scheduler(address: str) -> None:
+    """Raise InputError where nothing answers at the address of a Dask scheduler."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT).close()
+    except (OSError, ValueError) as e:
+        raise InputError(_NO_SCHEDULER.format(address=address)) from e
+
+
 @contextmanager
 def _client_of(address: str) -> Iterator[Client]:
     """A client of a scheduler that is there already."""
     from distributed import Client
 
+    check_scheduler(address)  # Dask would try again until its time is up
     try:
-        host, _, port = address.rpartition("/")[2].rpartition(":")
-        socket.create_connection(
-            (host, int(port)), timeout=_CONNECT
-        ).close()  # Dask would try again until its time is up
         client = Client(address, timeout=_CONNECT)
     except (OSError, ValueError, TypeError, KeyError) as e:
-        raise InputError(
-            f"No Dask scheduler answers at {address}; start one with `dask scheduler`, or do without: workers on this "
-            "computer are the default."
-        ) from e
+        raise InputError(_NO_SCHEDULER.format(address=address)) from e
     with client:
         try:
             client.wait_for_workers(1, timeout=_FIRST_WORKER)

@@ -22,7 +22,7 @@ from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.joint_operations import register_together
-from XVRegistrationLib.jobs.report_operations import draw_report, draw_run
+from XVRegistrationLib.jobs.report_operations import draw_report, draw_run, export_xray
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.networks.attention_on_xray import attends
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
@@ -88,6 +88,7 @@ class Operations:
             "labels": self.labels,
             "project_labels": self.project_labels,
             "draw_report": self.draw_report,
+            "export_xray": self.export_xray,
             "draw_run": draw_run,
             "fit_landmarks": fit_landmarks,
             "error_map": lambda request: show_errors(self._patient(request), request),
@@ -233,6 +234,10 @@ class Operations:
         """The pictures of a registered X-ray for a report: `report_operations.draw_report`."""
         patient = self._patient(request)
         return draw_report(request, patient.pyramid, patient.labels, LABEL_PIXELS)
+
+    def export_xray(self, request: Request) -> Answer:
+        """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
+        return export_xray(request, self._patient(request).labels, LABEL_PIXELS)
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

@@ -1,14 +1,19 @@
-"""What the engine does for a report: the pictures of one registered X-ray, and the curves of a run."""
+"""What the engine does for a report: pictures and files of one registered X-ray, and the curves of a run."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from XVRegistrationLib.evaluation.report_pictures import rendered_drr, report_pictures
 from XVRegistrationLib.evaluation.run_curves import run_curves
+from XVRegistrationLib.files import writing_to
+from XVRegistrationLib.imaging.segmentation import Terminology
 from XVRegistrationLib.imaging.xray import Xray
+from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
+from XVRegistrationLib.registration.export import Exported, write_export
 from XVRegistrationLib.registration.result import Registration
 from XVRegistrationLib.rendering.labels import project_labels
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from XVRegistrationLib.jobs.engine_server import Request
+    from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.rendering.labels import LabelGrid
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
@@ -33,17 +39,32 @@ def draw_report(request: Request, pyramid: Pyramid, labels: LabelGrid | None, pi
     `structures` are (value, name, colour) of those of `labels` to be outlined, projected with `pixels` along the longer side;
     `targets` are names and points, RAS mm.
     """
-    f, mask = request.fields, request.arrays.get("mask")
-    found = Registration.from_dict(f["registration"])
-    counts = None if mask is None else mask.astype(np.bool_)
-    xray = Xray(found.name, request.arrays["pixels"], found.intrinsics, f["scale"], mask=counts)
+    f, (found, xray) = request.fields, _registered(request)
     known = {int(value): (str(name), tuple(color)) for value, name, color in f.get("structures", ())}
     masks = _projected(labels, found, list(known), pixels, request.check) if labels is not None and known else {}
     outlines = [(*known[value], drawn) for value, drawn in masks.items()]
-    targets = [(str(name), np.array(point, dtype=np.float64)) for name, point in f.get("targets", ())]
+    targets = _targets(request)
     made = report_pictures(xray, found, rendered_drr(pyramid, found), outlines, targets)
     arrays = {name: np.frombuffer(getattr(made, name), np.uint8) for name in PICTURES}
     return {"legend": made.legend}, arrays
+
+
+def export_xray(request: Request, labels: LabelGrid | None, pixels: int) -> Answer:
+    """Write the files of an X-ray for other programs into `folder`, as `write_export` does; return their names.
+
+    As for `draw_report`, and with: `structures` are all of (value, name, colour, entry of the terminology), `hidden` the names
+    of those that the overlay does not show; `dicom` is the X-ray's DICOM file or null, `frame` its frame; `keep_identity`.
+    """
+    f, (found, xray) = request.fields, _registered(request)
+    known = {int(value): (str(name), tuple(color), str(entry)) for value, name, color, entry in f["structures"]}
+    masks = _projected(labels, found, list(known), pixels, request.check) if labels is not None and known else {}
+    drawn = [(known[value], mask) for value, mask in masks.items() if mask.any()]
+    shown = tuple(ProjectedLabel(name, color, mask, Terminology.of_entry(said)) for (name, color, said), mask in drawn)
+    dicom = None if f["dicom"] is None else Path(f["dicom"])
+    item = Exported(found, xray, shown, dicom, f["frame"], left_out=frozenset(f["hidden"]))
+    with writing_to(f["folder"]):
+        written = write_export(Path(f["folder"]), item, _targets(request), keep_identity=f["keep_identity"])
+    return {"files": [path.name for path in written]}, {}
 
 
 def draw_run(request: Request) -> Answer:
@@ -52,6 +73,17 @@ def draw_run(request: Request) -> Answer:
     poses = [None if pose is None else np.array(pose, dtype=np.float64) for pose in f["poses"]]
     curves = run_curves(f["numbers"], poses, f["verdicts"], f["shown"], f["pivot"], f["mirrored"])
     return {}, {"curves": np.frombuffer(curves, np.uint8)}
+
+
+def _registered(request: Request) -> tuple[Registration, Xray]:
+    """The registration of a request, and its X-ray."""
+    found, mask = Registration.from_dict(request.fields["registration"]), request.arrays.get("mask")
+    counts = None if mask is None else mask.astype(np.bool_)
+    return found, Xray(found.name, request.arrays["pixels"], found.intrinsics, request.fields["scale"], mask=counts)
+
+
+def _targets(request: Request) -> list[Target]:
+    return [(str(name), np.array(point, dtype=np.float64)) for name, point in request.fields.get("targets", ())]
 
 
 def _projected(

@@ -12,6 +12,8 @@ from XVRegistrationLib.resources import resource
 
 TORCH = ("torch>=2.4", "torchvision")
 """Installed by the PyTorch extension only, which picks the build for the graphics card."""
+OPTIONAL = ("highdicom>=0.24",)
+"""What all but one thing works without: it writes DICOM segmentations."""
 
 
 def requirements() -> list[str]:
@@ -24,6 +26,18 @@ def missing() -> list[str]:
     """What still has to be installed: requirements that are absent or too old, those of torch first."""
     importlib.invalidate_caches()
     return [requirement for requirement in (*TORCH, *requirements()) if not _satisfied(requirement)]
+
+
+def missing_optional() -> list[str]:
+    """What may be installed besides."""
+    return [requirement for requirement in OPTIONAL if not _satisfied(requirement)]
+
+
+def install_optional() -> None:
+    """Ask the user and install what may be installed besides."""
+    lacking = missing_optional()
+    if lacking:
+        _install_packages(lacking)
 
 
 def check() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,71 +13,39 @@ import numpy as np
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.reported_run import curves_of
 from XVRegistrationLib.evaluation.xray_report import (
-    ReportedXray,
     XrayReport,
     check_place,
+    files_folder,
     status_line,
     write_xray_report,
 )
 from XVRegistrationLib.evaluation.xray_report_page import printed_page
+from XVRegistrationLib.files import staging
 from XVRegistrationLib.panel.context import alive
+from XVRegistrationLib.panel.exporting import dicom_files, not_segmented
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, reported
+from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, pixels_of, reported
+from XVRegistrationLib.panel.report_files import ReportFiles, terms_of
+from XVRegistrationLib.panel.report_task import Ask, ReportTask
 from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
-from XVRegistrationLib.scene.ignored import counting_of
-from XVRegistrationLib.scene.volumes import voxels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
-    from XVRegistrationLib.evaluation.xray_report_page import PrintedPage
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.model import Model
     from XVRegistrationLib.panel.patient import Patient
     from XVRegistrationLib.panel.registering import Registering
+    from XVRegistrationLib.panel.report_task import PrintPdf
     from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.xrays import Xrays
 
-    PrintPdf = Callable[[PrintedPage, Path], Generator[float]]
-    """Prints a page into a file step by step, and yields the share that is done; InputError where that is not possible."""
-
-_PRINTING = 0.3
-"""Share of the bar that the printing takes."""
 _STEP_SECONDS = 0.02
 """After so long a step of the printing is the last one until the next tick."""
-
-
-Ask = Callable[["_Task", int], None]
-"""Asks the engine for pictures of one X-ray of a report."""
-
-
-@dataclass(eq=False)
-class _Task:
-    """A report that is being made."""
-
-    path: Path
-    pdf: PrintPdf | None
-    report: XrayReport
-    xrays: list[ReportedXray]
-    nodes: list[Any]
-    """Image node of each."""
-    waiting: deque[tuple[Ask, int]]
-    """What is still to be drawn of which of them."""
-    volume: str
-    """The engine's key."""
-    count: int
-    """How many are drawn in all."""
-    said: str = ""
-    request: int = 0
-    printing: Generator[float] | None = None
-    """What is left of the printing, once that has begun."""
-    printed: float = 0.0
-    """Its share that is done."""
 
 
 class Reporting:
@@ -101,7 +68,7 @@ class Reporting:
         self._registering = registering
         self._viewing = viewing
         self._structures = structures
-        self._task: _Task | None = None
+        self._task: ReportTask | None = None
 
     @property
     def busy(self) -> bool:
@@ -117,8 +84,8 @@ class Reporting:
             return _("Wait until the X-rays are registered.")
         return "" if self._xrays.nodes() else _("Add an X-ray.")
 
-    def report(self, path: Path, keep_identity: bool, pdf: PrintPdf | None) -> None:
-        """Begin a report of all X-rays; `tick` ends it."""
+    def report(self, path: Path, keep_identity: bool, pdf: PrintPdf | None, files: bool) -> None:
+        """Begin a report of all X-rays, with `files` for other programs beside it; `tick` ends it."""
         obstacle = self.can_report()
         if obstacle:
             raise InputError(obstacle)
@@ -129,11 +96,14 @@ class Reporting:
         targets, shows_targets = tuple(self._targets()), self._context.parameters.showTargets
         left_out = left_out_of(self._structures, bool(targets) and not shows_targets)
         report = XrayReport((), targets, np.array(self._patient.center), facts_of(self._model.folder), left_out)
-        drawn: deque[tuple[Ask, int]] = deque()
-        drawn += ((self._ask, i) for i, xray in enumerate(xrays) if xray.group in ("accepted", "open"))
+        nodes, shown = [row.node for row in rows], [i for i, x in enumerate(xrays) if x.group in ("accepted", "open")]
+        drawn: deque[tuple[Ask, int]] = deque((self._ask, i) for i in shown)
         drawn += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
-        nodes = [row.node for row in rows]
-        self._task = _Task(path, pdf, report, xrays, nodes, drawn, self._patient.key, len(drawn), said)
+        task = ReportTask(path, pdf, report, xrays, nodes, drawn, self._patient.key, staging(path.parent), said=said)
+        if files:
+            task.files = self._files(task, [nodes[i] for i in shown], keep_identity)
+            drawn += ((self._ask_files, i) for i in (shown if task.files.begin() else ()))
+        task.count, self._task = len(drawn), task
         self._context.say(_("Writing the report..."))
         self._go_on()
         self._context.changed.emit("xrays")
@@ -143,18 +113,12 @@ class Reporting:
         task, self._task = self._task, None
         if task is not None:
             self._context.cancel(task.request)
-            if task.printing is not None:
-                task.printing.close()
+            task.close()
 
     @property
     def fraction(self) -> float | None:
         """Share that is done, 0 to 1; None while no report is written."""
-        task = self._task
-        if task is None:
-            return None
-        left = len(task.waiting) + (task.printing is None)
-        drawn = max(0.0, 1.0 - left / task.count) if task.count else 1.0
-        return drawn if task.pdf is None else (1.0 - _PRINTING) * drawn + _PRINTING * task.printed
+        return None if self._task is None else self._task.fraction
 
     def can_cancel(self) -> str:
         """Why there is no report to be stopped; empty if there is one."""
@@ -185,6 +149,23 @@ class Reporting:
         else:
             self._context.changed.emit("report")
 
+    def _files(self, task: ReportTask, nodes: list[Any], keep_identity: bool) -> ReportFiles:
+        """The files beside the report, of the X-rays with these image nodes."""
+        segmentation = self._context.parameters.segmentation
+        return ReportFiles(
+            self._context,
+            task.place / files_folder(task.path).name,
+            task.volume,
+            nodes,
+            terms_of(self._viewing.structures(), segmentation if alive(self._context.scene, segmentation) else None),
+            [row.name for row in self._structures.rows() if not self._structures.draws(row.name)],
+            task.report.targets,
+            self._context.parameters.showTargets,
+            dicom_files(self._xrays, nodes),
+            keep_identity,
+            not_segmented(self._xrays, nodes) if self._viewing.structures() else "",
+        )
+
     def _targets(self) -> list[tuple[str, Any]]:
         node = self._context.parameters.targets
         return targets_of(node if alive(self._context.scene, node) else None)
@@ -203,22 +184,18 @@ class Reporting:
         if task is not None:
             self._finish(task)
 
-    def _ask(self, task: _Task, number: int) -> None:
+    def _ask(self, task: ReportTask, number: int) -> None:
         node, xray = task.nodes[number], task.xrays[number]
         if not alive(self._context.scene, node):
             raise InputError(_("it was removed"))
         found = xray.registration
         assert found is not None  # by its group
-        arrays = {"pixels": voxels(node)[0].copy()}
-        mask = counting_of(node)
-        if mask is not None:
-            arrays["mask"] = mask.astype(np.uint8)
         targets = task.report.targets if xray.usable and self._context.parameters.showTargets else ()
         task.request = self._context.ask(
             "draw_report",
             lambda message: self._drawn(task, number, message),
             on_error=lambda text: self._not_drawn(task, number, text),
-            arrays=arrays,
+            arrays=pixels_of(node),
             volume=task.volume,
             registration=found.to_dict(),
             scale=read_scale(node),
@@ -226,7 +203,7 @@ class Reporting:
             targets=[(name, list(map(float, point))) for name, point in targets],
         )
 
-    def _drawn(self, task: _Task, number: int, message: Message) -> None:
+    def _drawn(self, task: ReportTask, number: int, message: Message) -> None:
         from XVRegistrationLib.evaluation.report_pictures import ReportPictures
 
         if task is not self._task:
@@ -236,7 +213,7 @@ class Reporting:
         task.xrays[number] = replace(task.xrays[number], pictures=ReportPictures(**files, legend=legend))
         self._go_on()
 
-    def _ask_run(self, task: _Task, number: int) -> None:
+    def _ask_run(self, task: ReportTask, number: int) -> None:
         run = task.xrays[number].run
         curves = None if run is None else curves_of(run)
         if curves is None:
@@ -254,7 +231,7 @@ class Reporting:
             mirrored=curves.mirrored,
         )
 
-    def _run_drawn(self, task: _Task, number: int, message: Message) -> None:
+    def _run_drawn(self, task: ReportTask, number: int, message: Message) -> None:
         run = task.xrays[number].run
         if task is not self._task or run is None:
             return
@@ -262,32 +239,50 @@ class Reporting:
         task.xrays[number] = replace(task.xrays[number], run=replace(run, curves=curves))
         self._go_on()
 
-    def _not_drawn(self, task: _Task, number: int, text: str) -> None:
+    def _ask_files(self, task: ReportTask, number: int) -> None:
+        assert task.files is not None
+        if not alive(self._context.scene, task.nodes[number]):
+            self._go_on()
+            return
+
+        def done() -> None:
+            if task is self._task:
+                self._go_on()
+            else:  # it was stopped meanwhile, and the engine may have written since
+                task.close()
+
+        task.request = task.files.ask(task.nodes[number], task.xrays[number], done)
+
+    def _not_drawn(self, task: ReportTask, number: int, text: str) -> None:
         if task is self._task:
             _without_picture(task, number, text)
             self._go_on()
 
-    def _finish(self, task: _Task) -> None:
+    def _finish(self, task: ReportTask) -> None:
         """All pictures are there: print the PDF, if there is to be one, and then write the page."""
-        task.report = replace(task.report, xrays=tuple(task.xrays))
+        files = files_folder(task.path).name if task.files is not None and task.files.finish() else ""
+        task.report = replace(task.report, xrays=tuple(task.xrays), files=files)
         if task.pdf is None:
             self._write(task)
         else:
-            task.printing = task.pdf(printed_page(task.report), task.path.with_suffix(".pdf"))
+            task.printing = task.pdf(printed_page(task.report), task.place / f"{task.path.stem}.pdf")
 
-    def _write(self, task: _Task, not_printed: str = "") -> None:
+    def _write(self, task: ReportTask, not_printed: str = "") -> None:
         """Write the page; `not_printed` says why there is no PDF beside it."""
         self._task = None
         try:
-            write_xray_report(task.path, task.report)
+            write_xray_report(task.path, task.report, task.place)
         except InputError as e:
             self._context.say(str(e))
         else:
             place = _("The report is {path}.").format(path=task.path)
-            self._context.say(f"{translated(status_line(task.report))} {place}{task.said} {not_printed}".rstrip())
+            said = task.said + ("" if task.files is None else task.files.said)
+            self._context.say(f"{translated(status_line(task.report))} {place}{said} {not_printed}".rstrip())
+        finally:
+            task.close()
         self._context.changed.emit("xrays")
 
 
-def _without_picture(task: _Task, number: int, why: str) -> None:
+def _without_picture(task: ReportTask, number: int, why: str) -> None:
     text = _("There is no picture: {why}").format(why=why)
     task.xrays[number] = replace(task.xrays[number], reason=text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from XVRegistrationLib.imaging.anatomies import Preset
-    from XVRegistrationLib.panel.reporting import PrintPdf
+    from XVRegistrationLib.panel.report_task import PrintPdf
     from XVRegistrationLib.panel.views import LibraryRow, ModelView, PatientView, RelationChoice
     from XVRegistrationLib.registration.review import Review
 
@@ -133,7 +133,7 @@ class Session(TargetSession):
         Transforms, matrices, calibrations, tables, and the structures: as label map, picture and, where the X-ray's DICOM
         file is known and highdicom is installed, DICOM segmentation. Pictures show what the panel draws; tables, label
         maps and segmentations hold all targets and structures. With `bundle` also the whole
-        scene. Nothing names the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is
+        scene, without X-rays that are rejected or not registered. Nothing names the patient but, with `keep_identity`, the DICOM segmentations and the scene, which then is
         as it is.
         """
         return export_registered(
@@ -153,14 +153,17 @@ class Session(TargetSession):
         """The decision on an X-ray that holds now, and the note."""
         return read_review(node).review
 
-    def report(self, path: str | Path, *, keep_identity: bool = False, pdf: PrintPdf | None = None) -> None:
+    def report(
+        self, path: str | Path, *, keep_identity: bool = False, pdf: PrintPdf | None = None, files: bool = True
+    ) -> None:
         """Write a page about all X-rays to `path` (.html), with its pictures inside, and the same for programs (.json) beside it.
 
         Rejected ones are listed by themselves, without pose and pictures. Pictures show the structures and targets that the
         panel draws, and the page says what is left out; its tables have all targets. Nothing names the patient unless `keep_identity`.
-        `pdf` prints a PDF beside it step by step (`panel.widgets.pdf.print_pdf`). Until all of it is there nothing is written.
+        `pdf` prints a PDF beside it step by step (`panel.widgets.pdf.print_pdf`); with `files` the folder NAME-files beside it
+        holds what `export` writes of its X-rays, without a scene. Until all of it is there nothing is written.
         """
-        self._reporting.report(Path(path), keep_identity, pdf)
+        self._reporting.report(Path(path), keep_identity, pdf, files)
 
     def cancel_report(self) -> None:
         """Stop the report under way; what an earlier one left stays as it was."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.files import replacing, write_json
+from XVRegistrationLib.files import replacing, write_json, writing_to
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.imaging.dicom.segmentation_writer import write_dicom_segmentation
 from XVRegistrationLib.imaging.intensity import display_integral
@@ -16,7 +16,7 @@ from XVRegistrationLib.registration.export_table import write_tables
 from XVRegistrationLib.registration.review import Review
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from XVRegistrationLib.imaging.xray import Xray
@@ -65,11 +65,21 @@ def write_exports(
 ) -> list[Path]:
     """Write into a folder all that can be written of each X-ray; return the paths of what was.
 
-    Data have all labels and targets; the overlay has no targets without `draw_targets`. Files are named by the X-rays, and README.txt says what each holds. Nothing that names the patient is written, unless
-    `keep_identity` lets the DICOM segmentations have what the X-ray's header says. Raises InputError for two X-rays of
-    one name, and for labels that do not fit.
+    Data have all labels and targets; the overlay has no targets without `draw_targets`. Files are named by the X-rays, and
+    README.txt says what each holds. Nothing that names the patient is written, unless `keep_identity` lets the DICOM
+    segmentations have what the X-ray's header says. Raises InputError for two X-rays of one name, for labels that do not fit, and for a folder that cannot be written to.
     """
-    names = [item.registration.name for item in items]
+    check_names([item.registration.name for item in items])
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        written: list[Path] = []
+        for item in items:
+            written += write_export(folder, item, targets if draw_targets else (), keep_identity=keep_identity)
+        return write_overview(folder, items, targets, written)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise InputError where X-rays of these names cannot have files called by them."""
     if not names:
         raise InputError("There is no registration to export.")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -78,20 +88,37 @@ def write_exports(
     for name in names:
         if not name or set(name) & set('/\\:*?"<>|\0') or name.strip(" .") == "":
             raise InputError(f"{name!r} cannot be the name of a file; rename the X-ray.")
-    folder.mkdir(parents=True, exist_ok=True)
-    written = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
-    for item in items:
-        written += write_geometry(folder, item.registration)
-        written += _write_labels(folder, item, keep_identity)
-        if item.xray is not None:
-            written.append(folder / f"{item.registration.name}_overlay.png")
-            drawn = targets if draw_targets else ()
-            pixels = [project(point, item.registration.pose, item.registration.intrinsics) for _, point in drawn]
-            seen = [(float(p[0]), float(p[1])) for p in pixels]
-            outlined = [label for label in item.labels if label.name not in item.left_out]
-            write_overlay(written[-1], display_integral(item.xray), outlined, seen)
-    write_readme(folder, written)
-    return [*written, folder / "README.txt"]
+
+
+def write_export(
+    folder: Path, item: Exported, drawn: Sequence[Target] = (), *, keep_identity: bool = False
+) -> list[Path]:
+    """Write the files of one X-ray into a folder that is there, its overlay with the targets `drawn`; as `write_exports`."""
+    written = write_geometry(folder, item.registration)
+    written += _write_labels(folder, item, keep_identity)
+    if item.xray is not None:
+        written.append(folder / f"{item.registration.name}_overlay.png")
+        pixels = [project(point, item.registration.pose, item.registration.intrinsics) for _, point in drawn]
+        seen = [(float(p[0]), float(p[1])) for p in pixels]
+        outlined = [label for label in item.labels if label.name not in item.left_out]
+        write_overlay(written[-1], display_integral(item.xray), outlined, seen)
+    return written
+
+
+def write_overview(
+    folder: Path, items: Sequence[Exported], targets: Sequence[Target], written: Sequence[Path]
+) -> list[Path]:
+    """Write the tables of all X-rays, and README.txt on these and on what is `written` of them; return all files."""
+    tables = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
+    write_readme(folder, [*tables, *written])
+    return [*tables, *written, folder / "README.txt"]
+
+
+def remove_exports(folder: Path, kept: Collection[str]) -> None:
+    """Remove the files of an earlier export from a folder but those with the names `kept`; what else is there stays."""
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if path.name not in kept and path.name.endswith((*FILES, *_LABELS)) and path.is_file():
+            path.unlink()
 
 
 def write_readme(folder: Path, written: Sequence[Path]) -> None:
@@ -104,7 +131,7 @@ def write_readme(folder: Path, written: Sequence[Path]) -> None:
         if any(path.name.endswith(ending) for path in written):
             lines.append(f"{'NAME' if ending.startswith('_') else ''}{ending}: {meaning}")
     lines += ["", "For research, not for clinical use."]
-    with replacing(folder / "README.txt") as temporary:
+    with writing_to(folder), replacing(folder / "README.txt") as temporary:
         temporary.write_text("\n".join(lines) + "\n", "utf-8")
 
 

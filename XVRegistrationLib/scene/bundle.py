@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +13,39 @@ import slicer
 import vtk
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.files import writing_to
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
 
-def save_mrb(scene: Any, path: str | os.PathLike[str], thumbnail: str | os.PathLike[str] | None = None) -> Path:
+def save_mrb(
+    scene: Any,
+    path: str | os.PathLike[str],
+    thumbnail: str | os.PathLike[str] | None = None,
+    edit: Callable[[str], str] | None = None,
+) -> Path:
     """Save a scene with all its data as a Slicer bundle; return the file's absolute path.
 
-    `thumbnail` is a PNG that Slicer shows for it. Raises InputError if the file cannot be written.
+    `thumbnail` is a PNG that Slicer shows for it; `edit` changes the text of the scene's file in the bundle. Raises InputError if the file cannot be written.
     """
     # The scene is left half-saved by a relative path.
     target = Path(path).resolve()
     if target.suffix.lower() != ".mrb":
         raise InputError(f"{target.name} must end in .mrb to be a Slicer bundle.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     messages = slicer.vtkMRMLMessageCollection()
-    # The folder inside the bundle is called like the file, so only its folder may be temporary.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
+    with ExitStack() as stack:
+        stack.enter_context(writing_to(target.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The folder inside the bundle is called like the file, so only its folder may be temporary.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-"))
         temporary = Path(folder) / target.name
         written = scene.WriteToMRB(str(temporary), _read_png(thumbnail), messages)
         if not written or not _holds_scene(temporary):
             raise InputError(f"{target} could not be written: {_text(messages)}.")
+        if edit is not None:
+            temporary = _edited(temporary, edit)
         temporary.replace(target)
     return target
 
@@ -47,6 +60,19 @@ def load_mrb(scene: Any, path: str | os.PathLike[str]) -> None:
     messages = slicer.vtkMRMLMessageCollection()
     if not scene.ReadFromMRB(str(source), True, messages):
         raise InputError(f"{source} could not be read: {_text(messages)}.")
+
+
+def _edited(bundle: Path, edit: Callable[[str], str]) -> Path:
+    """A copy of a bundle beside it whose scene's file was changed."""
+    path = bundle.with_suffix(".edited.mrb")
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w", compresslevel=1) as new:
+        for entry in old.infolist():
+            if entry.filename.endswith(".mrml"):
+                new.writestr(entry, edit(old.read(entry).decode("utf-8")))
+            else:
+                with old.open(entry) as source, new.open(entry, "w") as copy:
+                    shutil.copyfileobj(source, copy)
+    return path
 
 
 def _holds_scene(path: Path) -> bool:

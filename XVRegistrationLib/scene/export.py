@@ -14,11 +14,12 @@ from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
 from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.bundle import save_mrb
 from XVRegistrationLib.scene.identity import without_identity
+from XVRegistrationLib.scene.leaving_out import is_for_others, without_xrays
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.runs import frame_of
 from XVRegistrationLib.scene.segments import segments_of, terminology_of
-from XVRegistrationLib.scene.xrays import name_of, xray_from_node
+from XVRegistrationLib.scene.xrays import all_xrays_in, name_of, xray_from_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +43,9 @@ def export_xrays(
     """Write the X-rays with these image nodes into a folder, as `registration.export` does; return the paths.
 
     `dicom_files` are the files of image nodes that came from DICOM, for DICOM segmentations. Structures
-    whose name `left_out` takes, and targets without `draw_targets`, are in the data and not in the pictures. With `bundle` the whole
-    scene is saved beside them, without what Slicer's DICOM module keeps of the patient unless `keep_identity`. Raises InputError for an X-ray that is not registered where it stands.
+    whose name `left_out` takes, and targets without `draw_targets`, are in the data and not in the pictures. With `bundle` the
+    scene is saved beside them, without the X-rays that are `kept_back`, and without what Slicer's DICOM module keeps of the
+    patient unless `keep_identity`. Raises InputError for an X-ray that is not registered where it stands.
     """
     from XVRegistrationLib.registration.export import write_exports, write_readme
 
@@ -51,10 +53,16 @@ def export_xrays(
     targets = targets_of(targets_node)
     written = write_exports(folder, items, targets, keep_identity=keep_identity, draw_targets=draw_targets)
     if bundle:
-        with nullcontext() if keep_identity else without_identity(scene):
-            written.append(save_mrb(scene, folder / "scene.mrb"))
+        back = kept_back(scene, nodes)
+        with nullcontext() if keep_identity else without_identity(scene), without_xrays(scene, back, nodes) as edit:
+            written.append(save_mrb(scene, folder / "scene.mrb", edit=edit if back else None))
         write_readme(folder, written)
     return written
+
+
+def kept_back(scene: Any, nodes: Sequence[Any]) -> list[Any]:
+    """Image nodes of the X-rays that a scene for others does not have, where these are exported: rejected, or not registered."""
+    return [node for node in all_xrays_in(scene) if node not in nodes and not is_for_others(node)]
 
 
 def _exported(node: Any, dicom: Path | None, left_out: Callable[[str], bool]) -> Exported:

@@ -47,14 +47,12 @@ def remove_nodes(scene: Any, nodes: Iterable[Any]) -> None:
     for node in nodes:
         if node is None or node.GetScene() is not scene:
             continue
-        hanging = _display_nodes(node)
-        if node.IsA("vtkMRMLStorableNode"):
-            hanging.append(node.GetStorageNode())
+        hanging = hanging_on(node)
         item = tree.GetItemByDataNode(node)
         scene.RemoveNode(node)
         # Within Slicer some of these go by themselves.
         for other in hanging:
-            if other is not None and other.GetScene() is scene:
+            if other.GetScene() is scene:
                 scene.RemoveNode(other)
         if item and tree.GetItemParent(item):
             tree.RemoveItem(item, False, False)
@@ -68,10 +66,12 @@ def remove_folder_if_empty(scene: Any, folder: int) -> None:
         tree.RemoveItem(folder, False, False)
 
 
-def _display_nodes(node: Any) -> list[Any]:
-    if not node.IsA("vtkMRMLDisplayableNode"):
-        return []
-    return [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+def hanging_on(node: Any) -> list[Any]:
+    """The display nodes and the storage node of a node."""
+    displayed, stored = node.IsA("vtkMRMLDisplayableNode"), node.IsA("vtkMRMLStorableNode")
+    found = [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())] if displayed else []
+    found += [node.GetStorageNode()] if stored else []
+    return [other for other in found if other is not None]
 
 
 def _tree(scene: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import slicer.util
@@ -11,6 +11,9 @@ from XVRegistrationLib.scene.attributes import PREFIX
 from XVRegistrationLib.scene.hierarchy import folder_of, remove_folder_if_empty, remove_nodes
 from XVRegistrationLib.scene.runs import RUN_PARTS
 from XVRegistrationLib.scene.xrays import OVERLAYS, PART, XrayNodes, all_xrays_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def remove_xray(scene: Any, nodes: XrayNodes | Any) -> None:
@@ -24,15 +27,14 @@ def remove_xray(scene: Any, nodes: XrayNodes | Any) -> None:
     mine = _parts(scene, image, pose)
     if isinstance(nodes, XrayNodes):
         mine += [nodes.frustum]
-    # A clone of an image shares what the original has.
-    others = {
-        part.GetID()
-        for other in all_xrays_in(scene)
-        if other is not image
-        for part in _parts(scene, other, other.GetParentTransformNode())
-    }
-    remove_nodes(scene, [*(part for part in mine if part.GetID() not in others), image])
+    remove_nodes(scene, [*_not_shared(scene, mine, [image]), image])
     remove_folder_if_empty(scene, folder or 0)
+
+
+def parts_of(scene: Any, images: Sequence[Any]) -> list[Any]:
+    """What belongs to the X-rays with these image nodes besides the images, and to no other X-ray."""
+    mine = [part for image in images for part in _parts(scene, image, image.GetParentTransformNode())]
+    return _not_shared(scene, list(dict.fromkeys(mine)), images)
 
 
 def remove_leftovers(scene: Any) -> None:
@@ -46,6 +48,17 @@ def remove_leftovers(scene: Any) -> None:
     remove_nodes(scene, left)
     for folder in folders:
         remove_folder_if_empty(scene, folder)
+
+
+def _not_shared(scene: Any, parts: Sequence[Any], images: Sequence[Any]) -> list[Any]:
+    """Those that belong to no other X-ray than these: a clone of an image shares what the original has, two planes their browser."""
+    others = {
+        part.GetID()
+        for other in all_xrays_in(scene)
+        if other not in images
+        for part in _parts(scene, other, other.GetParentTransformNode())
+    }
+    return [part for part in parts if part.GetID() not in others]
 
 
 def _parts(scene: Any, image: Any, pose: Any) -> list[Any]:

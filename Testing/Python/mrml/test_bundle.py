@@ -176,6 +176,8 @@ def test_what_is_not_a_bundle_is_refused_and_the_scene_stays(filled, tmp_path):
         save_mrb(filled, tmp_path / "scene.zip")
     with pytest.raises(InputError, match="not a PNG"):
         save_mrb(filled, tmp_path / "scene.mrb", thumbnail=broken)
+    with pytest.raises(InputError, match=r"/proc/nothing cannot be written to \(.*\); choose another folder"):
+        save_mrb(filled, "/proc/nothing/scene.mrb")
     assert len(xray_nodes_in(filled)) == 2
 
 

@@ -11,6 +11,7 @@ import slicer.util
 import vtk
 
 from Testing.Python.dicom_files import NAMES, named, write
+from Testing.Python.mrml.scene_state import state_of
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.identity import without_identity
 
@@ -64,30 +65,6 @@ def patient_scene(scene):
     scene.RegisterNodeClass(slicer.vtkMRMLSceneViewNode())
     scene.AddNewNodeByClass("vtkMRMLSceneViewNode", "View").StoreScene()
     return scene
-
-
-def state_of(scene):
-    """What nodes are called and say, also those in sequences and scene views, and the data tree."""
-    found = []
-    for number in range(scene.GetNumberOfNodes()):
-        node = scene.GetNthNode(number)
-        attributes = {key: node.GetAttribute(key) for key in node.GetAttributeNames()}
-        storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
-        files = [storage.GetNthFileName(i) for i in range(storage.GetNumberOfFileNames())] if storage else []
-        found.append((node.GetName(), node.GetDescription(), attributes, storage and storage.GetFileName(), files))
-        if node.IsA("vtkMRMLSequenceNode"):
-            found += state_of(node.GetSequenceScene())
-        if node.IsA("vtkMRMLSceneViewNode"):
-            found += state_of(node.GetStoredScene())
-    tree = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-    ids = vtk.vtkIdList()
-    if tree is not None:
-        tree.GetItemChildren(tree.GetSceneItemID(), ids, True)
-    for item in (ids.GetId(i) for i in range(ids.GetNumberOfIds())):
-        attributes = {key: tree.GetItemAttribute(item, key) for key in tree.GetItemAttributeNames(item)}
-        uids = {key: tree.GetItemUID(item, key) for key in tree.GetItemUIDNames(item)}
-        found.append((item, tree.GetItemName(item), attributes, uids))
-    return found
 
 
 def test_what_is_saved_for_others_names_nobody_and_the_scene_stays_as_it_was(patient_scene, tmp_path):

@@ -13,6 +13,7 @@ import slicer
 import slicer.util
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.panel import dependencies
 from XVRegistrationLib.scene.layout import LAYOUT_ID, XRAY_VIEW
 
 MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
@@ -192,6 +193,21 @@ def test_a_training_is_watched_more_seldom_while_another_module_is_open(host, pa
     assert timer.interval == 500
     host.enter_module()
     assert timer.interval < 50
+
+
+def test_setup_offers_what_writes_dicom_segmentations_and_all_else_works(host, panel, monkeypatch):
+    ui, setup, asked = panel.ui, panel.panel._setup, []
+    assert not ui.setupCollapsibleButton.isVisible()
+    monkeypatch.setattr(dependencies, "missing_optional", lambda: [] if asked else ["highdicom>=0.24"])
+    monkeypatch.setattr(dependencies, "install_optional", lambda: asked.append(True))
+    setup.show()
+    assert ui.setupCollapsibleButton.isVisible()
+    assert "highdicom>=0.24" in ui.dependenciesLabel.text
+    assert setup.obstacle == ""
+    assert not ui.installButton.isVisible()
+    host.click(ui.installOptionalButton)
+    assert asked
+    assert not ui.setupCollapsibleButton.isVisible()
 
 
 WITHOUT_PACKAGES = """

@@ -17,7 +17,7 @@ from Testing.Python.panel.sessions import TIMEOUT, choose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, pixel_to_camera, project
 from XVRegistrationLib.geometry.rigid import transform_points
-from XVRegistrationLib.scene.bundle import load_mrb
+from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.results import read_registration
 from XVRegistrationLib.scene.runs import show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
@@ -108,6 +108,15 @@ def test_of_an_x_ray_from_the_disk_a_dicom_segmentation_is_written_too(session, 
     without = {path.name for path in session.export(tmp_path / "without", bundle=False)}
     assert without == {path.name for path in written} - {"IM0001_labels.dcm"}
     assert "install highdicom" in session.status
+    monkeypatch.undo()
+    save_mrb(session.scene, tmp_path / "scene.mrb")
+    session.parameters.volume = session.parameters.xray = session.parameters.segmentation = None
+    load_mrb(session.scene, tmp_path / "scene.mrb")
+    session.parameters.volume = slicer.util.getNode("patient")
+    session.wait(TIMEOUT)
+    again = {path.name for path in session.export(tmp_path / "again", bundle=False)}
+    assert again == without
+    assert "No DICOM segmentation, for want of their files, of: IM0001." in session.status
 
 
 def test_a_ct_of_slicers_dicom_module_leaves_its_patient_out_of_the_exported_scene(session, registered, tmp_path):

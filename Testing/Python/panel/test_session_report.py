@@ -7,8 +7,10 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -66,8 +68,24 @@ def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(sess
     entry = content["xrays"][0]["targets"][0]
     assert f"{entry['pixel'][0]:.1f}, {entry['pixel'][1]:.1f}" in page
     assert named([tmp_path / f"report.{suffix}" for suffix in ("html", "json")]) == []
+    files = tmp_path / "report-files"
+    assert 'href="report-files/README.txt"' in page
+    assert content["files"] == "report-files"
+    assert {x["name"] for x in json.loads((files / "registrations.json").read_text())} == {"one", "two"}
+    for name in ("one_labels.dcm", "one_labels.nrrd", "one_pose_LPS.tfm", "one_overlay.png", "two_labels.nrrd"):
+        assert (files / name).is_file()
+    found = {path.name: path.read_bytes() for path in files.iterdir()}
+    session.export(tmp_path / "same", bundle=False)
+    assert set(found) == {path.name for path in (tmp_path / "same").iterdir()}
+    for name in ("one_labels.nrrd", "one_labels.json", "two_overlay.png", "one_pose_LPS.txt", "registrations.csv"):
+        assert (tmp_path / "same" / name).read_bytes() == found[name]
+    segments = pydicom.dcmread(files / "one_labels.dcm").SegmentSequence
+    assert [s.SegmentLabel for s in segments] == ["bone 1", "bone 2", "bone 3"]
+    assert named(files.iterdir()) == []
+    (files / "mine.txt").write_text("stays")
 
     page, content = written(session, tmp_path / "named.html", keep_identity=True)
+    assert NAMES["PatientID"] in {value for _file, value in named((tmp_path / "named-files").iterdir())}
     assert content["xrays"][0]["identity"]["patient ID"] == NAMES["PatientID"]
     assert NAMES["PatientName"].replace("^", " ") in page
     assert "not known, for want of their files: two, three" in session.status
@@ -82,6 +100,13 @@ def test_a_report_says_what_was_decided_and_shows_no_pose_that_was_rejected(sess
     assert len(pictures(page)) == 3
     assert content["xrays"][0]["pose"] is None
     assert str(pose[0][3])[:8] not in json.dumps(content)
+    left = {path.name for path in files.iterdir()}
+    assert not [name for name in left if name.startswith("one")]  # nor those of the report before
+    assert {"mine.txt", "two_pose_LPS.tfm"} <= left
+    page, content = written(session, tmp_path / "alone.html", files=False)
+    assert content["files"] is None
+    assert "README.txt" not in page
+    assert not (tmp_path / "alone-files").exists()
     assert {path.name.partition("_")[0] for path in session.export(tmp_path / "out", bundle=False)} >= {"two"}
     assert not list((tmp_path / "out").glob("one_*"))
     assert "Left out, as rejected: one" in session.status
@@ -92,9 +117,9 @@ def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, re
     path = tmp_path / "report.html"
     before = written(session, path)[0]
     (tmp_path / "file").write_text("")
-    session.report(tmp_path / "file" / "report.html")
-    session.wait(TIMEOUT)
-    assert "cannot be written" in session.status
+    with pytest.raises(InputError, match="file cannot be written to"):
+        session.report(tmp_path / "file" / "report.html")
+    assert not session.busy
     session.ignore(registered[0], [(-10, -10, 500, 500)])
     page, _ = written(session, path)
     assert "There is no picture" in page
@@ -186,21 +211,25 @@ def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, 
     folder = tmp_path / "out"
     session.report(folder / "r.html", pdf=print_pdf)
     session.wait(TIMEOUT)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(before) == {"r.html", "r.json", "r.pdf"}
+
+    def content() -> dict[str, bytes]:
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = content()
+    assert {"r.html", "r.json", "r.pdf", "r-files/README.txt", "r-files/registrations.csv"} <= set(before)
     with pytest.raises(InputError, match="No report"):
         session.cancel_report()
-    for share in (0.0, 0.8):  # while pictures are drawn, and while it is printed
+    for share in (0.0, 0.5, 0.8):  # while pictures are drawn, files are written, and it is printed
         session.report(folder / "r.html", pdf=print_pdf)
         host.wait_until(
             lambda share=share: (session.report_progress() or 0.0) >= share and ui.cancelReportButton.enabled
         )
         assert ui.reportProgressBar.isVisibleTo(ui.reportProgressBar.parentWidget())
         host.click(ui.cancelReportButton)
-        assert not session.busy
         assert session.report_progress() is None
         assert "nothing was written" in session.status
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        host.wait_until(lambda: not session.busy, TIMEOUT)  # what the engine was at is over
+        assert content() == before
     host.wait_until(lambda: not ui.cancelReportButton.enabled)
 
 
@@ -255,3 +284,46 @@ def test_the_panel_accepts_notes_and_reports_by_clicks_and_keys(host, files, tmp
     assert (tmp_path / "seen.pdf").read_bytes()[:5] == b"%PDF-"
     assert "fits" in (tmp_path / "seen.html").read_text("utf-8")
     host.wait_until(lambda: "Signed off" in ui.statusLabel.text)
+
+
+def test_identity_leaves_by_clicks_only_where_the_box_is_checked_and_a_bad_folder_is_a_sentence(
+    host, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
+    widget = host.open_module(MODULE)
+    ui, session = widget.ui, widget.logic.session
+    choose(session, segmentation=add_segmentation(session.scene, bones(3)))
+    [node] = add(session, [write(tmp_path / "one.dcm", grey(line_integrals(patient(), 0)))])
+    session.register([node])
+    session.wait(TIMEOUT)
+    host.wait_until(lambda: ui.exportButton.enabled)
+
+    def found(*clicks: Any) -> set[str]:
+        """What of the patient is in the files that these buttons write into a new folder."""
+        folder = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for button, place in clicks:
+            host.dialogs.answers.append(str(folder / place))
+            host.click(button)
+            host.wait_until(lambda: not session.busy, TIMEOUT)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {"one_labels.dcm", "README.txt"} <= {path.name for path in files}, session.status
+        return {value for _file, value in named(files)}
+
+    for click in ((ui.exportButton, "files"), (ui.reportButton, "r.html")):
+        assert found(click) == set()
+    host.click(ui.keepIdentityCheckBox)
+    for click in ((ui.exportButton, "files"), (ui.reportButton, "r.html")):
+        assert NAMES["PatientID"] in found(click)
+    host.click(ui.keepIdentityCheckBox)
+    assert found((ui.exportButton, "files"), (ui.reportButton, "r.html")) == set()
+    host.click(ui.reportFilesCheckBox)
+    host.dialogs.answers.append(str(tmp_path / "alone.html"))
+    host.click(ui.reportButton)
+    host.wait_until((tmp_path / "alone.html").exists, TIMEOUT)
+    assert not (tmp_path / "alone-files").exists()
+    for button, place in ((ui.exportButton, "/proc/nothing"), (ui.reportButton, "/proc/nothing/r.html")):
+        session.say("")
+        host.dialogs.answers.append(place)
+        host.click(button)
+        host.wait_until(lambda: "/proc/nothing cannot be written to" in ui.statusLabel.text)

@@ -14,7 +14,7 @@ from Testing.Python.dicom_files import write
 from Testing.Python.unit.conftest import phantom_hu
 from XVRegistrationLib.cli.main import main
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow, row_of, summarize_cohort
+from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow, row_of, summarize_cohort, write_case_table
 from XVRegistrationLib.geometry.angles import pose_from_angles
 from XVRegistrationLib.geometry.rigid import point_distance, rigid, rotation_from_vector
 from XVRegistrationLib.imaging.volume import Volume, write_volume
@@ -42,6 +42,12 @@ def test_each_case_has_its_pose_and_there_is_a_page_on_all(cohort):
     assert len(list((folder / "out/models").iterdir())) == 2  # one for each volume, not for each case
     with (folder / "out/cohort.csv").open() as f:
         assert [row["case"] for row in csv.DictReader(f)] == ["P0", "P2", "P1", "P3"]
+    with (folder / "out/cases.csv").open() as f:
+        cases = list(csv.DictReader(f))
+    assert [row["case"] for row in cases] == ["P0", "P2", "P1", "P3"]
+    for row, outcome in zip(cases, outcomes, strict=True):
+        assert (row["state"], row["xrays"], row["reason"]) == ("done", "1", "")
+        assert float(row["worst_probability"]) == outcome.xrays[0].probability
     page = (folder / "out/cohort.html").read_text()
     assert "4 X-rays of 4 cases" in page
     assert (folder / "out/poses.png").exists()
@@ -138,6 +144,38 @@ def test_a_table_that_cannot_be_used_is_one_sentence_and_nothing_written(text, o
 def test_a_scheduler_that_is_not_there_is_one_sentence(cohort, tmp_path):
     with pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9;"):
         register_cohort(cohort[0] / "cases.csv", tmp_path, everywhere=NEAR, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_scheduler_that_is_not_there_is_said_also_where_no_case_waits(cohort, capsys):
+    folder = cohort[0]
+    command = [
+        "batch",
+        str(folder / "cases.csv"),
+        "-o",
+        str(folder / "out"),
+        "--scheduler",
+        "tcp://127.0.0.1:9",
+        "--all",
+    ]
+    assert main([*command, *(f"{name}={value}" for name, value in NEAR.items())]) == 2
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9;" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_table_of_cases_counts_verdicts_and_names_the_worst(tmp_path):
+    rows = [
+        XrayRow("A-1", 1, verdict="converged", probability=0.01, similarity=0.9, seconds=1.0),
+        XrayRow("A-2", 2, verdict="check", probability=0.4, similarity=0.8, seconds=2.0),
+        XrayRow("A-3", 3, verdict="converged", probability=0.03, similarity=0.9, seconds=1.5),
+        XrayRow("A-4", 4, verdict="failed", reason="It shows nothing."),
+    ]
+    outcomes = [CaseOutcome("A", "done", xrays=tuple(rows)), CaseOutcome("B", "refused", "There is no CT.")]
+    write_case_table(tmp_path / "cases.csv", outcomes)
+    with (tmp_path / "cases.csv").open() as f:
+        a, b = csv.DictReader(f)
+    assert [a[name] for name in ("xrays", "converged", "check", "failed", "without_pose")] == ["4", "2", "1", "1", "1"]
+    assert (float(a["median_probability"]), float(a["worst_probability"]), a["worst_xray"]) == (0.03, 0.4, "A-2")
+    assert (float(a["seconds"]), a["reason"]) == (4.5, "It shows nothing.")
+    assert (b["state"], b["xrays"], b["worst_probability"], b["reason"]) == ("refused", "0", "", "There is no CT.")
 
 
 def test_columns_mean_what_the_options_of_the_commands_mean(tmp_path):

@@ -77,6 +77,25 @@ def test_an_absent_package_and_one_that_is_too_old_are_missing(monkeypatch):
     assert dependencies.missing() == ["timm>=1.0", "pydicom>=2.4"]
 
 
+def test_what_writes_dicom_segmentations_is_offered_and_not_needed(monkeypatch):
+    import slicer.util
+
+    assert dependencies.missing_optional() == []
+    _pretend_versions(monkeypatch, highdicom=None)
+    asked, installed = [], []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_: asked.append(text) or len(asked) > 1)
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    assert dependencies.missing() == []
+    assert dependencies.missing_optional() == ["highdicom>=0.24"]
+    dependencies.install()
+    assert not asked
+    dependencies.install_optional()
+    assert "highdicom" in asked[0]
+    assert not installed  # the user said no
+    dependencies.install_optional()
+    assert installed == [["highdicom>=0.24"]]
+
+
 def test_torch_comes_first_and_only_from_the_pytorch_extension(monkeypatch):
     _pretend_versions(monkeypatch, timm=None, torch=None)
     assert dependencies.missing() == ["torch>=2.4", "timm>=1.0"]

@@ -312,6 +312,21 @@ def test_the_command_exports_results_with_xrays_labels_and_targets(tmp_path, pha
     assert named((tmp_path / "out").iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(tmp_path, capsys):
+    (tmp_path / "x.json").write_text(json.dumps(registration(CAMERAS["plain"], "x").to_dict()))
+    (tmp_path / "file").write_text("")
+    for folder in ("/proc/nothing", tmp_path / "file" / "out"):
+        assert main(["export", str(tmp_path / "x.json"), "-o", str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert f"{folder} cannot be written to" in " ".join(said.split())
+        assert said.strip().count("\n") == 0
+    out = tmp_path / "out"
+    (out / "registrations.csv").mkdir(parents=True)  # what fails in the midst
+    with pytest.raises(InputError, match=r"out cannot be written to \(Is a directory\); choose another folder"):
+        write_exports(out, [Exported(registration(CAMERAS["plain"]))])
+    assert not list(out.glob(".part-*"))
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("{}", "x.json"), ("[1]", "x.json"), ("not json", "x.json"), ('{"pose": 1}', "x.json")],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import html
 import io
 import json
 import re
+import resource
 
 import numpy as np
 import pytest
@@ -216,3 +218,45 @@ def test_a_table_of_reviews_that_is_no_table_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match="reviews"):
             read_reviews(path)
+
+
+def test_a_disk_that_is_full_leaves_page_and_file_for_programs_of_one_report(tmp_path):
+    """The page fits, what is written after it does not: a limit of this process on the size of files."""
+    plain = XrayReport((ReportedXray("four", reason="It shows nothing."),), versions={"x": "1"})
+    before = {path: path.read_bytes() for path in write_xray_report(tmp_path / "report.html", plain)}
+    many = tuple(ReportedXray(f"x{i}", registration(f"x{i}")) for i in range(20))
+    new = dataclasses.replace(plain, xrays=many)
+    sizes = [path.stat().st_size for path in write_xray_report(tmp_path / "whole" / "report.html", new)]
+    assert sizes[0] < sizes[1]
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sum(sizes) // 2, unlimited[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written to"):
+            write_xray_report(tmp_path / "report.html", new)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "other.html").mkdir()
+    with pytest.raises(InputError, match=r"other\.html is in the way"):
+        write_xray_report(tmp_path / "other.html", new)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.html", "report.html", "report.json", "whole"]
+
+
+def test_the_command_writes_files_for_other_programs_beside_the_page_of_what_is_not_rejected(results, tmp_path, capsys):
+    folder, files = results
+    (tmp_path / "r.csv").write_text("xray,decision\ntwo,rejected\n")
+    page, beside = tmp_path / "report.html", tmp_path / "report-files"
+    given = [folder / f"{name}.json" for name in ("one", "two", "three")]
+    assert command(*given, "--xrays", *files, "-o", page) == 0
+    assert (beside / "two_pose_LPS.tfm").exists()
+    assert command(*given, "--xrays", *files, "--reviews", tmp_path / "r.csv", "-o", page) == 0
+    names = {path.name for path in beside.iterdir()}
+    assert {"one_pose_LPS.tfm", "one_overlay.png", "registrations.csv", "README.txt"} <= names
+    assert not [name for name in names if name.startswith(("two", "three"))]
+    assert [x["name"] for x in json.loads((beside / "registrations.json").read_text())] == ["one"]
+    assert 'href="report-files/README.txt"' in page.read_text("utf-8")
+    assert command(beside / "registrations.json", "-o", page) == 2
+    assert "registrations.json could be overwritten" in " ".join(capsys.readouterr().err.split())
+    assert command(*given, "-o", tmp_path / "alone.html", "--no-files") == 0
+    assert not (tmp_path / "alone-files").exists()
+    assert not list(tmp_path.glob(".part-*"))

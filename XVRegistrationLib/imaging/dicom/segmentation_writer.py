@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,11 @@ _OF_THE_SEGMENTATION = (
     *("ReferencedSeriesSequence", "SourceImageSequence"),
 )
 """All of group 0008 that is kept. The rest of it names people and institutions, in more elements than one can list."""
+
+
+def can_segment() -> bool:
+    """Whether there is what writes DICOM segmentations: Slicer does not come with it, and all else can be written without it."""
+    return importlib.util.find_spec("highdicom") is not None
 
 
 def write_dicom_segmentation(

@@ -120,7 +120,8 @@ class ReportSection:
             if path:
                 file = Path(str(path))
                 file = file if file.suffix.lower() in (".html", ".htm") else file.with_name(f"{file.name}.html")
-                self._session.report(file, keep_identity=self._identity, pdf=print_pdf)
+                files = bool(self.ui.reportFilesCheckBox.property("checked"))
+                self._session.report(file, keep_identity=self._identity, pdf=print_pdf, files=files)
 
     def on_cancel(self, checked: bool = False) -> None:
         with answering(self._session.say, _("The report could not be stopped.")):

@@ -1,4 +1,4 @@
-"""Setup: which Python packages are missing, and their installation; not shown when none is."""
+"""Setup: which Python packages are missing, and their installation; not shown when none is, open when one is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class SetupSection:
         self._failure = ""
         self.missing: list[str] = []
         ui.installButton.clicked.connect(self.on_install)
+        ui.installOptionalButton.clicked.connect(self.on_install_optional)
         self.show()
+        ui.setupCollapsibleButton.collapsed = not self.missing and bool(dependencies.missing_optional())
 
     @property
     def obstacle(self) -> str:
@@ -33,15 +35,26 @@ class SetupSection:
     def show(self) -> None:
         """Look for the packages and say which are missing."""
         self.missing = dependencies.missing()
-        self.ui.setupCollapsibleButton.setVisible(bool(self.missing))
-        packages = _("Not installed yet: {packages}").format(packages=", ".join(self.missing))
-        text = f"{packages}\n\n{self._failure}".strip()
-        show_text(self.ui.dependenciesLabel, text if self.missing else "")
+        optional = dependencies.missing_optional()
+        self.ui.setupCollapsibleButton.setVisible(bool(self.missing or optional))
+        self.ui.installButton.setVisible(bool(self.missing))
+        self.ui.installOptionalButton.setVisible(bool(optional))
+        said = [_("Not installed yet: {packages}").format(packages=", ".join(self.missing))] if self.missing else []
+        if optional:
+            text = _("Not needed, but for DICOM segmentations: {packages}")
+            said.append(text.format(packages=", ".join(optional)))
+        show_text(self.ui.dependenciesLabel, "\n\n".join([*said, self._failure]).strip() if said else "")
 
     def on_install(self, checked: bool = False) -> None:
+        self._install(dependencies.install)
+
+    def on_install_optional(self, checked: bool = False) -> None:
+        self._install(dependencies.install_optional)
+
+    def _install(self, install: Callable[[], object]) -> None:
         self._failure = ""
         with answering(self._refuse, _("The installation failed.")):
-            dependencies.install()
+            install()
         self.show()
         self._changed()
 
