@@ -78,9 +78,11 @@ class Wrapping:
         too_wide = max(0, self._panel.property("width") - self._panel.parentWidget().property("width"))
         room = {name: layout.geometry().width() - too_wide for name, layout in self._layouts.items()}
         shown = tuple(ways[0][0][0].isVisibleTo(self._panel) for ways in self._rows.values())
-        if (font, room, shown) == self._seen:
+        # What the words need is only known some events after a font has changed.
+        seen = (font, room, shown, self._panel.property("minimumSizeHint").width())
+        if seen == self._seen and not too_wide:
             return
-        self._seen = (font, room, shown)
+        self._seen = seen
         for (name, ways), can_be_seen in zip(self._rows.items(), shown, strict=True):
             if can_be_seen:
                 best = next((rows for rows in ways if _width(rows) <= room[name]), ways[-1])
