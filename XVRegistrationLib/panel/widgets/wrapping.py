@@ -58,7 +58,7 @@ class Wrapping:
             "landmarkButtonsLayout": _by_number(
                 ui.markInCtButton, ui.markInXrayButton, ui.removeLandmarkButton, ui.fitLandmarksButton
             ),
-            "reportButtonsLayout": _by_number(ui.reportButton, ui.exportButton),
+            "reportButtonsLayout": _by_number(ui.reportButton, ui.cancelReportButton, ui.exportButton),
         }
         """Name of a grid layout -> the ways in which its widgets can stand, the widest first."""
         self._layouts = {name: self._panel.findChild(qt.QGridLayout, name) for name in self._rows}
@@ -75,7 +75,7 @@ class Wrapping:
             self._font = font
             for spin in self._spins:
                 spin.setMinimumWidth(round(_SPIN_EMS * qt.QFontMetrics(spin.property("font")).height()))
-        too_wide = max(0, self._panel.property("width") - self._panel.parentWidget().property("width"))
+        too_wide = _hidden_width(self._panel)
         room = {name: layout.geometry().width() - too_wide for name, layout in self._layouts.items()}
         shown = tuple(ways[0][0][0].isVisibleTo(self._panel) for ways in self._rows.values())
         # What the words need is only known some events after a font has changed.
@@ -103,6 +103,16 @@ class Wrapping:
         for column in range(max(columns, layout.columnCount())):
             fields = any(_is_field(row[column]) for row in rows if column < len(row))
             layout.setColumnStretch(column, 1 if fields else 0)
+
+
+def _hidden_width(panel: Any) -> int:
+    """px of the width that can only be seen by scrolling sideways."""
+    area = panel
+    while area is not None and not area.inherits("QScrollArea"):
+        area = area.parentWidget()
+    if area is None:
+        return 0
+    return max(0, int(area.widget().property("width")) - int(area.viewport().property("width")))
 
 
 def _by_number(*widgets: Any, most: int = 9) -> tuple[Rows, ...]:
