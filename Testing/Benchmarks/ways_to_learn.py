@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from XVRegistrationLib.rendering.grid import DensityGrid
 
 SECONDS = 20.0
-_SEEDS = (0, 1, 2)
+_SEEDS = (0, 1)
 _OFF = Weight(0.0)
 _STRUCTURE = "vertebrae"
 
