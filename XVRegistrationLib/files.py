@@ -70,7 +70,7 @@ def move_staged(staged: Path, folder: Path) -> None:
         for source in found:
             if source.is_file():
                 final = folder / source.relative_to(staged)
-                final.parent.mkdir(exist_ok=True)
+                final.parent.mkdir(parents=True, exist_ok=True)
                 _replace(source, final)
 
 

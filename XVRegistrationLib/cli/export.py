@@ -163,8 +163,9 @@ def _registration(path: str) -> Registration:
 
 def json_in(path: str) -> Any:
     """The content of a JSON file; InputError for a file that is none."""
+    text = read_text(path, "a result", instead="give the file of a result (NAME.json)")
     try:
-        return json.loads(read_text(path, "a result", instead="give the file of a result (NAME.json)"))
+        return json.loads(text)
     except ValueError as e:
         raise InputError(f"{path} is not the result of a registration (NAME.json of `xvregistration register`).") from e
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -31,11 +30,6 @@ PAGE, TABLE, CASES, RECORD = "cohort.html", "cohort.csv", "cases.csv", "cohort.j
 _TITLE = "A cohort of X-rays, registered"
 _GRADES = {"converged": "good", "check": "fair", "failed": "poor"}
 _UNKNOWN = "–"
-
-
-def can_draw() -> bool:
-    """Whether there is what draws pictures; Slicer's Python may have none."""
-    return find_spec("matplotlib") is not None
 
 
 def write_cohort(folder: Path, outcomes: Sequence[CaseOutcome]) -> CohortSummary:

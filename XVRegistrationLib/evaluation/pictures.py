@@ -5,6 +5,7 @@ Figures are made without pyplot, so that nothing is shared with, or left in, a p
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,11 @@ _EDGES = (1.0, 0.69, 0.0, 1.0)  # red, green, blue, opacity
 _STEEP = (88.0, 96.0)  # percentiles of the slopes that an edge goes on over, and that it needs somewhere
 _SMOOTHED = 4.0  # variance, px of the DRR squared
 _SEEN = 1.0  # px of the picture
+
+
+def can_draw() -> bool:
+    """Whether there is what draws pictures; Slicer's Python may have none."""
+    return find_spec("matplotlib") is not None
 
 
 def window(image: ArrayLike, low: float = 1.0, high: float = 99.7) -> NDArray[np.float32]:

@@ -109,7 +109,7 @@ def run_html(run: ReportedRun, curves: str) -> str:
 
 
 _CAPTION = (
-    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: green converged, amber check, "
+    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue converged, orange check, "
     "red failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
 )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.cohort import DONE, REFUSED, CaseOutcome, XrayRow, row_of
-from XVRegistrationLib.evaluation.cohort_page import can_draw
 from XVRegistrationLib.evaluation.drawing import Structures, draw_registration
+from XVRegistrationLib.evaluation.pictures import can_draw
 from XVRegistrationLib.evaluation.protocol import fingerprint
 from XVRegistrationLib.evaluation.run_folder import data_mark
 from XVRegistrationLib.files import write_json

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.pictures import can_draw
 from XVRegistrationLib.evaluation.placement_picture import draw_placement
 from XVRegistrationLib.imaging.volume import Volume, read_volume
 from XVRegistrationLib.jobs.pretraining_plan import PREPARED, stem_of
@@ -122,7 +123,7 @@ def _prepare(folder: Path, plan: Plan, template: Volume, path: str) -> None:
     try:
         volume = _suitable(plan, path)
         placement = place(volume, template)
-        if plan.pictures:
+        if plan.pictures and can_draw():
             draw_placement(stem.with_name(f"{stem.name}.png"), volume, template, placement)
         checked_place(volume, placement)
         prepare_patient(stem, volume, placement, camera.footprint(plan.sod) / 2)

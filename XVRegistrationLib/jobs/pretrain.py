@@ -13,6 +13,7 @@ import torch
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.views import NominalView
 from XVRegistrationLib.jobs.checks import check_device_name, check_minutes, check_new_folder
+from XVRegistrationLib.jobs.home import PLAN
 from XVRegistrationLib.jobs.prepare_patients import (
     held_out,
     keep_template,
@@ -56,7 +57,7 @@ def start_pretraining(folder: str | os.PathLike[str], plan: Plan) -> None:
     check_minutes(plan.seconds / 60)
     check_not_trained_now(root.absolute(), None)
     template = made_template(plan)
-    if (root / PREPARED).exists() and not _prepared_alike(root, plan, template):
+    if (root / PLAN).exists() and (root / PREPARED).exists() and not _prepared_alike(root, plan, template):
         shutil.rmtree(root / PREPARED)
     keep_template(root, template)
     write_plan(root, plan)
@@ -115,7 +116,8 @@ def pretrain(
         plan = read_plan(root)
         if team.first:
             for half in root.rglob(".part-*"):  # what a killed process had begun to write
-                half.unlink(missing_ok=True)
+                if half.is_file():
+                    half.unlink(missing_ok=True)
         where = check_device(device or own_device())
         seconds = plan.seconds if minutes is None else 60 * minutes
         settings = dataclasses.replace(plan.training or TrainingSettings(), seconds=seconds, seed=plan.seed)

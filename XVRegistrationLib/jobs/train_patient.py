@@ -126,7 +126,8 @@ def resume_training(
     seconds = training_seconds(folder, card, minutes)
     where = check_device(device)
     for half in Path(folder).glob(".part-*"):  # what a killed process had begun to write
-        half.unlink(missing_ok=True)
+        if half.is_file():
+            half.unlink(missing_ok=True)
     model = load_model(folder, volume)
     training = card["training"]
     if not training:

@@ -117,8 +117,13 @@ def write_overview(
 def remove_exports(folder: Path, kept: Collection[str]) -> None:
     """Remove the files of an earlier export from a folder but those with the names `kept`; what else is there stays."""
     for path in list(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in kept and path.name.endswith((*FILES, *_LABELS)) and path.is_file():
+        if path.name not in kept and path.is_file() and any(_is_called(path.name, e) for e in (*FILES, *_LABELS)):
             path.unlink()
+
+
+def _is_called(name: str, ending: str) -> bool:
+    """Whether a file is called as an export calls it: of an X-ray by an ending, of all X-rays by a name."""
+    return name.endswith(ending) if ending.startswith("_") else name == ending
 
 
 def write_readme(folder: Path, written: Sequence[Path]) -> None:

@@ -33,7 +33,8 @@ def read_landmarks(path: str, xray: Xray) -> LandmarkPose:
     Raises InputError, with the line, for a file that holds anything else, and for landmarks that give no pose.
     """
     wanted = ",".join(LANDMARK_COLUMNS)
-    lines = [[cell.strip() for cell in line.split(",")] for line in read_text(path, "a file of poses").splitlines()]
+    text = read_text(path, "a file of landmarks")
+    lines = [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
     header = [cell.lower() for cell in lines[0]] if lines else []
     if tuple(header) != LANDMARK_COLUMNS:
         raise InputError(f"{path}, line 1: the header must be {wanted}, not {','.join(header) or 'empty'}.")

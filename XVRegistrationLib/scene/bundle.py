@@ -65,7 +65,7 @@ def load_mrb(scene: Any, path: str | os.PathLike[str]) -> None:
 def _edited(bundle: Path, edit: Callable[[str], str]) -> Path:
     """A copy of a bundle beside it whose scene's file was changed."""
     path = bundle.with_suffix(".edited.mrb")
-    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w", compresslevel=1) as new:
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w") as new:
         for entry in old.infolist():
             if entry.filename.endswith(".mrml"):
                 new.writestr(entry, edit(old.read(entry).decode("utf-8")))

@@ -57,7 +57,12 @@ def kept_settings(training: dict[str, Any], usual: TrainingSettings, seconds: fl
     """
     if "settings" not in training:
         return dataclasses.replace(usual, seconds=seconds, seed=training["seed"])
-    return settings_from(training["settings"], seconds=seconds, seed=training["seed"])
+    try:
+        return settings_from(training["settings"], seconds=seconds, seed=training["seed"])
+    except (KeyError, TypeError) as e:
+        raise InputError(
+            "The settings of the model's training are not those of this version; give settings to go on with."
+        ) from e
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -106,11 +106,13 @@ class Stream:
         coarse, patients = COARSENESS * self._camera.footprint(self._task.view.sod), self._task.patients
         grids = [self.grid] if patients is None else patients.draw(coarse)
         more = round(self._randomization.beyond * count) if self._completed else 0
-        images = shared_renders(grids, len(grids), poses[more:], self._camera, coarse)
+        images = []
         if more:
             guess = self._completed[self._rng.integers(len(self._completed))]
-            images = torch.cat([render(guess, poses[:more], self._camera, sample_distance(guess, coarse)), images])
-        return cover_as(images, self._camera, self._task.intrinsics), motions
+            images.append(render(guess, poses[:more], self._camera, sample_distance(guess, coarse)))
+        if more < count:
+            images.append(shared_renders(grids, len(grids), poses[more:], self._camera, coarse))
+        return cover_as(torch.cat(images), self._camera, self._task.intrinsics), motions
 
     def shown(self, clean: torch.Tensor, motions: torch.Tensor, difficulty: float) -> Batch:
         """Renders as a network gets them: with what lies in the beam, through a detector, processed."""

@@ -77,7 +77,7 @@ class Wrapping:
                 spin.setMinimumWidth(round(_SPIN_EMS * qt.QFontMetrics(spin.property("font")).height()))
         too_wide = _hidden_width(self._panel)
         room = {name: layout.geometry().width() - too_wide for name, layout in self._layouts.items()}
-        shown = tuple(ways[0][0][0].isVisibleTo(self._panel) for ways in self._rows.values())
+        shown = tuple(any(w.isVisibleTo(self._panel) for row in ways[0] for w in row) for ways in self._rows.values())
         # What the words need is only known some events after a font has changed.
         seen = (font, room, shown, self._panel.property("minimumSizeHint").width())
         if seen == self._seen and not too_wide:
