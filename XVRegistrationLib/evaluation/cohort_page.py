@@ -16,6 +16,7 @@ from XVRegistrationLib.evaluation.cohort import (
     write_cohort_table,
 )
 from XVRegistrationLib.evaluation.page import DISCLAIMER, facts_html, figure_html, page, table_html, write_text
+from XVRegistrationLib.evaluation.pictures import can_draw
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.registration.result import VERDICTS
 from XVRegistrationLib.versions import versions
