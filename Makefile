@@ -23,10 +23,10 @@ screenshots: $(STAMP) ## Go through the panel and the tutorial; pictures of thei
 	$(PY) -m Testing.Host.tutorial --pictures --data .demo-data .demo-data/tutorial
 
 test: lint ## Check the code and run all tests that take seconds.
-	$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-long: lint ## As test, with the tests that take minutes.
-	$(PY) -m pytest -q -n 2 --dist loadgroup --durations=20 -m "long or not long"
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=20 -m "long or not long"
 
 bench: $(STAMP) ## Measure this project and its peers side by side, and print what each protocol reaches; hours.
 	$(PY) Testing/Benchmarks/run.py

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from XVRegistrationLib.jobs.interpreter import wait_in_company
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_HERE = Path(__file__).parent
-_ONE_APPLICATION = ("mrml/", "panel/test_session", "panel/")
-"""How paths begin of tests that use the one application a process has, in parts that take about as long as each other."""
 
 
 def _share_the_processor() -> None:
@@ -31,11 +20,3 @@ def _share_the_processor() -> None:
 
 
 _share_the_processor()
-
-
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """The tests of a file stay together, and so do all of a part that shares one application, in their order."""
-    for item in items:
-        path = item.path.relative_to(_HERE).as_posix()
-        group = next((part for part in _ONE_APPLICATION if path.startswith(part)), path)
-        item.add_marker(pytest.mark.xdist_group(group))

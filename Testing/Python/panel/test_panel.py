@@ -14,6 +14,7 @@ import slicer.util
 
 from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
+from XVRegistrationLib.imaging.volume import write_volume
 from XVRegistrationLib.jobs.folder import JOB
 from XVRegistrationLib.jobs.job_status import status
 from XVRegistrationLib.jobs.training_job import find_jobs
@@ -257,15 +258,20 @@ def test_the_console_code_of_the_readme_runs(host, panel, tmp_path, monkeypatch,
     for number, name in enumerate(("XRAY.dcm", "XRAYS/tilted.dcm")):
         grey = np.round(60000 * np.exp(-line_integrals(patient(), number))).astype(np.uint16)
         write_dicom_dx(tmp_path / name, grey, CAMERA, bits_stored=16)
+    write_volume(tmp_path / "ct.nii.gz", patient("CT"))
+    (tmp_path / "CASES.csv").write_text("case,volume,xray,sid\nP1,ct.nii.gz,XRAY.dcm,1020\n")
     monkeypatch.chdir(tmp_path)
     section = (MODULE.parents[1] / "README.md").read_text("utf-8").partition("## In 3D Slicer")[2].partition("\n## ")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(blocks) == 2
     names = {"slicer": slicer}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    in_panel, in_scene, of_a_table = (compile(block, "README.md", "exec") for block in blocks)
+    exec(in_panel, names)
+    exec(in_scene, names)
     assert re.search("XRAY (converged|check), similarity", capsys.readouterr().out)
     assert list(names["outcomes"]) == ["tilted.dcm"]
     assert _pose_error(slicer.util.getNode("X-ray (XRAY)"), 0) < 2.0
     found = json.loads((tmp_path / "RESULTS/tilted.json").read_text())
     np.testing.assert_allclose(found["pose"], pose_of(1), atol=2.0)
+    exec(of_a_table, names)
+    assert "P1 done" in capsys.readouterr().out
+    assert (tmp_path / "OUT/cases.csv").is_file()
