@@ -1,4 +1,4 @@
-"""How the tests are shared out among processes."""
+"""How tests that run beside each other share the processor."""
 
 from __future__ import annotations
 
