@@ -35,6 +35,7 @@ _LABELS = {
     "registrations.csv": "The same, a row for each X-ray.",
     "scene.mrb": "All of it as a scene for 3D Slicer.",
 }
+_README = "README.txt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +112,21 @@ def write_overview(
     """Write the tables of all X-rays, and README.txt on these and on what is `written` of them; return all files."""
     tables = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
     write_readme(folder, [*tables, *written])
-    return [*tables, *written, folder / "README.txt"]
+    return [*tables, *written, folder / _README]
 
 
 def remove_exports(folder: Path, kept: Collection[str]) -> None:
-    """Remove the files of an earlier export from a folder but those with the names `kept`; what else is there stays."""
-    for path in list(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in kept and path.name.endswith((*FILES, *_LABELS)) and path.is_file():
+    """Remove the files of an earlier export from a folder but those with the names `kept`, and the folder if it is empty then.
+
+    What else is there stays.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if path.name not in kept and path.name.endswith((*FILES, *_LABELS, _README)) and path.is_file():
             path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def write_readme(folder: Path, written: Sequence[Path]) -> None:
@@ -131,7 +139,7 @@ def write_readme(folder: Path, written: Sequence[Path]) -> None:
         if any(path.name.endswith(ending) for path in written):
             lines.append(f"{'NAME' if ending.startswith('_') else ''}{ending}: {meaning}")
     lines += ["", "For research, not for clinical use."]
-    with writing_to(folder), replacing(folder / "README.txt") as temporary:
+    with writing_to(folder), replacing(folder / _README) as temporary:
         temporary.write_text("\n".join(lines) + "\n", "utf-8")
 
 
