@@ -109,9 +109,9 @@ def run(options: argparse.Namespace) -> int:
         () if given.structures is None else given.structures.left_out,
     )
     with staging(page.parent) as staged:
+        inputs = [*options.results, *(options.xrays or ())]  # without files, those of an earlier report are removed
+        keep_inputs(inputs, files_folder(page), [item.registration.name for item in items])
         if options.files:
-            inputs = [*options.results, *(options.xrays or ())]
-            keep_inputs(inputs, files_folder(page), [item.registration.name for item in items])
             folder = Path(staged) / files_folder(page).name
             report = replace(report, files=_write_files(folder, items, targets, options.keep_identity))
         write_xray_report(page, report, Path(staged))

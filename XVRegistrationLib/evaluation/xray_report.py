@@ -99,16 +99,21 @@ class XrayReport:
 
 
 def status_line(report: XrayReport) -> str:
-    """How many X-rays are accepted, and what is left to decide, in two sentences."""
+    """How many X-rays are accepted, and what is left to decide."""
+    return " ".join(status_sentences(report))
+
+
+def status_sentences(report: XrayReport) -> list[str]:
+    """The parts of `status_line` that are translated each by itself: on the X-rays, and on the other frames of runs if any are open."""
     counts = [f"{len(report.of(group))} {group}" for group in GROUPS if report.of(group)]
     noun = "X-ray" if len(report.xrays) == 1 else "X-rays"
     first = f"{len(report.xrays)} {noun}: {', '.join(counts)}."
     others = sum(xray.run.open for xray in report.xrays if xray.run is not None)
-    frames = f" Of runs this is about the frame shown; {others} other registered frames are open." if others else ""
+    frames = [f"Of runs this is about the frame shown; {others} other registered frames are open."] if others else []
     if report.signed_off:
-        return f"{first} Signed off: every X-ray was accepted or rejected.{frames}"
+        return [f"{first} Signed off: every X-ray was accepted or rejected.", *frames]
     left = [xray.name for group in ("open", "without a pose") for xray in report.of(group)]
-    return f"{first} Not signed off: to be decided are {', '.join(left)}.{frames}"
+    return [f"{first} Not signed off: to be decided are {', '.join(left)}.", *frames]
 
 
 def facts_of_card(card: Mapping[str, Any]) -> dict[str, str]:
@@ -143,24 +148,28 @@ def files_folder(page: Path) -> Path:
 def write_xray_report(path: str | os.PathLike[str], report: XrayReport, staged: Path | None = None) -> list[Path]:
     """Write the page `path` and, beside it, the same for programs (.json); return both.
 
-    What lies in the folder `staged` (`files.staging`), such as a PDF and `files_folder`, is moved beside them; of an earlier
-    report's `files_folder` no X-ray stays that this one does not have. All is written before anything is replaced. Raises InputError where nothing can be written there.
+    What lies in the folder `staged` (`files.staging`), such as a PDF and `files_folder`, is moved beside them. Of an earlier
+    report no PDF stays, and in `files_folder` no X-ray, that this one does not have: they would contradict it. All is written
+    before anything is replaced. Raises InputError where nothing can be written there.
     """
     from XVRegistrationLib.evaluation.xray_report_page import page_of
 
     page = Path(path)
-    check_place(page)
-    content = json.dumps(finite(as_dict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    earlier, pdf = check_place(page), page.with_suffix(".pdf")
     with ExitStack() as stack:
         place = Path(stack.enter_context(staging(page.parent))) if staged is None else staged
         stack.enter_context(writing_to(page.parent))
+        content = as_dict(report) | {"pdf": pdf.name if (place / pdf.name).exists() else None}
+        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(place / page.name, page_of(report))
-        write_text(place / page.with_suffix(".json").name, content)
+        write_text(place / page.with_suffix(".json").name, text + "\n")
         files = place / files_folder(page).name
-        names = [file.name for file in files.iterdir()] if files.is_dir() else None
+        names = [file.name for file in files.iterdir()] if files.is_dir() else []
         move_staged(place, page.parent)
-        if names is not None:
+        if earlier.get("files") or names:
             remove_exports(files_folder(page), names)
+        if earlier.get("pdf") and content["pdf"] is None:  # one that somebody else put there stays
+            pdf.unlink(missing_ok=True)
     return [page, page.with_suffix(".json")]
 
 
@@ -169,20 +178,22 @@ def is_report(content: Any) -> bool:
     return isinstance(content, dict) and "signed_off" in content
 
 
-def check_place(page: Path) -> None:
-    """Raise InputError where no report may be written to `page`: it is no page, or the file for programs would replace another's.
+def check_place(page: Path) -> dict[str, Any]:
+    """What the file for programs of an earlier report `page` holds; empty without one.
 
-    Such is the result of an X-ray of that name.
+    Raises InputError where no report may be written to `page`: it is no page, or the file for programs would replace another's,
+    such as the result of an X-ray of that name.
     """
     if page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
     program = page.with_suffix(".json")
     try:
-        ours = not program.exists() or is_report(json.loads(program.read_text("utf-8")))
+        content = json.loads(program.read_text("utf-8")) if program.exists() else {}
     except (OSError, ValueError):
-        ours = False
-    if not ours:
+        content = None
+    if content != {} and not is_report(content):
         raise InputError(f"{program} is something else and would be overwritten; choose another name for the report.")
+    return dict(content)
 
 
 def as_dict(report: XrayReport) -> dict[str, Any]:

@@ -171,9 +171,10 @@ class Joint:
     def _go_on(self, together: Together) -> None:
         """Begin the next moment as soon as the model is ready for it."""
         if together.volume is not self._patient.node or self._model.problem:
+            turn = together.items[0]
             together.items.clear()
             another = _("another CT was chosen before its turn came; choose its own and register again")
-            self._failed(together, self._model.problem or another)
+            self._failed(together, self._model.problem or another, turn)
         elif self._model.ready and not self._model.busy and not self._patient.busy:
             try:
                 self._begin(together)
@@ -284,13 +285,14 @@ class Joint:
         if part.volume is self._patient.node:
             self._viewing.refresh(part.node)
 
-    def _failed(self, together: Together, text: str) -> None:
+    def _failed(self, together: Together, text: str, turn: int | None = None) -> None:
+        """A moment failed: the one asked for, else the frame `turn`, else what is shown."""
         if together is not self._now:
             return
         shown = {part.node: part.shown for part in together.parts}
         for node in together.nodes:
             if alive(self._context.scene, node):
-                self._registering.note(node, "failed", text, shown.get(node))
+                self._registering.note(node, "failed", text, shown.get(node, turn))
         self._end_moment(together)
         said = _("{names} could not be registered together: {reason}")
         self._context.say(said.format(names=together.names, reason=text))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.errors import InputError
-from XVRegistrationLib.files import writing_to
+from XVRegistrationLib.files import move_staged, staging, writing_to
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.report_contents import pixels_of
 from XVRegistrationLib.registration.export import Exported, check_names, write_overview
@@ -17,7 +18,6 @@ from XVRegistrationLib.scene.xrays import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from XVRegistrationLib.evaluation.xray_report import ReportedXray
     from XVRegistrationLib.panel.context import Context
@@ -55,21 +55,32 @@ class ReportFiles:
                 self.folder.mkdir()
             check_names([name_of(node) for node in self.nodes])
         except InputError as e:
-            self._miss(str(e))
+            self.miss(str(e))
             return False
         return True
 
     def ask(self, node: Any, xray: ReportedXray, done: Callable[[], object]) -> int:
-        """Have the files of one X-ray written; `done` is called then, or when it failed. Returns the number of the request."""
+        """Have the files of one X-ray written; `done` is called then, or when it failed. Returns the number of the request.
+
+        Raises InputError where nothing can be written.
+        """
         assert xray.registration is not None  # by its group
         found = replace(xray.registration, name=name_of(node))
+        whole = staging(self.folder)  # so that none of an X-ray's files is there where one of them cannot be written
 
         def written(_message: Any) -> None:
+            try:
+                move_staged(Path(whole.name), self.folder)
+            except InputError as e:
+                failed(str(e))
+                return
+            whole.cleanup()
             self._items.append(Exported(found, review=xray.review))
             done()
 
         def failed(text: str) -> None:
-            self._miss(f"{found.name}: {text}")
+            whole.cleanup()
+            self.miss(f"{found.name}: {text}")
             done()
 
         dicom = self.dicom.get(node)
@@ -84,7 +95,7 @@ class ReportFiles:
             structures=list(self.structures),
             hidden=list(self.hidden),
             targets=[(name, list(map(float, point))) for name, point in self.targets if self.shows_targets],
-            folder=str(self.folder),
+            folder=whole.name,
             dicom=None if dicom is None else str(dicom),
             frame=frame_of(node),
             keep_identity=self.keep_identity,
@@ -98,10 +109,11 @@ class ReportFiles:
             with writing_to(self.folder):
                 write_overview(self.folder, self._items, self.targets, list(self.folder.iterdir()))
         except InputError as e:
-            self._miss(str(e))
+            self.miss(str(e))
         return True
 
-    def _miss(self, why: str) -> None:
+    def miss(self, why: str) -> None:
+        """Keep why something is not written."""
         self.said += _(" Not written for other programs: {why}").format(why=why)
 
 

@@ -16,7 +16,7 @@ from XVRegistrationLib.evaluation.xray_report import (
     XrayReport,
     check_place,
     files_folder,
-    status_line,
+    status_sentences,
     write_xray_report,
 )
 from XVRegistrationLib.evaluation.xray_report_page import printed_page
@@ -180,7 +180,7 @@ class Reporting:
                 ask(task, number)
                 return
             except InputError as e:
-                _without_picture(task, number, str(e))
+                self._say_missing(task, ask, number, str(e))
         if task is not None:
             self._finish(task)
 
@@ -194,7 +194,7 @@ class Reporting:
         task.request = self._context.ask(
             "draw_report",
             lambda message: self._drawn(task, number, message),
-            on_error=lambda text: self._not_drawn(task, number, text),
+            on_error=lambda text: self._not_drawn(task, self._ask, number, text),
             arrays=pixels_of(node),
             volume=task.volume,
             registration=found.to_dict(),
@@ -222,7 +222,7 @@ class Reporting:
         task.request = self._context.ask(
             "draw_run",
             lambda message: self._run_drawn(task, number, message),
-            on_error=lambda text: self._not_drawn(task, number, text),
+            on_error=lambda text: self._not_drawn(task, self._ask_run, number, text),
             numbers=curves.numbers,
             poses=[None if pose is None else pose.tolist() for pose in curves.poses],
             verdicts=curves.verdicts,
@@ -253,10 +253,19 @@ class Reporting:
 
         task.request = task.files.ask(task.nodes[number], task.xrays[number], done)
 
-    def _not_drawn(self, task: ReportTask, number: int, text: str) -> None:
+    def _not_drawn(self, task: ReportTask, ask: Ask, number: int, text: str) -> None:
         if task is self._task:
-            _without_picture(task, number, text)
+            self._say_missing(task, ask, number, text)
             self._go_on()
+
+    def _say_missing(self, task: ReportTask, ask: Ask, number: int, why: str) -> None:
+        xray = task.xrays[number]
+        if ask == self._ask_run:
+            task.said += _(" The poses of {name} are not drawn: {why}").format(name=xray.name, why=why)
+        elif task.files is not None and ask == self._ask_files:
+            task.files.miss(f"{xray.name}: {why}")
+        else:
+            task.xrays[number] = replace(xray, reason=_("There is no picture: {why}").format(why=why))
 
     def _finish(self, task: ReportTask) -> None:
         """All pictures are there: print the PDF, if there is to be one, and then write the page."""
@@ -277,12 +286,8 @@ class Reporting:
         else:
             place = _("The report is {path}.").format(path=task.path)
             said = task.said + ("" if task.files is None else task.files.said)
-            self._context.say(f"{translated(status_line(task.report))} {place}{said} {not_printed}".rstrip())
+            status = " ".join(map(translated, status_sentences(task.report)))
+            self._context.say(f"{status} {place}{said} {not_printed}".rstrip())
         finally:
             task.close()
         self._context.changed.emit("xrays")
-
-
-def _without_picture(task: ReportTask, number: int, why: str) -> None:
-    text = _("There is no picture: {why}").format(why=why)
-    task.xrays[number] = replace(task.xrays[number], reason=text)

@@ -35,6 +35,7 @@ _LABELS = {
     "registrations.csv": "The same, a row for each X-ray.",
     "scene.mrb": "All of it as a scene for 3D Slicer.",
 }
+_README = "README.txt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,19 +112,27 @@ def write_overview(
     """Write the tables of all X-rays, and README.txt on these and on what is `written` of them; return all files."""
     tables = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
     write_readme(folder, [*tables, *written])
-    return [*tables, *written, folder / "README.txt"]
+    return [*tables, *written, folder / _README]
 
 
 def remove_exports(folder: Path, kept: Collection[str]) -> None:
-    """Remove the files of an earlier export from a folder but those with the names `kept`; what else is there stays."""
-    for path in list(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in kept and path.is_file() and any(_is_called(path.name, e) for e in (*FILES, *_LABELS)):
+    """Remove the files of an earlier export from a folder but those with the names `kept`, and the folder if it is empty then.
+
+    What else is there stays.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if path.name not in kept and path.is_file() and _is_ours(path.name):
             path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def _is_called(name: str, ending: str) -> bool:
+def _is_ours(name: str) -> bool:
     """Whether a file is called as an export calls it: of an X-ray by an ending, of all X-rays by a name."""
-    return name.endswith(ending) if ending.startswith("_") else name == ending
+    endings = (*FILES, *_LABELS, _README)
+    return any(name.endswith(e) if e.startswith("_") else name == e for e in endings)
 
 
 def write_readme(folder: Path, written: Sequence[Path]) -> None:
@@ -136,7 +145,7 @@ def write_readme(folder: Path, written: Sequence[Path]) -> None:
         if any(path.name.endswith(ending) for path in written):
             lines.append(f"{'NAME' if ending.startswith('_') else ''}{ending}: {meaning}")
     lines += ["", "For research, not for clinical use."]
-    with writing_to(folder), replacing(folder / "README.txt") as temporary:
+    with writing_to(folder), replacing(folder / _README) as temporary:
         temporary.write_text("\n".join(lines) + "\n", "utf-8")
 
 

@@ -104,7 +104,15 @@ def test_a_frame_that_has_no_pose_costs_only_itself_and_another_ct_ends_the_run(
     session.show_frame(nodes[0], 1)
     assert row_of(session, nodes[0]).state == row_of(session, nodes[1]).state == "failed"
     session.register_together()
+    chosen = session.parameters.volume
     session.parameters.volume = add_volume(session.scene, patient("other", flipped=True))
     session.wait(TIMEOUT)
     assert session.registration_progress() is None
+    session.parameters.volume = chosen
+    session.wait(TIMEOUT)
+    said = []
+    for frame in range(3):
+        session.show_frame(nodes[0], frame)
+        said.append(row_of(session, nodes[0]).outcome)
+    assert ["another CT was chosen" in text for text in said] == [False, True, False], said  # whose turn had not come
     assert any("another CT was chosen" in line or "changed meanwhile" in line for line in session.log)

@@ -132,6 +132,23 @@ def test_what_cannot_be_written_or_drawn_is_said_and_nothing_is_lost(session, re
     assert not list(tmp_path.glob(".part-*"))
 
 
+def test_an_xray_whose_files_cannot_be_written_has_none_and_its_picture_stays(session, registered, tmp_path):
+    session.report(tmp_path / "report.html")
+    (tmp_path / "one.dcm").write_bytes(b"no DICOM")  # its transforms and label maps are written before that is found
+    session.wait(TIMEOUT)
+    page, files = (tmp_path / "report.html").read_text("utf-8"), tmp_path / "report-files"
+    assert {path.name.partition("_")[0] for path in files.iterdir()} == {
+        *("two", "registrations.csv", "registrations.json", "README.txt")
+    }
+    assert "_labels.dcm" not in (files / "README.txt").read_text()
+    assert "Not written for other programs: one: " in session.status
+    assert "There is no picture" not in page
+    session.review(registered[1], "rejected")
+    session.review(registered[0], "rejected")
+    assert written(session, tmp_path / "report.html")[1]["files"] is None
+    assert not files.exists()
+
+
 def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, registered, tmp_path):
     def overlay() -> tuple[np.ndarray, list[dict], str]:
         session.export(tmp_path / "out", registered[:1], bundle=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from XVRegistrationLib.evaluation.xray_report import ReportedXray, XrayReport, status_line
+from XVRegistrationLib.evaluation.reported_run import ReportedFrame, ReportedRun
+from XVRegistrationLib.evaluation.xray_report import ReportedXray, XrayReport, status_sentences
+from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.anatomies import load_presets
 from XVRegistrationLib.panel import words
 from XVRegistrationLib.registration import verdict
-from XVRegistrationLib.registration.result import VERDICTS, PoseUncertainty
+from XVRegistrationLib.registration.result import VERDICTS, PoseUncertainty, Registration
 from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.registration.uncertainty import weakest_freedom
 
@@ -55,13 +57,20 @@ def test_each_freedom_that_may_be_known_least_is_translated_with_its_number():
 
 
 def test_the_line_of_a_report_is_translated_but_not_the_names_in_it():
-    def line(*decisions):
-        xrays = tuple(ReportedXray(f"open {i}", None, Review(d, "")) for i, d in enumerate(decisions))
-        return words.translated(status_line(XrayReport(xrays, (), np.zeros(3), {})))
+    def line(*decisions, run=None):
+        xrays = tuple(ReportedXray(f"open {i}", None, Review(d, ""), run=run) for i, d in enumerate(decisions))
+        return " ".join(map(words.translated, status_sentences(XrayReport(xrays, (), np.zeros(3), {}))))
 
     assert line("rejected") == "<1 X-ray: <1 rejected>. Signed off: every X-ray was accepted or rejected.>"
     left = "Not signed off: to be decided are open 1, open 2."
     assert line("rejected", "open", "open") == f"<3 X-rays: <2 without a pose>, <1 rejected>. {left}>"
+    found = Registration(
+        "open 0", np.eye(4), Intrinsics(1000.0, (1.0, 1.0), (4.0, 4.0), (9, 9), False), 0.9, 1.0, "bank"
+    )
+    run = ReportedRun(tuple(ReportedFrame(i, found, Review()) for i in range(3)), shown=0)
+    frames = "<Of runs this is about the frame shown; 2 other registered frames are open.>"
+    assert line("rejected", run=run) == f"{line('rejected')} {frames}"
+    assert line("open", run=run) == f"{line('open')} {frames}"
 
 
 def test_a_sentence_that_is_not_known_stays_as_it_is():

@@ -259,4 +259,23 @@ def test_the_command_writes_files_for_other_programs_beside_the_page_of_what_is_
     assert "registrations.json could be overwritten" in " ".join(capsys.readouterr().err.split())
     assert command(*given, "-o", tmp_path / "alone.html", "--no-files") == 0
     assert not (tmp_path / "alone-files").exists()
+    (beside / "mine.txt").write_text("stays")
+    assert command(beside / "registrations.json", "-o", page, "--no-files") == 2
+    assert command(*given, "-o", page, "--no-files") == 0
+    assert [path.name for path in beside.iterdir()] == ["mine.txt"]
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_the_pdf_of_an_earlier_report_goes_with_it_and_that_of_others_stays(tmp_path):
+    page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+    new = XrayReport((ReportedXray("four", reason="It shows nothing."),), versions={"x": "1"})
+    for whose in ("ours", "another's"):
+        if whose == "ours":
+            (tmp_path / "staged").mkdir()
+            (tmp_path / "staged" / pdf.name).write_text(whose)
+            write_xray_report(page, new, tmp_path / "staged")
+        else:
+            pdf.write_text(whose)
+        assert pdf.read_text() == whose
+        write_xray_report(page, new)
+        assert pdf.exists() == (whose != "ours")
