@@ -188,12 +188,13 @@ def check_place(page: Path) -> dict[str, Any]:
         raise InputError(f"A report is a page of HTML: {page} does not end in .html.")
     program = page.with_suffix(".json")
     try:
-        content = json.loads(program.read_text("utf-8")) if program.exists() else {}
+        content: Any = json.loads(program.read_text("utf-8")) if program.exists() else {}
     except (OSError, ValueError):
         content = None
     if content != {} and not is_report(content):
         raise InputError(f"{program} is something else and would be overwritten; choose another name for the report.")
-    return dict(content)
+    found: dict[str, Any] = content
+    return found
 
 
 def as_dict(report: XrayReport) -> dict[str, Any]:
