@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PANEL_WIDTH = 480
 _PAUSE = 0.003  # s between two rounds of events
+_PATIENCE = 3.0  # s for which a user waits until a button can be pressed
 
 
 class _ModuleSelector:
@@ -157,7 +158,7 @@ class Host:
                 raise TimeoutError(f"Not within {timeout:g} s" + (f"; errors: {self.errors}" if self.errors else ""))
 
     def click(self, widget: Any) -> None:
-        """Click a widget where a user would, after scrolling it into sight; a disabled or hidden one is an error."""
+        """Click a widget where a user would, after scrolling it into sight; one that stays disabled or hidden is an error."""
         self._reach(widget)
         at = widget.rect.center()
         if isinstance(widget, QtWidgets.QCheckBox | QtWidgets.QRadioButton):
@@ -253,8 +254,11 @@ class Host:
         self.app.processEvents()
 
     def _reach(self, widget: Any) -> None:
-        """Make sure that a user could use the widget."""
+        """Make sure that a user could use the widget, who waits a moment for it."""
         name = f"{widget.className()} {widget.objectName}"
+        end = time.monotonic() + _PATIENCE
+        while not (widget.isEnabled() and widget.isVisible()) and time.monotonic() < end:
+            self.process(0.01)
         if not widget.isEnabled():
             raise AssertionError(f"{name} is disabled ({widget.toolTip})")
         if not widget.isVisible():

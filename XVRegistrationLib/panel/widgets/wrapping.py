@@ -1,6 +1,7 @@
 """Rows of buttons and fields that are broken into several where the panel is too narrow for their words.
 
-Neither Qt's layouts nor its style sheets do that. So each tick looks at the width and the font, as the session looks at the scene.
+Neither Qt's layouts nor its style sheets do that. So each tick looks at the width and the font, as the session looks at the scene,
+and at texts of several lines, which Qt's form layout leaves at too small a height when they have grown.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Wrapping:
             "reportButtonsLayout": _by_number(ui.reportButton, ui.cancelReportButton, ui.exportButton),
         }
         """Name of a grid layout -> the ways in which its widgets can stand, the widest first."""
+        self._texts = [label for label in self._panel.findChildren(qt.QLabel) if label.property("wordWrap")]
         self._layouts = {name: self._panel.findChild(qt.QGridLayout, name) for name in self._rows}
         in_rows = [w for ways in self._rows.values() for row in ways[0] for w in row if w.inherits("QDoubleSpinBox")]
         self._spins = [*in_rows, ui.sddSpinBox, ui.columnSpacingSpinBox, ui.rowSpacingSpinBox]
@@ -69,7 +71,13 @@ class Wrapping:
         self._font = ""
 
     def tick(self) -> None:
-        """Break and join rows if the panel's width, its font or what can be seen in it is not as it was."""
+        """Break and join rows, and lay out texts again, where the width, the font, the words or what can be seen are not as before."""
+        self._break_rows()
+        for label in self._texts:
+            if label.isVisible() and label.property("height") < label.heightForWidth(label.property("width")):
+                label.updateGeometry()
+
+    def _break_rows(self) -> None:
         font = self._panel.property("font").toString()
         if font != self._font:
             self._font = font
