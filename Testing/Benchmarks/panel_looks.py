@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
+from beats import Beats, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ _SWITCHES = 12
 _PATIENCE = 600.0
 _TRAINING_MINUTES = 0.1
 _PAUSE = 0.002
-_BEAT_MS = 10
 _MAPS = ("errors", "attention")
 
 
@@ -81,7 +81,7 @@ def live(data: Path) -> list[dict[str, Any]]:
 
 
 def switches(data: Path) -> list[dict[str, Any]]:
-    """For each thing that is switched in the host: the time until scene and panel show it, and gaps between beats of a timer."""
+    """For each thing that is switched in the host: the time until scene and panel show it, without drawing, and gaps between beats of a timer."""
     from panel import MODULE
 
     from Testing.Host import start_host
@@ -113,33 +113,28 @@ def switches(data: Path) -> list[dict[str, Any]]:
     xrays = [row.node for row in session.rows()]
     composite = slicer.app.applicationLogic().GetSliceLogicByLayoutName(XRAY_VIEW).GetSliceCompositeNode()
     rows: list[dict[str, Any]] = []
-    beats: list[float] = []
-    timer = qt.QTimer()
-    timer.setInterval(_BEAT_MS)
-    timer.timeout.connect(lambda: beats.append(time.perf_counter()))
 
     def measure(what: str, act: Callable[[int], None], shown: Callable[[int], Any], before: Callable[[], Any]) -> None:
         """`act(n)` switches for the n-th time, `shown(n)` says whether that is to be seen; `before` brings what is switched from."""
-        wall, cpu, gaps = [], [], []
+        wall, cpu, beats = [], [], Beats()
         for n in range(_SWITCHES):
             before()
             settle()
-            beats.clear()
-            timer.start()
-            t, c = time.perf_counter(), time.thread_time()
+            beats.start()
+            (began, drawn), c = moment(), time.thread_time()
             act(n)
             while not shown(n) or panel._to_show:
                 host.app.processEvents()
-                if time.perf_counter() - t > _PATIENCE:
+                if time.perf_counter() - began > _PATIENCE:
                     raise TimeoutError(f"{what} is not to be seen; {session.log}")
                 time.sleep(_PAUSE)
-            wall.append(time.perf_counter() - t)
+            now, drawn_now = moment()
+            wall.append(now - began - (drawn_now - drawn))
             cpu.append(time.thread_time() - c)
             host.process(0.2)  # views draw it
-            timer.stop()
-            gaps += np.diff([t, *beats]).tolist()
-        blocked = {"gaps, 99 %": 1e3 * float(np.percentile(gaps, 99)), "longest": 1e3 * max(gaps)}
-        rows.append({"switched": what} | _row(wall, cpu) | blocked)
+            beats.stop()
+        gaps = {f"gaps, {name}": value for name, value in beats.row().items()}
+        rows.append({"switched": what} | _row(wall, cpu) | gaps)
 
     def way_to(name: str) -> None:
         _choose(ui.comparisonComboBox, name)

@@ -22,7 +22,7 @@ from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.joint_operations import register_together
-from XVRegistrationLib.jobs.report_operations import draw_report, draw_run, export_xray
+from XVRegistrationLib.jobs.report_operations import PlacedXray, draw_report, draw_run, export_xray, placed
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.networks.attention_on_xray import attends
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
@@ -61,6 +61,8 @@ class Patient:
     model_folder: Path | None = None
     labels: LabelGrid | None = None
     _pyramid: Pyramid | None = None
+    placed: PlacedXray | None = None
+    """The X-ray that a report asked for last: for its pictures, and then for its files."""
 
     @property
     def pyramid(self) -> Pyramid:
@@ -232,12 +234,16 @@ class Operations:
 
     def draw_report(self, request: Request) -> Answer:
         """The pictures of a registered X-ray for a report: `report_operations.draw_report`."""
-        patient = self._patient(request)
-        return draw_report(request, patient.pyramid, patient.labels, LABEL_PIXELS)
+        return draw_report(request, self._patient(request).pyramid, self._placed(request))
 
     def export_xray(self, request: Request) -> Answer:
         """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
-        return export_xray(request, self._patient(request).labels, LABEL_PIXELS)
+        return export_xray(request, self._placed(request))
+
+    def _placed(self, request: Request) -> PlacedXray:
+        patient = self._patient(request)
+        patient.placed = placed(request, patient.labels, LABEL_PIXELS, patient.placed)
+        return patient.placed
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

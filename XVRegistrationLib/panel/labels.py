@@ -13,21 +13,24 @@ from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.handover import cleanup, write_array
 from XVRegistrationLib.scene.hierarchy import remove_nodes
-from XVRegistrationLib.scene.label_maps import content_of, label_map_of
+from XVRegistrationLib.scene.label_maps import content_of, label_map_in_steps
 from XVRegistrationLib.scene.overlays import set_reprojected_labels
 from XVRegistrationLib.scene.segments import segments_of
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from XVRegistrationLib.imaging.colors import Color
     from XVRegistrationLib.jobs.engine import Message
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.scene.label_maps import Made
 
 _LOOK_SECONDS = 0.5
+_STEP_SECONDS = 0.03
+"""For which a label map is made in one tick."""
 _PIXELS = 512
 """Along the longer side of projected labels: finer edges are not to be seen."""
 
@@ -48,6 +51,7 @@ class Labels:
         self._seen: Any = None
         self._looked = 0.0
         self._names: dict[int, tuple[str, Color]] = {}
+        self._making: Iterator[Made | None] | None = None
 
     @property
     def known(self) -> bool:
@@ -62,7 +66,9 @@ class Labels:
     @property
     def busy(self) -> bool:
         """Whether a segmentation was chosen that the engine has not got yet."""
-        return self._patient.ready and (self._wanted(), self._patient.key) != self._handed[:2]
+        if not self._patient.ready:
+            return False
+        return self._making is not None or (self._wanted(), self._patient.key) != self._handed[:2]
 
     def tick(self) -> None:
         """Hand a segmentation to the engine that is new, or was edited and has been left alone since."""
@@ -72,17 +78,20 @@ class Labels:
         if (node, key) != self._handed[:2]:
             self._names = {}
             self._handed = (node, key, None)
+            self._making = None
             if node is None:
                 self.changed()
             else:
-                self._hand_over(node)
+                self._begin(node)
+        elif self._making is not None:
+            self._go_on(node)
         elif node is not None and time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             now = _content(node)
             if now != self._seen:
                 self._seen = now
             elif now != self._handed[2]:
-                self._hand_over(node)
+                self._begin(node)
 
     def project(self, node: Any, done: Callable[[], object] = lambda: None) -> None:
         """Draw the structures on an X-ray at its present pose, as soon as the engine has projected them."""
@@ -119,17 +128,30 @@ class Labels:
         node = None if parameters is None else parameters.segmentation
         return node if alive(self._context.scene, node) else None
 
-    def _hand_over(self, node: Any) -> None:
-        key = self._patient.key
+    def _begin(self, node: Any) -> None:
+        self._making, self._seen = label_map_in_steps(node, self._patient.node), None
+        self._go_on(node)
+
+    def _go_on(self, node: Any) -> None:
+        """Make the label map for as long as a window may wait, and give it to the engine when it is whole."""
+        key, end, made = self._patient.key, time.monotonic() + _STEP_SECONDS, None
+        assert self._making is not None
         try:
-            array, ijk_to_ras, names = label_map_of(node, self._patient.node)
+            while made is None and time.monotonic() < end:
+                made = next(self._making)
+                if self._seen is None:  # looked at now: making label maps of surfaces changes it
+                    self._seen = _content(node)
+            if made is None:
+                return
+            array, ijk_to_ras, names = made
             file = write_array(array, self._patient.folder)
         except InputError as e:
+            self._making = None
             self._handed = (node, key, _content(node))
             self._context.say(str(e))
             self.changed()
             return
-        self._seen = _content(node)  # looked at last: making label maps of surfaces changes it
+        self._making = None
         self._handed = (node, key, self._seen)
         self._context.ask(
             "labels",

@@ -97,13 +97,16 @@ class Reporting:
         left_out = left_out_of(self._structures, bool(targets) and not shows_targets)
         report = XrayReport((), targets, np.array(self._patient.center), facts_of(self._model.folder), left_out)
         nodes, shown = [row.node for row in rows], [i for i, x in enumerate(xrays) if x.group in ("accepted", "open")]
-        drawn: deque[tuple[Ask, int]] = deque((self._ask, i) for i in shown)
-        drawn += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
-        task = ReportTask(path, pdf, report, xrays, nodes, drawn, self._patient.key, staging(path.parent), said=said)
+        waiting: deque[tuple[Ask, int]] = deque()
+        task = ReportTask(path, pdf, report, xrays, nodes, waiting, self._patient.key, staging(path.parent), said=said)
         if files:
             task.files = self._files(task, [nodes[i] for i in shown], keep_identity)
-            drawn += ((self._ask_files, i) for i in (shown if task.files.begin() else ()))
-        task.count, self._task = len(drawn), task
+        asks = [self._ask, self._ask_files] if task.files is not None and task.files.begin() else [self._ask]
+        waiting += (
+            (ask, i) for i in shown for ask in asks
+        )  # one X-ray's after another's: the engine keeps what both need
+        waiting += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
+        task.count, self._task = len(waiting), task
         self._context.say(_("Writing the report..."))
         self._go_on()
         self._context.changed.emit("xrays")

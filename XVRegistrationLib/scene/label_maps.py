@@ -14,6 +14,8 @@ from XVRegistrationLib.scene.segments import segments_of
 from XVRegistrationLib.scene.transforms import ijk_to_world, to_world
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from numpy.typing import NDArray
 
     from XVRegistrationLib.imaging.colors import Color
@@ -21,11 +23,24 @@ if TYPE_CHECKING:
 _BINARY_LABEL_MAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 
 
-def label_map_of(
-    segmentation_node: Any, volume_node: Any
-) -> tuple[NDArray[np.uint16], NDArray[np.float64], dict[int, tuple[str, Color]]]:
+Made = tuple["NDArray[np.uint16]", "NDArray[np.float64]", "dict[int, tuple[str, Color]]"]
+"""Label map (K, J, I), its matrix (4, 4) IJK to RAS, mm, and value -> name and colour."""
+
+_SLAB = 1 << 22  # voxels that are counted or given their values at once: some 10 ms
+
+
+def label_map_of(segmentation_node: Any, volume_node: Any) -> Made:
+    """What `label_map_in_steps` makes, at once."""
+    *_steps, made = label_map_in_steps(segmentation_node, volume_node)
+    assert made is not None
+    return made
+
+
+def label_map_in_steps(segmentation_node: Any, volume_node: Any) -> Iterator[Made | None]:
     """Label map (K, J, I) of a segmentation on a volume's grid, its matrix (4, 4) IJK to RAS, mm, and its labels.
 
+    A large one takes half a second; each step takes a small part of it, so that a window can live between them, and yields
+    None, the last one what was made. From the first step on the segmentation has label maps.
     Labels are 1, 2, ... in the order of the segments: value -> name and colour, only those with voxels on the grid. Where
     segments overlap, the smaller one is kept, so that a bone inside a body is not lost; the order does not matter.
     Raises InputError for a segmentation without voxels, or under a transform that is not linear.
@@ -41,12 +56,26 @@ def label_map_of(
     reference.SetDimensions(volume_node.GetImageData().GetDimensions())
     reference.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(np.linalg.inv(parent) @ grid))
     values = {segment_id: value for value, (segment_id, _, _) in enumerate(segments, start=1)}
-    layers = _layers(segmentation_node.GetSegmentation(), reference, values)
-    # Most voxels are background: counting only the others takes a tenth of the time, which the user waits for.
-    counts = np.sum([np.bincount(layer[layer > 0], minlength=len(segments) + 1) for layer in layers], axis=0)
-    merged = layers[0] if len(layers) == 1 else _smallest_wins(layers, counts)
+    # Looked at now: between the steps the user may add and remove segments.
+    images = _images(segmentation_node.GetSegmentation(), values)
+    layers, counts = [], np.zeros(len(segments) + 1, np.int64)
+    for image, value_of in images:
+        yield None
+        stored = _on_grid(image, reference)
+        new_values = np.zeros(max(*value_of, int(stored.max(initial=0))) + 1, np.uint16)
+        new_values[list(value_of)] = list(value_of.values())
+        layers.append(np.zeros(stored.shape, np.uint16))
+        for part in _slabs(stored):
+            yield None
+            # Most voxels are background: looking at only the others takes a tenth of the time.
+            filled = stored[part] > 0
+            found = new_values[stored[part][filled]]
+            layers[-1][part][filled] = found
+            counts += np.bincount(found, minlength=len(counts))
+    counts[0] = 0
+    merged = layers[0] if len(layers) == 1 else (yield from _smallest_wins(layers, counts))
     labels = {value: segments[value - 1][1:] for value in range(1, len(counts)) if counts[value]}
-    return merged, grid, labels
+    yield merged, grid, labels
 
 
 def content_of(segmentation_node: Any) -> tuple[Any, ...]:
@@ -62,26 +91,28 @@ def content_of(segmentation_node: Any) -> tuple[Any, ...]:
     return tuple(found), place
 
 
-def _layers(segmentation: Any, reference: Any, values: dict[str, int]) -> list[NDArray[np.uint16]]:
-    """Each of the segmentation's images on the reference grid, with the values of the segments."""
+def _images(segmentation: Any, values: dict[str, int]) -> list[tuple[Any, dict[int, int]]]:
+    """The segmentation's images, and of each the segments' values by the numbers that stand in it."""
     found = []
     for index in range(segmentation.GetNumberOfLayers(_BINARY_LABEL_MAP)):
-        image = slicer.vtkOrientedImageData()
-        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-            segmentation.GetLayerDataObject(index, _BINARY_LABEL_MAP), reference, image, False, False
-        )
-        stored = _array(image, reference)
         ids = segmentation.GetSegmentIDsForLayer(index, _BINARY_LABEL_MAP)
-        new_values = np.zeros(int(stored.max(initial=0)) + 1, np.uint16)
-        for segment_id in ids:
-            old = segmentation.GetSegment(segment_id).GetLabelValue()
-            if old < len(new_values):
-                new_values[old] = values[segment_id]
-        layer = np.zeros(stored.shape, np.uint16)
-        filled = stored > 0
-        layer[filled] = new_values[stored[filled]]
-        found.append(layer)
+        value_of = {int(segmentation.GetSegment(segment_id).GetLabelValue()): values[segment_id] for segment_id in ids}
+        found.append((segmentation.GetLayerDataObject(index, _BINARY_LABEL_MAP), {0: 0} | value_of))
     return found
+
+
+def _on_grid(image: Any, reference: Any) -> NDArray[Any]:
+    """Voxels (K, J, I) of an image on the reference grid."""
+    there = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample
+    resample.ResampleOrientedImageToReferenceOrientedImage(image, reference, there, False, False)
+    return _array(there, reference)
+
+
+def _slabs(array: NDArray[Any]) -> list[slice]:
+    """The image's slices, some at a time."""
+    depth = max(1, _SLAB // max(1, array[:1].size))
+    return [slice(k, k + depth) for k in range(0, len(array), depth)]
 
 
 def _array(image: Any, reference: Any) -> NDArray[Any]:
@@ -98,12 +129,16 @@ def _array(image: Any, reference: Any) -> NDArray[Any]:
     return whole
 
 
-def _smallest_wins(layers: list[NDArray[np.uint16]], counts: NDArray[np.int64]) -> NDArray[np.uint16]:
+def _smallest_wins(
+    layers: list[NDArray[np.uint16]], counts: NDArray[np.int64]
+) -> Generator[None, None, NDArray[np.uint16]]:
     """One image of several: of all labels at a voxel, the one with the fewest voxels."""
     by_size = np.argsort(-counts[1:], kind="stable") + 1
     rank = np.zeros(len(counts), np.uint16)
     rank[by_size] = np.arange(1, len(counts))
-    merged = rank[layers[0]]
-    for layer in layers[1:]:
-        np.maximum(merged, rank[layer], out=merged)
-    return np.concatenate([[0], by_size]).astype(np.uint16)[merged]
+    of_rank = np.concatenate([[0], by_size]).astype(np.uint16)
+    merged = np.empty_like(layers[0])
+    for part in _slabs(merged):
+        yield None
+        merged[part] = of_rank[np.max([rank[layer[part]] for layer in layers], axis=0)]
+    return merged
