@@ -109,8 +109,8 @@ def run_html(run: ReportedRun, curves: str) -> str:
 
 
 _CAPTION = (
-    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue converged, orange check, "
-    "red failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
+    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue, round: converged; orange, "
+    "a diamond: check; red, a cross: failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
 )
 
 
