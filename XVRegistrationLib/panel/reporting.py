@@ -270,8 +270,10 @@ class Reporting:
 
     def _finish(self, task: ReportTask) -> None:
         """All pictures are there: print the PDF, if there is to be one, and then write the page."""
-        files = files_folder(task.path).name if task.files is not None and task.files.finish() else ""
-        task.report = replace(task.report, xrays=tuple(task.xrays), files=files)
+        task.report = replace(task.report, xrays=tuple(task.xrays))
+        if task.files is not None and task.files.finish():
+            files, explained = files_folder(task.path).name, task.files.explained
+            task.report = replace(task.report, files=files, explained=explained)
         if task.pdf is None:
             self._write(task)
         else:

@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -17,12 +18,16 @@ from Testing.Python.dicom_files import NAMES, grey, named, write
 from Testing.Python.panel.patients import bones, line_integrals, patient, write_xray
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.reported_run import curves_of
+from XVRegistrationLib.panel import reporting
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.volumes import add_segmentation
 from XVRegistrationLib.scene.xrays import all_xrays_in, name_of, nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from XVRegistrationLib.evaluation.reported_run import Curves, ReportedRun
 
 TARGET = (5.0, 20.0, -40.0)
 
@@ -150,6 +155,19 @@ def test_an_xray_whose_files_cannot_be_written_has_none_and_its_picture_stays(se
     assert not files.exists()
 
 
+def test_a_page_does_not_link_the_readme_that_could_not_be_written(session, registered, tmp_path):
+    session.report(tmp_path / "report.html")
+    [staged] = tmp_path.glob(".part-*/report-files")
+    (staged / "README.txt").mkdir()
+    session.wait(TIMEOUT)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Not written for other programs: " in session.status
+    assert "are in the folder report-files.<" in page
+    assert "README.txt" not in page
+    assert json.loads((tmp_path / "report.json").read_text("utf-8"))["files"] == "report-files"
+    assert (tmp_path / "report-files/one_pose_LPS.tfm").is_file()
+
+
 def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, registered, tmp_path):
     def overlay() -> tuple[np.ndarray, list[dict], str]:
         session.export(tmp_path / "out", registered[:1], bundle=False)
@@ -186,14 +204,20 @@ def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, regi
     assert "edges&nbsp;of&nbsp;the&nbsp;DRR" in page
 
 
-def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+def registered_run(session, path: Path, numbers: tuple[int, ...]) -> Any:
+    """The node of a run that was registered; a frame from `pose_of` each of the numbers."""
     choose(session)
-    frames = np.stack([grey(line_integrals(patient(), number)) for number in (0, 1, 0, 1)])
-    session.add_files([write(tmp_path / "run.dcm", frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
+    frames = np.stack([grey(line_integrals(patient(), number)) for number in numbers])
+    session.add_files([write(path, frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
     session.wait(TIMEOUT)
     [node] = [row.node for row in session.rows()]
     session.register_run(node)
     session.wait(TIMEOUT)
+    return node
+
+
+def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+    node = registered_run(session, tmp_path / "run.dcm", (0, 1, 0, 1))
     session.show_frame(node, 1)
     session.review(node, "rejected", "moved")
     rejected = pose_from_node(node).copy()
@@ -215,6 +239,29 @@ def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_pat
     page, content = written(session, tmp_path / "report.html")
     assert len(pictures(page)) == 1
     assert page.index("All frames of run, frame 1") > page.index("<h2>Rejected</h2>")
+
+
+def test_curves_of_a_run_that_cannot_be_drawn_are_said_and_all_else_is_in_the_report(session, tmp_path, monkeypatch):
+    node = registered_run(session, tmp_path / "run.dcm", (0, 1))
+    session.show_frame(node, 1)
+
+    def without_verdicts(run: ReportedRun) -> Curves | None:
+        curves = curves_of(run)
+        return None if curves is None else replace(curves, verdicts=[])
+
+    # The engine fails with what it is asked for then.
+    monkeypatch.setattr(reporting, "curves_of", without_verdicts)
+    page, content = written(session, tmp_path / "report.html")
+    assert "The poses of run, frame 1 are not drawn: The engine failed: " in session.status
+    assert "1 other registered frame is open" in session.status
+    assert len(pictures(page)) == 3  # X-ray, DRR and overlay of the frame
+    assert "There is no picture" not in page
+    assert "2 frames: " in page
+    assert all(frame["pose"] is not None for frame in content["xrays"][0]["run"]["frames"])
+    assert (tmp_path / "report-files/README.txt").is_file()
+    monkeypatch.undo()  # and the engine goes on
+    assert len(pictures(written(session, tmp_path / "report.html")[0])) == 4
+    assert "not drawn" not in session.status
 
 
 def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registered, tmp_path):
