@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient
 from Testing.Python.panel.sessions import TIMEOUT, add, choose
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_report_that_is_stopped_leaves_the_earlier_one(host, panel, files, tmp_path):
@@ -31,8 +34,16 @@ def test_a_report_that_is_stopped_leaves_the_earlier_one(host, panel, files, tmp
     assert {"r.html", "r.json", "r.pdf", "r-files/README.txt", "r-files/registrations.csv"} <= set(before)
     with pytest.raises(InputError, match="No report"):
         session.cancel_report()
+
+    def print_without_end(*what: Any) -> Iterator[float]:
+        """Stays in the middle, so that the report cannot be over before the click."""
+        for share in print_pdf(*what):
+            yield share
+            while share > 0.4:
+                yield share
+
     for share in (0.0, 0.5, 0.8):  # while pictures are drawn, files are written, and it is printed
-        session.report(folder / "r.html", pdf=print_pdf)
+        session.report(folder / "r.html", pdf=print_without_end)
         host.wait_until(
             lambda share=share: (session.report_progress() or 0.0) >= share and ui.cancelReportButton.enabled
         )
