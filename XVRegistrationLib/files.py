@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,19 +59,27 @@ def staging(folder: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
 def move_staged(staged: Path, folder: Path) -> None:
     """Move all files that lie in `staged`, also in folders in it, to the same places in `folder`, and replace what is there.
 
-    Raises InputError, before anything is moved, where a folder has the name of a file or a file that of a folder.
+    All or none: upon a failure each is put back to where it was. (A process that is killed meanwhile leaves what it had taken
+    aside in a hidden folder.) Raises InputError, before anything is moved, where a folder has the name of a file or a file that of
+    a folder, and where nothing can be written.
     """
     found = sorted(staged.rglob("*"), key=lambda path: (-len(path.parts), path))
     for source in found:
         final = folder / source.relative_to(staged)
         if final.exists() and final.is_dir() != source.is_dir():
             raise InputError(f"{final} is in the way; choose another name or folder.")
-    with writing_to(folder):
-        for source in found:
-            if source.is_file():
-                final = folder / source.relative_to(staged)
-                final.parent.mkdir(parents=True, exist_ok=True)
-                _replace(source, final)
+    with staging(folder) as aside, writing_to(folder), ExitStack() as back:
+        for number, source in enumerate(path for path in found if path.is_file()):
+            final, old = folder / source.relative_to(staged), Path(aside) / str(number)
+            for parent in [path for path in reversed(final.parents) if not path.exists()]:
+                parent.mkdir()
+                back.callback(parent.rmdir)
+            if final.exists():
+                _replace(final, old)
+                back.callback(_replace, old, final)
+            _replace(source, final)
+            back.callback(_replace, final, source)
+        back.pop_all()  # nothing is left that may fail
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

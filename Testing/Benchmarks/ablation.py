@@ -19,14 +19,12 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from training import predicted_pose
+from training import predicted_pose, prepared
 
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.metrics import axis_errors, mpd, mtre
-from XVRegistrationLib.evaluation.patients import load_patient
 from XVRegistrationLib.evaluation.pictures import save_figure
 from XVRegistrationLib.evaluation.protocol_file import find_protocol, read_protocol
-from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays
 from XVRegistrationLib.evaluation.rates import success_rate
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.jobs.finetune_patient import start_finetuning
@@ -34,7 +32,6 @@ from XVRegistrationLib.jobs.pretrain import pretrain
 from XVRegistrationLib.jobs.pretraining_plan import Plan, find_volumes
 from XVRegistrationLib.networks.create import create_network
 from XVRegistrationLib.networks.settings import EULER, NetworkSettings, attention_settings
-from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.registration.register import register_xray
 from XVRegistrationLib.training.objective import LossWeights, Weight
 from XVRegistrationLib.training.task import Task
@@ -85,12 +82,7 @@ def run(data: Path, output: Path, count: int, minutes: float = MINUTES, others: 
     """Print and save the table of the arms, and with a folder of `others`' CTs the curves of the three ways."""
     protocol = read_protocol(find_protocol("psss"))
     protocol = dataclasses.replace(protocol, poses=dataclasses.replace(protocol.poses, count=count))
-    patient = load_patient(protocol, data)
-    with counting("X-rays") as bar:
-        xrays = protocol_xrays(protocol, patient.volume, output / "protocol-xrays", bar)
-    model = prepare_model(
-        patient.volume, protocol.intrinsics, protocol.view, protocol.sod, protocol.registration.range, bank_size=64
-    )
+    patient, xrays, model = prepared(protocol, data, output)
     console = Console(width=160)
     found: dict[str, Any] = {"minutes": minutes, "threads": torch.get_num_threads(), "versions": versions(), "arms": []}
     for arm in PSSS_ARMS:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from XVRegistrationLib.evaluation.patients import Patient
     from XVRegistrationLib.evaluation.protocol import Protocol
     from XVRegistrationLib.evaluation.protocol_xrays import TrueXray
     from XVRegistrationLib.registration.model import PatientModel
@@ -76,13 +77,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 def run(data: Path, output: Path, count: int, budgets: Sequence[float] = BUDGETS, *, alone: bool = False) -> None:
     """Print and save what networks trained for the `budgets`, in seconds, reach on `count` X-rays; the rest too, unless `alone`."""
-    protocol = protocol_of(count)
-    patient = load_patient(protocol, data)
-    with counting("X-rays") as bar:
-        xrays = protocol_xrays(protocol, patient.volume, output / "protocol-xrays", bar)
-    model = prepare_model(
-        patient.volume, protocol.intrinsics, protocol.view, protocol.sod, protocol.registration.range, bank_size=64
-    )
+    patient, xrays, model = prepared(protocol_of(count), data, output)
     console = Console(width=150)
     found: dict[str, Any] = {"budgets": [], "versions": versions(), "threads": torch.get_num_threads()}
     for seconds in budgets:
@@ -103,6 +98,17 @@ def protocol_of(count: int) -> Protocol:
     poses = dataclasses.replace(psss.poses, range=_RANGE, count=count, seed=1700)
     settings = dataclasses.replace(psss.registration, range=_RANGE, sources=("network",))
     return dataclasses.replace(psss, name="training", poses=poses, registration=settings)
+
+
+def prepared(protocol: Protocol, data: Path, output: Path) -> tuple[Patient, list[TrueXray], PatientModel]:
+    """The protocol's patient, its X-rays, which are kept in `output`, and a model of the patient without a network."""
+    patient = load_patient(protocol, data)
+    with counting("X-rays") as bar:
+        xrays = protocol_xrays(protocol, patient.volume, output / "protocol-xrays", bar)
+    model = prepare_model(
+        patient.volume, protocol.intrinsics, protocol.view, protocol.sod, protocol.registration.range, bank_size=64
+    )
+    return patient, xrays, model
 
 
 def trained(

@@ -1,8 +1,8 @@
 """Ways to learn beside each other: losses, X-rays, batches, normalisations and rotations, each from scratch for the same time.
 
 The chest CT, +-30 mm and +-20 degrees. Each way learns several times, with seeds of their own, on a computer left alone; what counts
-is the error of its predictions on X-rays by nanodrr, without any refinement. Dice's structures are the sacrum and the vertebrae
-of the labels.
+is the error of its predictions on X-rays by nanodrr, without any refinement. Dice's structures are the labels' vertebrae, one by one,
+S1 among them and the rest of the sacrum not.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from training import predicted_pose, protocol_of, trained
+from training import predicted_pose, prepared, protocol_of, trained
 
 from XVRegistrationLib.cli.progress import counting
 from XVRegistrationLib.evaluation.demo_data import demo_data
 from XVRegistrationLib.evaluation.metrics import mtre
-from XVRegistrationLib.evaluation.patients import load_patient
-from XVRegistrationLib.evaluation.protocol_xrays import protocol_xrays
 from XVRegistrationLib.files import write_json
 from XVRegistrationLib.imaging.volume import read_label_map, read_label_names
 from XVRegistrationLib.networks.settings import ADJUGATE, EULER, GROUP, NetworkSettings
-from XVRegistrationLib.registration.model import prepare_model
 from XVRegistrationLib.rendering.structure_grid import structure_grid
 from XVRegistrationLib.training.beam_objects import NO_OBJECTS
 from XVRegistrationLib.training.objective import LossWeights, Weight
@@ -81,18 +78,14 @@ WAYS = (
 
 def run(data: Path, output: Path, count: int) -> None:
     """Print and save the table of the ways, measured on `count` X-rays."""
-    protocol = protocol_of(count)
-    patient = load_patient(protocol, data)
-    with counting("X-rays") as bar:
-        xrays = protocol_xrays(protocol, patient.volume, output / "protocol-xrays", bar)
-    model = prepare_model(
-        patient.volume, protocol.intrinsics, protocol.view, protocol.sod, protocol.registration.range, bank_size=64
-    )
+    patient, xrays, model = prepared(protocol_of(count), data, output)
     structures = _structures(patient.volume, data)
     rows = []
     for way in WAYS:
         rows.append(_row(model, way, structures, xrays, patient.points))
-        write_json(output / "ways-to-learn.json", {"ways": rows, "threads": torch.get_num_threads(), **versions()})
+        write_json(
+            output / "ways-to-learn.json", {"ways": rows, "threads": torch.get_num_threads(), "versions": versions()}
+        )
     Console(width=150).print(_table(rows, count))
 
 

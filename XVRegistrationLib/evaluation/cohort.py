@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 DONE, REFUSED = "done", "refused"
 """A case whose X-rays were all tried, and one that could not even begin, or did not come to an end."""
+_CASE_COLUMNS = (
+    "case",
+    "state",
+    "xrays",
+    *VERDICTS,
+    "without_pose",
+    "median_probability",
+    "worst_probability",
+    "worst_xray",
+    "seconds",
+    "reason",
+)
 
 
 @dataclass(frozen=True)
@@ -230,20 +242,6 @@ def _case_row(outcome: CaseOutcome) -> dict[str, Any]:
         "seconds": sum(seconds) if seconds else None,
         "reason": outcome.reason or next(iter(lost), ""),
     }
-
-
-_CASE_COLUMNS = (
-    "case",
-    "state",
-    "xrays",
-    *VERDICTS,
-    "without_pose",
-    "median_probability",
-    "worst_probability",
-    "worst_xray",
-    "seconds",
-    "reason",
-)
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.evaluation.cohort import CaseOutcome, XrayRow
 
-_MARKERS = {"circle": "o", "diamond": "D", "cross": "X"}
-"""Of matplotlib."""
 _BINS = 24
 _NARROWEST = 4.0  # degrees or mm that a histogram shows
 
@@ -77,9 +75,7 @@ def _angles(axes: Axes, rows: Sequence[XrayRow]) -> None:
         of = verdicts == verdict
         look = VERDICT_LOOKS[verdict]
         label = f"{verdict} ({of.sum()})"
-        axes.scatter(
-            x[of], y[of], s=34, c=look.color, marker=_MARKERS[look.shape], alpha=0.75, linewidths=0, label=label
-        )
+        axes.scatter(x[of], y[of], s=34, c=look.color, marker=look.marker, alpha=0.75, linewidths=0, label=label)
     axes.set(
         title="Where the detector stood",
         xlabel="primary angle, degrees: LAO +, RAO -",

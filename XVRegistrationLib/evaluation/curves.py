@@ -9,6 +9,7 @@ import numpy as np
 from XVRegistrationLib.evaluation.pictures import save_figure
 from XVRegistrationLib.evaluation.rates import calibration, success_rate, survival
 from XVRegistrationLib.evaluation.summary import BAD_MM, LIMITS_MM, column
+from XVRegistrationLib.registration.looks import UNKNOWN_LOOK, VERDICT_LOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.evaluation.measures import CaseRow
 
-_COLORS = {"converged": "tab:green", "check": "tab:orange", "failed": "tab:red", "": "tab:blue"}
 _LEAST, _MOST = 0.02, 300.0  # mm: what is better or worse is drawn at the border
 _PROBABILITIES = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -113,13 +113,14 @@ def _axes(axes: Axes, x: str, y: str, title: str) -> None:
 
 
 def _scatter(axes: Axes, rows: Sequence[CaseRow], x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Points of all rows on two logarithmic axes, coloured by verdict, and the line on which both are equal."""
+    """Points of all rows on two logarithmic axes, marked by verdict, and the line on which both are equal."""
     known = ~np.isnan(x) & ~np.isnan(y)
     x, y = (np.clip(values, _LEAST, _MOST) for values in (x, y))
     verdicts = np.array([row.verdict for row in rows])
     for verdict in sorted({str(v) for v in verdicts[known]}):
         of = known & (verdicts == verdict)
-        axes.scatter(x[of], y[of], s=14, alpha=0.7, color=_COLORS.get(verdict, "tab:purple"), label=verdict)
+        look = VERDICT_LOOKS.get(verdict, UNKNOWN_LOOK)
+        axes.scatter(x[of], y[of], s=20, alpha=0.7, c=look.color, marker=look.marker, linewidths=0, label=verdict)
     axes.axline((1, 1), (2, 2), color="tab:gray", linewidth=0.8)
     axes.set(xscale="log", yscale="log")
     if any(verdicts[known]):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "–"
 _NOT_REGISTERED = "not registered"
+_CAPTION = (
+    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue, round: converged; orange, "
+    "a diamond: check; red, a cross: failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +110,6 @@ def run_html(run: ReportedRun, curves: str) -> str:
     """All that is said of a run's frames; `curves` is the picture of them in HTML, or nothing."""
     picture = "" if not curves else f'<p>{curves}<br><span class="caption">{html.escape(_CAPTION)}</span></p>'
     return f"<p>{html.escape(run_in_words(run))}</p>{picture}{run_table(run)}"
-
-
-_CAPTION = (
-    "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue converged, orange check, "
-    "red failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
-)
 
 
 def run_dict(run: ReportedRun, targets: tuple[Target, ...]) -> dict[str, Any]:

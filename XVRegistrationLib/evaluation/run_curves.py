@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from XVRegistrationLib.registration.looks import Look
+
 AXIS_COLORS = (
     (0.0, 0.45, 0.70),
     (0.90, 0.60, 0.0),
@@ -32,6 +34,8 @@ WIDTH, HEIGHT = 900, 300
 _LEFT, _TOP, _BOTTOM, _GAP = 50, 34, 56, 16  # px
 _TEXT, _GREY, _LIGHT = "#1b1f24", "#8c96a0", "#e6e9ec"
 _FONT_PIXELS = 15
+_MARK, _LEAST_MARK = 5.0, 3.0
+"""px from a mark's middle to its border, and where it still has a shape."""
 _QUALITY = 92
 _LEAST = 0.5
 """mm or degrees that the height of a plot stands for at least: noise of some hundredths is no motion."""
@@ -120,17 +124,31 @@ def _draw_words(draw: Any, box: Box, curves: Sequence[tuple[str, tuple[float, fl
 
 
 def _draw_verdicts(draw: Any, box: Box, numbers: Sequence[int], verdicts: Sequence[str]) -> None:
-    """A mark in the verdict's colour for each frame that has one, and some of the frames' numbers, below the plot."""
-    half = min(4.0, (box[2] - box[0]) / (max(numbers) - min(numbers) + 1) / 2)
+    """The verdict's mark for each frame that has one, and some of the frames' numbers, below the plot."""
+    half = min(_MARK, (box[2] - box[0]) / (max(numbers) - min(numbers) + 1) / 2)
     for number, verdict in zip(numbers, verdicts, strict=True):
         if verdict in VERDICT_LOOKS:
-            column = _across(box, numbers, number)
-            draw.rectangle((column - half, box[3] + 6, column + half, box[3] + 14), fill=VERDICT_LOOKS[verdict].color)
+            _draw_mark(draw, (_across(box, numbers, number), box[3] + 10), half, VERDICT_LOOKS[verdict])
     for number in sorted(
         {numbers[i] for i in np.linspace(0, len(numbers) - 1, min(len(numbers), 6)).round().astype(int)}
     ):
         draw.text((_across(box, numbers, number), box[3] + 18), str(number), anchor="mt", fill=_TEXT, font=_font())
     draw.text(((box[0] + box[2]) / 2, HEIGHT - 2), "frame", anchor="mb", fill=_TEXT, font=_font())
+
+
+def _draw_mark(draw: Any, place: tuple[float, float], half: float, look: Look) -> None:
+    """A mark about a place (column, row), twice `half` wide; where that is too narrow for a shape, a bar of its colour."""
+    x, y = place
+    box = (x - half, y - half, x + half, y + half)
+    if half < _LEAST_MARK:
+        draw.rectangle((x - half, y - _MARK, x + half, y + _MARK), fill=look.color)
+    elif look.shape == "circle":
+        draw.ellipse(box, fill=look.color)
+    elif look.shape == "diamond":
+        draw.polygon([(x - half, y), (x, y - half), (x + half, y), (x, y + half)], fill=look.color)
+    else:
+        draw.line(box, fill=look.color, width=3)
+        draw.line((x - half, y + half, x + half, y - half), fill=look.color, width=3)
 
 
 def _round_step(step: float) -> float:

@@ -84,6 +84,8 @@ class XrayReport:
     """Names of structures, or what else, that the pictures do not show because somebody chose so."""
     files: str = ""
     """Name of the folder beside the page that holds the same for other programs; empty without one."""
+    explained: bool = True
+    """Whether a README.txt in that folder says what its files hold."""
     title: str = TITLE
     versions: Mapping[str, str] = field(default_factory=versions)
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M"))
@@ -109,7 +111,8 @@ def status_sentences(report: XrayReport) -> list[str]:
     noun = "X-ray" if len(report.xrays) == 1 else "X-rays"
     first = f"{len(report.xrays)} {noun}: {', '.join(counts)}."
     others = sum(xray.run.open for xray in report.xrays if xray.run is not None)
-    frames = [f"Of runs this is about the frame shown; {others} other registered frames are open."] if others else []
+    open_ones = "1 other registered frame is open" if others == 1 else f"{others} other registered frames are open"
+    frames = [f"Of runs this is about the frame shown; {open_ones}."] if others else []
     if report.signed_off:
         return [f"{first} Signed off: every X-ray was accepted or rejected.", *frames]
     left = [xray.name for group in ("open", "without a pose") for xray in report.of(group)]

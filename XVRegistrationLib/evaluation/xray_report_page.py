@@ -18,6 +18,7 @@ from XVRegistrationLib.evaluation.xray_report import status_line
 from XVRegistrationLib.geometry.angles import direction_in_words, turn_of
 from XVRegistrationLib.geometry.camera import project
 from XVRegistrationLib.geometry.rigid import invert, transform_points
+from XVRegistrationLib.registration.export import README
 from XVRegistrationLib.registration.uncertainty import target_uncertainty
 
 if TYPE_CHECKING:
@@ -129,9 +130,10 @@ def _files(report: XrayReport) -> list[str]:
     """Where the same is for other programs."""
     if not report.files:
         return []
-    name, place = html.escape(report.files), html.escape(quote(f"{report.files}/README.txt"))
+    place = html.escape(quote(f"{report.files}/{README}"))
+    what = f': <a href="{place}">what is what</a>' if report.explained else ""
     return [
-        f'<p>Transforms, tables and labels for other programs are in the folder {name}: <a href="{place}">what is what</a>.</p>'
+        f"<p>Transforms, tables and labels for other programs are in the folder {html.escape(report.files)}{what}.</p>"
     ]
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import NOT_ASKED
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
-from XVRegistrationLib.scene.ignored import counting_of, rectangles_of
-from XVRegistrationLib.scene.volumes import voxels
+from XVRegistrationLib.scene.ignored import pixels_of, rectangles_of
 from XVRegistrationLib.scene.xrays import pose_from_node
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from XVRegistrationLib.jobs.engine import Message
@@ -86,15 +84,14 @@ class ComparisonMaps:
                 del self._there[next(iter(self._there))]
 
         try:
-            arrays = {"pixels": voxels(nodes.xray)[0].copy()}
-            mask = counting_of(nodes.xray)
+            arrays = pixels_of(nodes.xray)
         except InputError as e:
             self._context.say(str(e))
             return
         number = self._context.ask(
             _OPERATIONS[way],
             made,
-            arrays=arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)},
+            arrays=arrays,
             volume=self._patient.key,
             name=nodes.name,
             intrinsics=read_intrinsics(nodes.xray).to_dict(),

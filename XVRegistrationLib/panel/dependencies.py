@@ -89,7 +89,9 @@ def _install_torch() -> None:
         )
     import PyTorchUtils
 
-    PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.4")
+    PyTorchUtils.PyTorchUtilsLogic().installTorch(
+        askConfirmation=True, torchVersionRequirement=TORCH[0].removeprefix("torch")
+    )
 
 
 def _install_packages(packages: list[str]) -> None:

@@ -15,7 +15,7 @@ from XVRegistrationLib.panel.joint_moments import (
     Together,
     counted_differently,
     moments_of,
-    pixels_of,
+    pixels_of_all,
     registered_starts,
     view_of,
 )
@@ -206,7 +206,7 @@ class Joint:
             lambda message: self._registered(together, message),
             on_error=lambda text: self._failed(together, text),
             on_progress=lambda fields: self._progress(together, fields),
-            arrays=pixels_of(nodes),
+            arrays=pixels_of_all(nodes),
             volume=self._patient.key,
             model=str(self._model.folder),
             views=[view_of(node) for node in nodes],

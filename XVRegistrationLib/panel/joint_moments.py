@@ -9,10 +9,9 @@ import numpy as np
 
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
-from XVRegistrationLib.scene.ignored import counting_of
+from XVRegistrationLib.scene.ignored import pixels_of
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.runs import run_of
-from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import name_of
 
 if TYPE_CHECKING:
@@ -68,14 +67,9 @@ def counted_differently(nodes: Sequence[Any]) -> str:
     return _("Runs are registered together frame by frame and need as many frames each: {said}.").format(said=said)
 
 
-def pixels_of(nodes: Sequence[Any]) -> dict[str, NDArray[Any]]:
+def pixels_of_all(nodes: Sequence[Any]) -> dict[str, NDArray[Any]]:
     """The arrays of a request: "pixels 0" (H, W) and so on, with "mask 0" where not all of them count."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for i, node in enumerate(nodes):
-        arrays[f"pixels {i}"], mask = voxels(node)[0].copy(), counting_of(node)
-        if mask is not None:
-            arrays[f"mask {i}"] = mask.astype(np.uint8)
-    return arrays
+    return {f"{name} {i}": array for i, node in enumerate(nodes) for name, array in pixels_of(node).items()}
 
 
 def view_of(node: Any) -> dict[str, Any]:

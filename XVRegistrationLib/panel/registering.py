@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.i18n import tr as _
@@ -21,12 +19,11 @@ from XVRegistrationLib.panel.registration_task import (
 )
 from XVRegistrationLib.panel.table import RowMaker
 from XVRegistrationLib.scene.attributes import read_intrinsics, read_scale
-from XVRegistrationLib.scene.ignored import counting_of
+from XVRegistrationLib.scene.ignored import pixels_of
 from XVRegistrationLib.scene.removal import remove_xray
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.runs import item_of, run_of, show_item
 from XVRegistrationLib.scene.transforms import ijk_to_world
-from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import name_of, nodes_of, set_pose, volume_node_of
 
 if TYPE_CHECKING:
@@ -207,8 +204,7 @@ class Registering:
             sources, starts = starts_of(task, self._context.parameters, self._patient, self._model, self._xrays)
             intrinsics = read_intrinsics(node)
             task.basis, task.place = basis_of(task, self._patient.said), ijk_to_world(task.volume)
-            arrays = {"pixels": voxels(node)[0].copy()}
-            mask = counting_of(node)
+            arrays = pixels_of(node)
         except InputError as e:
             self._failed(task, str(e))
             return
@@ -218,7 +214,7 @@ class Registering:
             lambda message: self._registered(task, message),
             on_error=lambda text: self._failed(task, text),
             on_progress=lambda fields: self._progress(task, fields),
-            arrays=arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)},
+            arrays=arrays,
             volume=self._patient.key,
             model=str(self._model.folder),
             name=task.name,

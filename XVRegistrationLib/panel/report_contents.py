@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.reported_run import ReportedFrame, ReportedRun
 from XVRegistrationLib.evaluation.xray_report import ReportedXray, facts_of_card
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.registration.card import read_card
-from XVRegistrationLib.scene.ignored import counting_of
 from XVRegistrationLib.scene.results import registration_that_holds
 from XVRegistrationLib.scene.reviews import read_review
 from XVRegistrationLib.scene.run_results import frame_results
-from XVRegistrationLib.scene.volumes import voxels
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from XVRegistrationLib.panel.structures import Structures
     from XVRegistrationLib.panel.views import XrayRow
@@ -58,13 +52,6 @@ def identify(rows: list[XrayRow], xrays: list[ReportedXray], files: XrayFiles) -
     if not unknown:
         return ""
     return _(" Whom these are of is not known, for want of their files: {names}.").format(names=", ".join(unknown))
-
-
-def pixels_of(node: Any) -> dict[str, NDArray[Any]]:
-    """The arrays of an X-ray that the engine asks for: its pixels, and which of them count where some do not."""
-    mask = counting_of(node)
-    arrays: dict[str, NDArray[Any]] = {"pixels": voxels(node)[0].copy()}
-    return arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)}
 
 
 def left_out_of(structures: Structures, without_targets: bool) -> tuple[str, ...]:

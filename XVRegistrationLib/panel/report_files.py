@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.files import move_staged, staging, writing_to
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.report_contents import pixels_of
-from XVRegistrationLib.registration.export import Exported, check_names, write_overview
+from XVRegistrationLib.registration.export import README, Exported, check_names, write_overview
 from XVRegistrationLib.scene.attributes import read_scale
+from XVRegistrationLib.scene.ignored import pixels_of
 from XVRegistrationLib.scene.runs import frame_of
 from XVRegistrationLib.scene.segments import segments_of, terminology_of
 from XVRegistrationLib.scene.xrays import name_of
@@ -111,6 +111,11 @@ class ReportFiles:
         except InputError as e:
             self.miss(str(e))
         return True
+
+    @property
+    def explained(self) -> bool:
+        """Whether README.txt is there."""
+        return (self.folder / README).is_file()
 
     def miss(self, why: str) -> None:
         """Keep why something is not written."""

@@ -24,12 +24,13 @@ from XVRegistrationLib.files import staging
 from XVRegistrationLib.panel.context import alive
 from XVRegistrationLib.panel.exporting import dicom_files, not_segmented
 from XVRegistrationLib.panel.i18n import tr as _
-from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, pixels_of, reported
+from XVRegistrationLib.panel.report_contents import facts_of, identify, left_out_of, reported
 from XVRegistrationLib.panel.report_files import ReportFiles, terms_of
 from XVRegistrationLib.panel.report_task import Ask, ReportTask
 from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.scene.attributes import read_scale
 from XVRegistrationLib.scene.export import targets_of
+from XVRegistrationLib.scene.ignored import pixels_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,8 +273,10 @@ class Reporting:
 
     def _finish(self, task: ReportTask) -> None:
         """All pictures are there: print the PDF, if there is to be one, and then write the page."""
-        files = files_folder(task.path).name if task.files is not None and task.files.finish() else ""
-        task.report = replace(task.report, xrays=tuple(task.xrays), files=files)
+        task.report = replace(task.report, xrays=tuple(task.xrays))
+        if task.files is not None and task.files.finish():
+            files, explained = files_folder(task.path).name, task.files.explained
+            task.report = replace(task.report, files=files, explained=explained)
         if task.pdf is None:
             self._write(task)
         else:

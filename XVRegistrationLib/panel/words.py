@@ -92,6 +92,7 @@ def _sentences(_: Callable[[str], str]) -> tuple[str, ...]:
         _("1 X-ray: {groups}. Not signed off: to be decided are {names}."),
         _("{count} X-rays: {groups}. Signed off: every X-ray was accepted or rejected."),
         _("{count} X-rays: {groups}. Not signed off: to be decided are {names}."),
+        _("Of runs this is about the frame shown; 1 other registered frame is open."),
         _("Of runs this is about the frame shown; {count} other registered frames are open."),
         _("{count} accepted"),
         _("{count} rejected"),

@@ -35,7 +35,7 @@ _LABELS = {
     "registrations.csv": "The same, a row for each X-ray.",
     "scene.mrb": "All of it as a scene for 3D Slicer.",
 }
-_README = "README.txt"
+README = "README.txt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def write_overview(
     """Write the tables of all X-rays, and README.txt on these and on what is `written` of them; return all files."""
     tables = write_tables(folder, [item.registration for item in items], targets, [item.review for item in items])
     write_readme(folder, [*tables, *written])
-    return [*tables, *written, folder / _README]
+    return [*tables, *written, folder / README]
 
 
 def remove_exports(folder: Path, kept: Collection[str]) -> None:
@@ -131,7 +131,7 @@ def remove_exports(folder: Path, kept: Collection[str]) -> None:
 
 def _is_ours(name: str) -> bool:
     """Whether a file is called as an export calls it: of an X-ray by an ending, of all X-rays by a name."""
-    endings = (*FILES, *_LABELS, _README)
+    endings = (*FILES, *_LABELS, README)
     return any(name.endswith(e) if e.startswith("_") else name == e for e in endings)
 
 
@@ -145,7 +145,7 @@ def write_readme(folder: Path, written: Sequence[Path]) -> None:
         if any(path.name.endswith(ending) for path in written):
             lines.append(f"{'NAME' if ending.startswith('_') else ''}{ending}: {meaning}")
     lines += ["", "For research, not for clinical use."]
-    with writing_to(folder), replacing(folder / _README) as temporary:
+    with writing_to(folder), replacing(folder / README) as temporary:
         temporary.write_text("\n".join(lines) + "\n", "utf-8")
 
 

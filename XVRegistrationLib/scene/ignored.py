@@ -79,6 +79,16 @@ def counting_of(node: Any) -> NDArray[np.bool_] | None:
     return counting
 
 
+def pixels_of(node: Any) -> dict[str, NDArray[Any]]:
+    """An X-ray as the engine asks for it: "pixels" (H, W) and, where not all of them count, "mask" (H, W) uint8.
+
+    InputError where the rectangles leave none.
+    """
+    arrays: dict[str, NDArray[Any]] = {"pixels": voxels(node)[0].copy()}
+    mask = counting_of(node)
+    return arrays if mask is None else {**arrays, "mask": mask.astype(np.uint8)}
+
+
 def rois_of(node: Any) -> list[Any]:
     """The vtkMRMLMarkupsROINode of each rectangle of an X-ray, by its image node."""
     count = node.GetNumberOfNodeReferences(_REFERENCE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from Testing.Python.panel.panels import MODULE
 from Testing.Python.panel.patients import patient, write_xray
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
@@ -79,6 +80,13 @@ def host() -> Iterator[Host]:
         del sys.modules[name]
     sys.modules.update(library)
     running.errors.check()
+
+
+@pytest.fixture
+def panel(host: Host, root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, open in the host, with everything that it keeps in a temporary folder."""
+    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
+    return host.open_module(MODULE)
 
 
 def _library() -> dict[str, ModuleType]:

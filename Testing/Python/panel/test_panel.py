@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -12,6 +11,7 @@ import pytest
 import slicer
 import slicer.util
 
+from Testing.Python.panel.panels import MODULE, TIMEOUT
 from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, pose_of
 from XVRegistrationLib.imaging.dicom.writer import write_dicom_dx
 from XVRegistrationLib.imaging.volume import write_volume
@@ -22,16 +22,7 @@ from XVRegistrationLib.networks.settings import attention_settings
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node
 
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
-TIMEOUT = 240.0
 NAME, OUTCOME = 0, 2
-
-
-@pytest.fixture
-def panel(host, root, monkeypatch):
-    """The module, open in the host, with everything that it keeps in a temporary folder."""
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
-    return host.open_module(MODULE)
 
 
 @pytest.fixture

@@ -6,17 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import slicer
 import slicer.util
 
+from Testing.Python.panel.panels import MODULE
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel import dependencies
 from XVRegistrationLib.scene.layout import LAYOUT_ID, XRAY_VIEW
-
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
 
 
 @pytest.fixture

@@ -8,18 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import angiogram, dsa_run, filled_vessels, patient
 from XVRegistrationLib.scene.runs import frame_of, run_of
 from XVRegistrationLib.scene.volumes import add_volume, voxels
-
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
-TIMEOUT = 240.0
-
-
-@pytest.fixture
-def panel(host, root, monkeypatch):
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
-    return host.open_module(MODULE)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 
+from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import CAMERA, dsa_run, patient, pose_of
 from Testing.Python.panel.sessions import biplane_run, error_of
 from XVRegistrationLib.scene.layout import BIPLANE_LAYOUT_ID, LAYOUT_ID, PLOT_VIEW
@@ -17,15 +18,10 @@ from XVRegistrationLib.scene.run_results import frame_results
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.volumes import add_volume
 
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
-TIMEOUT = 240.0
-
 
 @pytest.fixture
-def panel(host, root, monkeypatch):
+def panel(host, panel):
     """The module with a CT."""
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
-    panel = host.open_module(MODULE)
     session = panel.logic.session
     host.select_node(panel.ui.volumeSelector, add_volume(host.scene, patient()))
     host.wait_until(lambda: session.model_view().ready and not session.busy, TIMEOUT)

@@ -6,21 +6,13 @@ import json
 import os
 from pathlib import Path
 
-import pytest
 import slicer.util
 
+from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import angiogram, bones, mr, patient
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
-TIMEOUT = 240.0
 VESSELS, MR = "Vessels of an angiogram (rotational DSA, MRA)", "MR: densities from the segmentation"
-
-
-@pytest.fixture
-def panel(host, root, monkeypatch):
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
-    return host.open_module(MODULE)
 
 
 def _picture(host, name):

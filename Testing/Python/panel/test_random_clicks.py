@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from slicer.util import getNodesByClass
 
+from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import CAMERA, dsa_run, patient
 from XVRegistrationLib.scene.volumes import add_volume
 
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
-TIMEOUT = 240.0
 SEED = int(os.environ.get("XVREGISTRATION_SEED", "20"))
 NOT_CLICKED = ("addFiles", "train", "resume", "calibration", "report", "export", "densities", "deleteModel", "install")
 """Beginnings of the names of buttons that ask for files, start trainings or remove models."""
@@ -22,9 +20,7 @@ NOT_CLICKED = ("addFiles", "train", "resume", "calibration", "report", "export",
 pytestmark = pytest.mark.long
 
 
-def test_widgets_in_any_order_do_what_they_say_or_are_disabled(host, root, files, monkeypatch, tmp_path):
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
-    panel = host.open_module(MODULE)
+def test_widgets_in_any_order_do_what_they_say_or_are_disabled(host, panel, files, tmp_path):
     session, random = panel.logic.session, np.random.default_rng(SEED)
     host.select_node(panel.ui.volumeSelector, add_volume(host.scene, patient()))
     session.add_files([*files, dsa_run(tmp_path / "run.dcm")])

@@ -1,4 +1,4 @@
-"""Accepting and rejecting X-rays in a session and in the panel, and the report of them."""
+"""Accepting and rejecting X-rays in a session, and the report of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import base64
 import io
 import json
 import re
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -15,14 +15,20 @@ import pytest
 from PIL import Image
 
 from Testing.Python.dicom_files import NAMES, grey, named, write
-from Testing.Python.panel.patients import CAMERA, bones, line_integrals, patient, write_xray
+from Testing.Python.panel.patients import bones, line_integrals, patient, write_xray
 from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
 from XVRegistrationLib.errors import InputError
+from XVRegistrationLib.evaluation.reported_run import curves_of
+from XVRegistrationLib.panel import reporting
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
-from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
+from XVRegistrationLib.scene.volumes import add_segmentation
 from XVRegistrationLib.scene.xrays import all_xrays_in, name_of, nodes_of, pose_from_node, set_pose
 
-MODULE = Path(__file__).resolve().parents[3] / "XVRegistration/XVRegistration.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from XVRegistrationLib.evaluation.reported_run import Curves, ReportedRun
+
 TARGET = (5.0, 20.0, -40.0)
 
 
@@ -149,6 +155,19 @@ def test_an_xray_whose_files_cannot_be_written_has_none_and_its_picture_stays(se
     assert not files.exists()
 
 
+def test_a_page_does_not_link_the_readme_that_could_not_be_written(session, registered, tmp_path):
+    session.report(tmp_path / "report.html")
+    [staged] = tmp_path.glob(".part-*/report-files")
+    (staged / "README.txt").mkdir()
+    session.wait(TIMEOUT)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Not written for other programs: " in session.status
+    assert "are in the folder report-files.<" in page
+    assert "README.txt" not in page
+    assert json.loads((tmp_path / "report.json").read_text("utf-8"))["files"] == "report-files"
+    assert (tmp_path / "report-files/one_pose_LPS.tfm").is_file()
+
+
 def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, registered, tmp_path):
     def overlay() -> tuple[np.ndarray, list[dict], str]:
         session.export(tmp_path / "out", registered[:1], bundle=False)
@@ -185,14 +204,20 @@ def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, regi
     assert "edges&nbsp;of&nbsp;the&nbsp;DRR" in page
 
 
-def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+def registered_run(session, path: Path, numbers: tuple[int, ...]) -> Any:
+    """The node of a run that was registered; a frame from `pose_of` each of the numbers."""
     choose(session)
-    frames = np.stack([grey(line_integrals(patient(), number)) for number in (0, 1, 0, 1)])
-    session.add_files([write(tmp_path / "run.dcm", frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
+    frames = np.stack([grey(line_integrals(patient(), number)) for number in numbers])
+    session.add_files([write(path, frames, PositionerPrimaryAngle=None, PositionerSecondaryAngle=None)])
     session.wait(TIMEOUT)
     [node] = [row.node for row in session.rows()]
     session.register_run(node)
     session.wait(TIMEOUT)
+    return node
+
+
+def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_path):
+    node = registered_run(session, tmp_path / "run.dcm", (0, 1, 0, 1))
     session.show_frame(node, 1)
     session.review(node, "rejected", "moved")
     rejected = pose_from_node(node).copy()
@@ -216,38 +241,27 @@ def test_all_frames_of_a_run_are_in_its_report_and_one_is_shown(session, tmp_pat
     assert page.index("All frames of run, frame 1") > page.index("<h2>Rejected</h2>")
 
 
-def test_a_report_that_is_stopped_leaves_the_earlier_one(host, files, tmp_path, monkeypatch):
-    from XVRegistrationLib.panel.widgets.pdf import print_pdf
+def test_curves_of_a_run_that_cannot_be_drawn_are_said_and_all_else_is_in_the_report(session, tmp_path, monkeypatch):
+    node = registered_run(session, tmp_path / "run.dcm", (0, 1))
+    session.show_frame(node, 1)
 
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
-    widget = host.open_module(MODULE)
-    ui, session = widget.ui, widget.logic.session
-    choose(session)
-    session.register(add(session, files[:2]))
-    session.wait(TIMEOUT)
-    folder = tmp_path / "out"
-    session.report(folder / "r.html", pdf=print_pdf)
-    session.wait(TIMEOUT)
+    def without_verdicts(run: ReportedRun) -> Curves | None:
+        curves = curves_of(run)
+        return None if curves is None else replace(curves, verdicts=[])
 
-    def content() -> dict[str, bytes]:
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    before = content()
-    assert {"r.html", "r.json", "r.pdf", "r-files/README.txt", "r-files/registrations.csv"} <= set(before)
-    with pytest.raises(InputError, match="No report"):
-        session.cancel_report()
-    for share in (0.0, 0.5, 0.8):  # while pictures are drawn, files are written, and it is printed
-        session.report(folder / "r.html", pdf=print_pdf)
-        host.wait_until(
-            lambda share=share: (session.report_progress() or 0.0) >= share and ui.cancelReportButton.enabled
-        )
-        assert ui.reportProgressBar.isVisibleTo(ui.reportProgressBar.parentWidget())
-        host.click(ui.cancelReportButton)
-        assert session.report_progress() is None
-        assert "nothing was written" in session.status
-        host.wait_until(lambda: not session.busy, TIMEOUT)  # what the engine was at is over
-        assert content() == before
-    host.wait_until(lambda: not ui.cancelReportButton.enabled)
+    # The engine fails with what it is asked for then.
+    monkeypatch.setattr(reporting, "curves_of", without_verdicts)
+    page, content = written(session, tmp_path / "report.html")
+    assert "The poses of run, frame 1 are not drawn: The engine failed: " in session.status
+    assert "1 other registered frame is open" in session.status
+    assert len(pictures(page)) == 3  # X-ray, DRR and overlay of the frame
+    assert "There is no picture" not in page
+    assert "2 frames: " in page
+    assert all(frame["pose"] is not None for frame in content["xrays"][0]["run"]["frames"])
+    assert (tmp_path / "report-files/README.txt").is_file()
+    monkeypatch.undo()  # and the engine goes on
+    assert len(pictures(written(session, tmp_path / "report.html")[0])) == 4
+    assert "not drawn" not in session.status
 
 
 def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registered, tmp_path):
@@ -276,71 +290,3 @@ def test_a_decision_holds_for_its_pose_and_is_kept_in_the_scene(session, registe
     [node] = [node for node in all_xrays_in(session.scene) if name_of(node) == "one"]
     node.SetAttribute("XVRegistration.Review", "{damaged")
     assert session.review_of(node).decision == "open"
-
-
-def test_the_panel_accepts_notes_and_reports_by_clicks_and_keys(host, files, tmp_path, monkeypatch):
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
-    widget = host.open_module(MODULE)
-    ui, session = widget.ui, widget.logic.session
-    host.wait_until(lambda: ui.reportButton.toolTip == "Choose the CT.")
-    session.parameters.volume = add_volume(session.scene, patient())
-    session.wait(TIMEOUT)
-    [node] = add(session, files[:1], sdd=CAMERA.sdd)
-    session.show(node)
-    host.wait_until(lambda: "before it is accepted" in ui.reviewComboBox.toolTip)
-    session.register([node])
-    session.wait(TIMEOUT)
-    host.wait_until(lambda: ui.reportButton.enabled and ui.reviewComboBox.toolTip.startswith("Accept"))
-    host.choose(ui.reviewComboBox, "Accepted")
-    host.wait_until(lambda: "accepted" in ui.xrayTable.item(0, 2).text())
-    host.enter_text(ui.noteLineEdit, "fits")
-    host.wait_until(lambda: session.rows()[0].note == "fits")
-    host.dialogs.answers.append(str(tmp_path / "seen"))
-    host.click(ui.reportButton)
-    host.wait_until(lambda: (tmp_path / "seen.pdf").exists())
-    assert (tmp_path / "seen.pdf").read_bytes()[:5] == b"%PDF-"
-    assert "fits" in (tmp_path / "seen.html").read_text("utf-8")
-    host.wait_until(lambda: "Signed off" in ui.statusLabel.text)
-
-
-def test_identity_leaves_by_clicks_only_where_the_box_is_checked_and_a_bad_folder_is_a_sentence(
-    host, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("XVREGISTRATION_HOME", str(tmp_path / "home"))
-    widget = host.open_module(MODULE)
-    ui, session = widget.ui, widget.logic.session
-    choose(session, segmentation=add_segmentation(session.scene, bones(3)))
-    [node] = add(session, [write(tmp_path / "one.dcm", grey(line_integrals(patient(), 0)))])
-    session.register([node])
-    session.wait(TIMEOUT)
-    host.wait_until(lambda: ui.exportButton.enabled)
-
-    def found(*clicks: Any) -> set[str]:
-        """What of the patient is in the files that these buttons write into a new folder."""
-        folder = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        for button, place in clicks:
-            host.dialogs.answers.append(str(folder / place))
-            host.click(button)
-            host.wait_until(lambda: not session.busy, TIMEOUT)
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        assert {"one_labels.dcm", "README.txt"} <= {path.name for path in files}, session.status
-        return {value for _file, value in named(files)}
-
-    for click in ((ui.exportButton, "files"), (ui.reportButton, "r.html")):
-        assert found(click) == set()
-    host.click(ui.keepIdentityCheckBox)
-    for click in ((ui.exportButton, "files"), (ui.reportButton, "r.html")):
-        assert NAMES["PatientID"] in found(click)
-    host.click(ui.keepIdentityCheckBox)
-    assert found((ui.exportButton, "files"), (ui.reportButton, "r.html")) == set()
-    host.click(ui.reportFilesCheckBox)
-    host.dialogs.answers.append(str(tmp_path / "alone.html"))
-    host.click(ui.reportButton)
-    host.wait_until((tmp_path / "alone.html").exists, TIMEOUT)
-    assert not (tmp_path / "alone-files").exists()
-    for button, place in ((ui.exportButton, "/proc/nothing"), (ui.reportButton, "/proc/nothing/r.html")):
-        session.say("")
-        host.dialogs.answers.append(place)
-        host.click(button)
-        host.wait_until(lambda: "/proc/nothing cannot be written to" in ui.statusLabel.text)

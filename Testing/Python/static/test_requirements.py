@@ -9,6 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from XVRegistrationLib.panel import dependencies
+
 SLICER_HAS = {"numpy", "scipy", "simpleitk", "pillow", "torch", "torchvision"}
 # Import names that differ from the name of the package to install.
 PACKAGE_OF = {
@@ -49,6 +51,14 @@ def test_pip_asks_for_what_slicer_installs_and_for_what_slicer_has(project, slic
 
 def test_slicer_never_gets_torch_or_its_own_packages_from_pip(slicer_installs):
     assert not slicer_installs.keys() & (SLICER_HAS | {"vtk"})
+
+
+def test_what_slicer_may_install_besides_and_its_torch_are_as_pip_has_them(project):
+    offered, torch = _read([*dependencies.OPTIONAL]), _read([dependencies.TORCH[0]])
+    standalone, wanted = _read(project["optional-dependencies"]["standalone"]), _read(project["dependencies"])
+    assert offered
+    assert {name: standalone[name].specifier for name in offered} == {name: r.specifier for name, r in offered.items()}
+    assert torch["torch"].specifier == wanted["torch"].specifier
 
 
 def test_slicer_is_not_held_to_one_version(slicer_installs):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
+import torch
 
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def phantom_hu(shape: tuple[int, int, int] = (48, 72, 80), seed: int = 1) -> np.ndarray:
@@ -29,6 +35,15 @@ def phantom_hu(shape: tuple[int, int, int] = (48, 72, 80), seed: int = 1) -> np.
         center = rng.uniform(-0.55, 0.55, 3)
         hu[ellipsoid(center, rng.uniform(0.05, 0.16, 3))] = rng.uniform(400, 1300)
     return hu.astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch works with one thread in the tests of a file that uses this."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

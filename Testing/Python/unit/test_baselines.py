@@ -36,13 +36,8 @@ NEAR = PoseRange((6.0, 6.0, 6.0), (8.0, 8.0, 8.0))
 QUICK = dataclasses.replace(XVR, pixels=(48, 96), iterations=(120, 80), divisors=(1.0, 2.0))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Many small steps of torch: on a busy computer its threads wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# Many small steps of torch: on a busy computer its threads wait for one another.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -67,10 +67,11 @@ def test_the_line_of_a_report_is_translated_but_not_the_names_in_it():
     found = Registration(
         "open 0", np.eye(4), Intrinsics(1000.0, (1.0, 1.0), (4.0, 4.0), (9, 9), False), 0.9, 1.0, "bank"
     )
-    run = ReportedRun(tuple(ReportedFrame(i, found, Review()) for i in range(3)), shown=0)
-    frames = "<Of runs this is about the frame shown; 2 other registered frames are open.>"
-    assert line("rejected", run=run) == f"{line('rejected')} {frames}"
-    assert line("open", run=run) == f"{line('open')} {frames}"
+    for count, others in ((2, "1 other registered frame is open"), (3, "2 other registered frames are open")):
+        run = ReportedRun(tuple(ReportedFrame(i, found, Review()) for i in range(count)), shown=0)
+        frames = f"<Of runs this is about the frame shown; {others}.>"
+        assert line("rejected", run=run) == f"{line('rejected')} {frames}"
+        assert line("open", run=run) == f"{line('open')} {frames}"
 
 
 def test_a_sentence_that_is_not_known_stays_as_it_is():

@@ -188,6 +188,16 @@ def test_several_processes_are_refused_in_one_sentence(cts, tmp_path):
         assert not (tmp_path / "model" / "model.json").exists()
 
 
+def test_a_pretraining_that_used_up_its_steps_goes_on_for_more_minutes(prepared, cts, tmp_path):
+    folder = shutil.copytree(prepared, tmp_path / "model")
+    write_plan(folder, _plan(cts, seconds=3600.0, training=TrainingSettings(batch=2, most_steps=2)))
+    first = pretrain(folder).training
+    assert (first["steps"], first["images"]) == (2, 4)
+    second = pretrain(folder, minutes=(first["seconds"] + 2.0) / 60).training
+    assert second["steps"] > first["steps"]
+    assert second["images"] == 2 * second["steps"]
+
+
 def test_a_killed_pretraining_goes_on_from_its_last_checkpoint(prepared, cts, tmp_path, capsys):
     folder = prepared
     job = pretrain_in_background(folder, minutes=0.2, root=tmp_path)

@@ -389,7 +389,7 @@ def test_curves_are_drawn_of_what_is_known(tmp_path: Path) -> None:
             f"x{i}",
             float(error),
             start_mtre_mm=10.0,
-            verdict="converged",
+            verdict=("converged", "check", "failed", "")[i % 4],
             probability=float(rng.uniform()),
             semi_major_px=1.0,
             error_px=0.3,

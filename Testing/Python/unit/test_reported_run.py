@@ -106,6 +106,26 @@ def test_the_curves_show_poses_and_verdicts_and_nothing_that_was_rejected():
     assert curves_of(ReportedRun((frame(0, ""), frame(1, "failed", "rejected")), 0)) is None
 
 
+def test_marks_below_the_curves_have_their_verdicts_shapes_and_bars_where_there_is_no_room():
+    def marks(count):
+        verdicts = [*VERDICT_LOOKS] * (count // 3)
+        drawn = run_curves(range(count), [pose(1.0)] * count, verdicts, 0, CENTER, False)
+        picture = np.asarray(Image.open(io.BytesIO(drawn)), dtype=np.float64)[HEIGHT - 55 : HEIGHT - 39, : WIDTH // 2]
+        found = {}
+        for verdict, look in VERDICT_LOOKS.items():
+            mark = np.abs(picture - 255 * np.array(look.rgb)).max(axis=-1) < 60
+            rows, columns = (np.flatnonzero(mark.any(axis=axis)) for axis in (1, 0))
+            found[verdict] = mark[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return found
+
+    shapes = marks(3)
+    in_corners = {v: bool(mark[:2, :2].any() and mark[-2:, -2:].any()) for v, mark in shapes.items()}
+    assert in_corners == {"converged": False, "check": False, "failed": True}
+    assert shapes["converged"].mean() > 0.65 > shapes["check"].mean() > 0.35
+    assert not shapes["failed"][:2, len(shapes["failed"]) // 2].any()
+    assert all(mark.any(axis=1).sum() >= 9 for mark in marks(300).values())
+
+
 def test_the_command_joins_the_frames_of_a_run(tmp_path, capsys):
     row, column = np.mgrid[:48, :64]
     frames = np.stack([grey((1.0 + np.hypot(row - 20, column - 30 - n) / 40).astype(np.float32)) for n in range(4)])

@@ -24,13 +24,8 @@ SMALL = NetworkSettings(pixels=PIXELS, normalization=GROUP)
 ATTENTION = NetworkSettings(pixels=PIXELS, head_channels=16, architecture="attention", normalization=GROUP)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in another order would be another training."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# Sums in another order would be another training.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

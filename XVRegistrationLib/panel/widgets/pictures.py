@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import qt
 
-from XVRegistrationLib.registration.looks import VERDICT_LOOKS, Look
+from XVRegistrationLib.registration.looks import UNKNOWN_LOOK, VERDICT_LOOKS, Look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOOKS: Mapping[str, Look] = {
     **VERDICT_LOOKS,
     "working": Look("#88CCEE", "triangle"),
-    "unknown": Look("#8A8A8A", "square"),
+    "unknown": UNKNOWN_LOOK,
 }
 """Marks beside outcomes; the words beside them say the same."""
 _SIDE = 64
