@@ -58,4 +58,4 @@ def moment() -> tuple[float, float]:
     """Now, and for how long views have been drawn, s."""
     from Testing.Host.canvas import Canvas
 
-    return time.perf_counter(), Canvas.seconds_drawn
+    return time.perf_counter(), Canvas._host_seconds_drawn

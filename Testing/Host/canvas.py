@@ -21,7 +21,7 @@ class Canvas(QtWidgets.QWidget):
     An image instead of a window of VTK's own can be grabbed, and works without a screen.
     """
 
-    seconds_drawn: ClassVar[float] = 0.0
+    _host_seconds_drawn: ClassVar[float] = 0.0
     """For how long all of them have been drawn."""
 
     def __init__(self, drawing: Any, parent: Any = None) -> None:
@@ -56,7 +56,7 @@ class Canvas(QtWidgets.QWidget):
         self._host_stale = False
         began = time.perf_counter()
         pixels = self._host_drawing.image()
-        Canvas.seconds_drawn += time.perf_counter() - began
+        Canvas._host_seconds_drawn += time.perf_counter() - began
         height, width, _ = pixels.shape
         image = QtGui.QImage(pixels.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
         self._host_image = image.copy()

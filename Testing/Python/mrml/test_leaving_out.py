@@ -89,9 +89,7 @@ def test_rejected_and_unregistered_x_rays_are_not_in_the_exported_scene_and_stay
     assert read_registration(node)["pose"]
     transforms = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode")]
     # Slice views, where there are some, have transforms too.
-    assert [name for name in transforms if not re.fullmatch("(Red|Green|Yellow) Transform", name)] == [
-        "C-arm pose (good)"
-    ]
+    assert [name for name in transforms if not re.fullmatch(r"\w+ Transform", name)] == ["C-arm pose (good)"]
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
     assert not [
         entry for entry in state_of(scene) if "tilted" in str(entry[1]) or "unplaced" in str(entry[1])
