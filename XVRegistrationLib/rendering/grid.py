@@ -174,17 +174,27 @@ def continued(grid: DensityGrid, mm: float = 30.0) -> DensityGrid:
     codes, unit = grid.codes
     data = codes.cpu().numpy()[1:-1, 1:-1, 1:-1]
     least = NOTHING * float(data.max())
-    grid_to_ras = grid.grid_to_ras
-    for axis, spacing, (starts, ends) in zip((2, 1, 0), grid.spacing, grid.whole, strict=True):
-        fade = np.linspace(1.0, 0.0, int(np.ceil(mm / spacing)) + 2, dtype=np.float32)[1:-1]
-        fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
-        first, last = data.take([0], axis), data.take([-1], axis)
-        if not ends and float(last.max()) > least:
-            data = np.concatenate([data, np.rint(last * fade).astype(np.uint16)], axis)
-        if not starts and float(first.max()) > least:
-            data = np.concatenate([np.rint(first * np.flip(fade, axis)).astype(np.uint16), data], axis)
-            grid_to_ras = grid_to_ras @ translation([-fade.size if a == 2 - axis else 0 for a in range(3)])
-    return DensityGrid(torch.from_numpy(np.pad(data, 1)).to(codes.device), grid_to_ras, unit)
+    fades = [np.linspace(1.0, 0.0, int(np.ceil(mm / s)) + 2, dtype=np.float32)[1:-1] for s in reversed(grid.spacing)]
+    # What goes on beyond one pair of faces is nowhere more than these: whether the next pair goes on is known before.
+    goes_on = [
+        [not ends and float(data.take(n, axis).max()) > least for n, ends in zip((0, -1), whole, strict=True)]
+        for axis, whole in enumerate(reversed(grid.whole))
+    ]
+    before, after = ([fade.size if go[n] else 0 for fade, go in zip(fades, goes_on, strict=True)] for n in (0, 1))
+    found = np.zeros([b + n + a + 2 for b, n, a in zip(before, data.shape, after, strict=True)], np.uint16)
+    inner, there = found[1:-1, 1:-1, 1:-1], [slice(b, b + n) for b, n in zip(before, data.shape, strict=True)]
+    inner[tuple(there)] = data
+    for axis in (2, 1, 0):
+        across = tuple(slice(None) if a == axis else there[a] for a in range(3))
+        planes, start, stop = np.moveaxis(inner[across], axis, 0), there[axis].start, there[axis].stop
+        for n, share in enumerate(fades[axis], start=1):  # a plane at a time: all at once takes much memory
+            if before[axis]:
+                planes[start - n] = np.rint(planes[start] * share)
+            if after[axis]:
+                planes[stop - 1 + n] = np.rint(planes[stop - 1] * share)
+        there[axis] = slice(None)
+    place = grid.grid_to_ras @ translation([-n for n in reversed(before)])
+    return DensityGrid(torch.from_numpy(found).to(codes.device), place, unit)
 
 
 def beyond(grid: DensityGrid, mm: float = 200.0, voxel: float = _BEYOND_VOXEL) -> DensityGrid | None:
