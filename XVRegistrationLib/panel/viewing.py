@@ -116,6 +116,14 @@ class Viewing:
             self._ask_drr(node, _STILL_PIXELS, channel=f"still {node.GetID()}")
             self._project_labels(node)
 
+    def draw_live(self, node: Any) -> bool:
+        """Draw the DRR of an X-ray that is being moved, coarsely, and say whether; not where it is unwanted or lags behind."""
+        if not self._context.parameters.liveDrr or self._live >= _LIVE_REQUESTS:
+            return False
+        self._live += 1
+        self._ask_drr(node, _LIVE_PIXELS, channel="live", live=True)
+        return True
+
     # The current X-ray
 
     def _follow(self, nodes: XrayNodes) -> None:
@@ -139,10 +147,8 @@ class Viewing:
             self._draw_targets(nodes)
         if not self._patient.ready:
             return
-        if self._behind and self._live < _LIVE_REQUESTS and self._context.parameters.liveDrr:
+        if self._behind and self.draw_live(nodes.xray):
             self._behind = False
-            self._live += 1
-            self._ask_drr(nodes.xray, _LIVE_PIXELS, channel="live", live=True)
         if self._moved_at is not None and time.monotonic() - self._moved_at > _REST_SECONDS:
             self._moved_at, self._behind = None, False
             self._ask_drr(nodes.xray, _STILL_PIXELS, channel=f"still {nodes.xray.GetID()}")
