@@ -282,6 +282,15 @@ def test_two_xrays_side_by_side_are_compared_in_the_same_way_each_with_its_own_d
         seen.add(tuple(view.GetForegroundOpacity() for view in views))
     assert seen == {(0.0, 0.0), (1.0, 1.0)}, "both at once"
 
+    # They change places: what is drawn of each stays, and the picture is made once.
+    session.compare("difference")
+    session.wait(TIMEOUT)
+    drrs = [drr_of(node).GetImageData().GetMTime() for node in placed]
+    session.show(placed[1])
+    session.wait(TIMEOUT)
+    assert [view.GetBackgroundVolumeID() for view in views] == [placed[1].GetID(), placed[0].GetID()]
+    assert [drr_of(node).GetImageData().GetMTime() for node in placed] == drrs
+
     # The one beside goes: so does its picture.
     session.compare("difference")
     session.wait(TIMEOUT)
