@@ -22,6 +22,11 @@ class SliceDrawing(SliceView):
         super().__init__(name, _START_SIZE)
         self.on_update: Any = lambda: None
         self._connection: Any = None
+        # As ctkVTKSliceView makes it.
+        self.annotation: Any = vtk.vtkCornerAnnotation()
+        self.annotation.SetMaximumLineHeight(0.07)
+        self.annotation.GetTextProperty().ShadowOn()
+        self.renderer.AddViewProp(self.annotation)
         self._style = slicer.vtkMRMLSliceViewInteractorStyle()
         self._style.SetSliceLogic(self.logic)
         self._style.SetDisplayableManagers(self._group)

@@ -31,6 +31,9 @@ class _SceneView(_View):
     def interactor(self) -> Any:
         return self._host_drawing.interactor
 
+    def cornerAnnotation(self) -> Any:
+        return self._host_drawing.annotation
+
     def displayableManagerByClassName(self, name: str) -> Any:
         return self._host_drawing._group.GetDisplayableManagerByClassName(name)
 

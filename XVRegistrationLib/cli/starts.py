@@ -27,6 +27,11 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             "--landmarks and --start are about one X-ray; choose its frame, or follow the run with --series."
         )
+    if options.frame == EACH and options.relative:
+        raise InputError(
+            "--relative registers one X-ray of each camera together, or with --series their runs, frame by frame: give "
+            "--series in place of --frame all, or choose one frame with --frame N."
+        )
     if options.landmarks and several:
         raise InputError("--landmarks are marked on one X-ray; register that one by itself.")
     if options.start and (options.preset or options.landmarks):

@@ -1,4 +1,4 @@
-"""Moving the C-arm of the current X-ray by hand: steps along the detector's axes, undo and redo, reset, copy and paste."""
+"""Moving the C-arm of a shown X-ray by hand: steps along the detector's axes, undo and redo, reset, copy and paste."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.panel.context import Context
     from XVRegistrationLib.panel.patient import Patient
+    from XVRegistrationLib.panel.second_view import SecondView
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.xrays import Xrays
 
@@ -53,18 +54,27 @@ class _History:
 
 
 class Adjusting:
-    """The pose of the current X-ray, and the poses that each X-ray has had in this session."""
+    """The pose of the X-ray that a view shows, and the poses that each X-ray has had in this session."""
 
-    def __init__(self, context: Context, patient: Patient, xrays: Xrays, viewing: Viewing) -> None:
+    def __init__(
+        self,
+        context: Context,
+        patient: Patient,
+        xrays: Xrays,
+        viewing: Viewing | SecondView,
+        shared: Adjusting | None = None,
+    ) -> None:
+        """`viewing` says which X-ray that is; with `shared` the poses of each are those of this other view's too."""
         self._context = context
         self._patient = patient
         self._xrays = xrays
         self._viewing = viewing
+        self._histories: dict[tuple[str, int], _History] = {} if shared is None else shared._histories
         self.forget()
 
     def forget(self) -> None:
         """Let go of all poses."""
-        self._histories: dict[tuple[str, int], _History] = {}
+        self._histories.clear()
         self._pose: NDArray[np.float64] | None = None
         self._key: tuple[str, int] | None = None
         self._moved_at = 0.0
@@ -236,7 +246,8 @@ class Adjusting:
     def _prune(self) -> None:
         """Forget X-rays that are gone."""
         ids = {node.GetID() for node in self._xrays.nodes()}
-        self._histories = {key: history for key, history in self._histories.items() if key[0] in ids}
+        for key in [key for key in self._histories if key[0] not in ids]:
+            del self._histories[key]
 
     def _pose_now(self, node: Any) -> NDArray[np.float64] | None:
         nodes = None if node is None else nodes_of(node)

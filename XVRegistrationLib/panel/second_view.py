@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.xray_in_view import XrayInView
+from XVRegistrationLib.scene.attributes import read_intrinsics
 from XVRegistrationLib.scene.pairs import partner_of
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node
@@ -104,12 +105,16 @@ class SecondView:
             self._state, self._moved_at = (), None
             return
         try:
-            state = (pose_from_node(nodes.pose).tobytes(), item_of(node), self._patient.key)
+            pose = pose_from_node(nodes.pose).tobytes()
+            state = (pose, item_of(node), self._patient.key, read_intrinsics(node))
         except InputError:  # under a transform that is not rigid
             self._state, self._moved_at = (), None
             return
         if state != self._state:
             first = not self._state
+            if not first:
+                self._viewing.draw_live(node)
+                self._context.changed.emit("xrays")
             self._state, self._moved_at = state, time.monotonic() - (_REST_SECONDS if first else 0.0)
         if self._moved_at is not None and time.monotonic() - self._moved_at >= _REST_SECONDS:
             self._moved_at = None

@@ -51,6 +51,9 @@ class SessionLife:
         self._second = SecondView(self._context, self._patient, self._xrays, self._viewing)
         self._runs = Runs(self._context, self._patient, self._xrays, self._viewing)
         self._adjusting = Adjusting(self._context, self._patient, self._xrays, self._viewing)
+        self._adjusting_beside = Adjusting(
+            self._context, self._patient, self._xrays, self._second, shared=self._adjusting
+        )
         self._landmarking = Landmarking(self._context, self._patient, self._viewing, self._adjusting)
         self._comparing = Comparing(self._context, self._patient, self._model, self._viewing, self._second)
         self._structures = Structures(self._context, self._xrays, self._viewing)
@@ -137,7 +140,8 @@ class SessionLife:
             return  # a scene is being read or closed, and shows its progress through the event loop
         failed: Exception | None = None
         parts = (self._patient, self._model, self._xrays, self._registering, self._joint, self._reporting)
-        looks = (self._adjusting, self._landmarking, self._comparing, self._viewing, self._second, self._runs)
+        moves = (self._adjusting, self._adjusting_beside)
+        looks = (*moves, self._landmarking, self._comparing, self._viewing, self._second, self._runs)
         marks = (self._structures, self._targets, self._picked, self._pointing)
         for step in (self._context.poll, *(part.tick for part in (*parts, *looks, *marks))):
             try:
@@ -161,7 +165,8 @@ class SessionLife:
         """Forget all nodes and drop what was asked of the engine; called by itself when the scene closes. Jobs go on."""
         self._context.drop_requests()
         marks = (self._pointing, self._picked, self._targets, self._structures)
-        looks = (*marks, self._runs, self._second, self._comparing, self._landmarking, self._adjusting, self._viewing)
+        moves = (self._adjusting_beside, self._adjusting)
+        looks = (*marks, self._runs, self._second, self._comparing, self._landmarking, *moves, self._viewing)
         for part in (
             self._reporting,
             self._images,

@@ -82,9 +82,12 @@ class ViewingSession(XraySession):
         """How far the current X-ray's C-arm has been moved from where it was registered, or put at first."""
         return self._adjusting.view()
 
-    def nudge(self, axis: str, amount: float) -> None:
-        """Move what the DRR shows along an axis of the detector, mm ("right", "down", "depth") or degrees ("tilt", "swing", "turn")."""
-        self._adjusting.nudge(axis, amount)
+    def nudge(self, axis: str, amount: float, *, beside: bool = False) -> None:
+        """Move what the DRR shows along an axis of the detector, mm ("right", "down", "depth") or degrees ("tilt", "swing", "turn").
+
+        That is the current X-ray's, or that of the one `beside` it.
+        """
+        (self._adjusting_beside if beside else self._adjusting).nudge(axis, amount)
 
     def set_motion(self, motion: Sequence[float]) -> None:
         """Move the C-arm so that `adjust_view().motion` is this."""

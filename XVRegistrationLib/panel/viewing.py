@@ -14,6 +14,7 @@ from XVRegistrationLib.panel.labels import Labels
 from XVRegistrationLib.panel.words import translated
 from XVRegistrationLib.panel.xray_in_view import XrayInView
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
+from XVRegistrationLib.scene.comparison import drr_of
 from XVRegistrationLib.scene.overlays import set_drr, set_targets
 from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, volume_node_of
 
@@ -51,6 +52,8 @@ class Viewing:
         self._node: Any = None
         self._pose: NDArray[np.float64] | None = None
         self._moved_at: float | None = None
+        self._drawn: dict[str, tuple[Any, ...]] = {}
+        """ID of an X-ray -> what its DRR was asked for, where that is a fine one."""
         self._live = 0
         """Live DRRs that are under way."""
         self._behind = False
@@ -113,8 +116,17 @@ class Viewing:
         self._outdated.add(node.GetID())
         self._draw_targets(nodes)
         if self._patient.ready:
-            self._ask_drr(node, _STILL_PIXELS, channel=f"still {node.GetID()}")
+            self._draw_still(nodes)
             self._project_labels(node)
+
+    def draw_live(self, node: Any) -> bool:
+        """Draw the DRR of an X-ray that is being moved, coarsely, and say whether; not where it is unwanted or lags behind."""
+        if not self._context.parameters.liveDrr or self._live >= _LIVE_REQUESTS:
+            return False
+        self._live += 1
+        self._drawn.pop(node.GetID(), None)
+        self._ask_drr(node, _LIVE_PIXELS, channel="live", live=True)
+        return True
 
     # The current X-ray
 
@@ -139,13 +151,11 @@ class Viewing:
             self._draw_targets(nodes)
         if not self._patient.ready:
             return
-        if self._behind and self._live < _LIVE_REQUESTS and self._context.parameters.liveDrr:
+        if self._behind and self.draw_live(nodes.xray):
             self._behind = False
-            self._live += 1
-            self._ask_drr(nodes.xray, _LIVE_PIXELS, channel="live", live=True)
         if self._moved_at is not None and time.monotonic() - self._moved_at > _REST_SECONDS:
             self._moved_at, self._behind = None, False
-            self._ask_drr(nodes.xray, _STILL_PIXELS, channel=f"still {nodes.xray.GetID()}")
+            self._draw_still(nodes)
             self._project_labels(nodes.xray)
 
     def _note_move(self, node: Any, pose: NDArray[np.float64]) -> None:
@@ -154,6 +164,15 @@ class Viewing:
         if self._xrays.is_first_placed(node) and not np.allclose(pose, self._xrays.first_pose(node)[0]):
             self._xrays.moved(node)
         self._context.changed.emit("xrays")
+
+    def _draw_still(self, nodes: XrayNodes) -> None:
+        """Draw the DRR of an X-ray whose pose rests, unless it was drawn so: it was shown beside another one."""
+        node = nodes.xray
+        wanted = (self._patient.key, _pose(nodes).tobytes(), read_intrinsics(node))
+        if self._drawn.get(node.GetID()) == wanted and drr_of(node) is not None:
+            return
+        self._drawn[node.GetID()] = wanted
+        self._ask_drr(node, _STILL_PIXELS, channel=f"still {node.GetID()}")
 
     def _ask_drr(self, node: Any, pixels: int, *, channel: str, live: bool = False) -> None:
         nodes = nodes_of(node)
@@ -168,10 +187,13 @@ class Viewing:
                 set_drr(self._context.scene, present, message.arrays["image"])
                 if live:
                     self._context.changed.emit("view")
+            else:
+                self._drawn.pop(node.GetID(), None)
 
         def not_drawn(text: str) -> None:
             self._live -= live
             if text:
+                self._drawn.pop(node.GetID(), None)
                 self._context.say(text)
 
         self._context.ask(

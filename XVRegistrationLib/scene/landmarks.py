@@ -21,6 +21,8 @@ from XVRegistrationLib.scene.runs import frame_of, item_of, run_of
 from XVRegistrationLib.scene.xrays import pose_from_node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from XVRegistrationLib.scene.xrays import XrayNodes
@@ -124,6 +126,23 @@ def set_point(markups_node: Any, name: str, position: ArrayLike, xray_node: Any 
     index = markups_node.AddControlPoint(*place, name)
     if of is not None:
         markups_node.SetNthControlPointDescription(index, of)
+
+
+def keep_marks_at_pixels(xray_node: Any, frames: Sequence[Any], motions: Sequence[NDArray[np.float64]]) -> None:
+    """Move the marks on an X-ray as the pixels of its `frames` moved: each motion is (4, 4), camera -> camera, mm."""
+    node, shown = marks_of(xray_node), _shown(xray_node)
+    of_frame = {f"{_FRAME}{frame_of(frame)}": motion for frame, motion in zip(frames, motions, strict=True)}
+    for i in range(0 if node is None else node.GetNumberOfControlPoints()):
+        motion = motions[0] if shown is None else of_frame.get(node.GetNthControlPointDescription(i))
+        if motion is not None:
+            move_point(node, i, motion)
+
+
+def move_point(markups_node: Any, index: int, motion: NDArray[np.float64]) -> None:
+    """Move a point that has been placed by a motion (4, 4) in the node's own space, mm."""
+    if markups_node.GetNthControlPointPositionStatus(index) == markups_node.PositionDefined:
+        place = np.array(markups_node.GetNthControlPointPosition(index))
+        markups_node.SetNthControlPointPosition(index, *transform_points(motion, place).tolist())
 
 
 def free_name(landmarks: list[Landmark]) -> str:

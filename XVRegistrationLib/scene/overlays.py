@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 VIEW_REFERENCE = PREFIX + "View"
 """Reference of an X-ray's image to the slice node of the view that shows it now."""
 _SOURCE_REFERENCE = PREFIX + "Source"
+_CROSS_SCALE = 6.0
+"""A target's cross, in % of its view: it is open in the middle, where an ellipse of some pixels is seen."""
 _WINDOW = PREFIX + "WindowSet"
 
 
@@ -101,9 +103,13 @@ def set_targets(scene: Any, nodes: XrayNodes, targets_node: Any, translated: Cal
     if targets_node is None or targets_node.GetScene() is not scene:
         _remove(scene, nodes, "Targets", "Ellipses")
         return None
+    is_new = nodes.xray.GetNodeReference(PREFIX + "Targets") is None
     node = overlay(scene, nodes, "Targets", "vtkMRMLMarkupsFiducialNode", f"Targets ({nodes.name})")
     if node is None:
         return None
+    if is_new:
+        _display_of(node).SetGlyphType(_display_of(node).Cross2D)
+        _display_of(node).SetGlyphScale(_CROSS_SCALE)
     node.SetLocked(True)
     if node.GetNodeReferenceID(_SOURCE_REFERENCE) != targets_node.GetID():
         node.SetNodeReferenceID(_SOURCE_REFERENCE, targets_node.GetID())

@@ -11,12 +11,16 @@ from XVRegistrationLib.geometry.camera import image_to_camera, pixel_to_camera
 from XVRegistrationLib.geometry.rigid import transform_points
 from XVRegistrationLib.scene.attributes import PREFIX, read_intrinsics
 from XVRegistrationLib.scene.hierarchy import remove_nodes
-from XVRegistrationLib.scene.landmarks import place_next
+from XVRegistrationLib.scene.landmarks import move_point, place_next
 from XVRegistrationLib.scene.overlays import overlay
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.sights import RAY_COLOR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from XVRegistrationLib.scene.xrays import XrayNodes
 
 _PART = "Pick"
@@ -73,6 +77,15 @@ def is_of_other_frame(xray_node: Any) -> bool:
     """Whether what is picked on a run is so on another frame than the one that is shown, where the thing may be elsewhere."""
     node = pick_node(xray_node)
     return node is not None and node.GetAttribute(_ITEM) != str(item_of(xray_node))
+
+
+def keep_pick_at_pixel(xray_node: Any, motions: Sequence[NDArray[np.float64]]) -> None:
+    """Move what is picked on an X-ray as the pixels of its frames moved: each motion is (4, 4), camera -> camera, mm."""
+    node = pick_node(xray_node)
+    item = ("" if node is None else node.GetAttribute(_ITEM)) or ""
+    if item.isdecimal() and int(item) < len(motions):
+        for i in range(node.GetNumberOfControlPoints()):
+            move_point(node, i, motions[int(item)])
 
 
 def remove_pick(scene: Any, xray_node: Any) -> None:

@@ -10,8 +10,11 @@ import slicer.util
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.camera import Intrinsics, image_to_camera
 from XVRegistrationLib.scene.attributes import PREFIX, read_known, read_origins, read_scale, write_attributes
+from XVRegistrationLib.scene.landmarks import keep_marks_at_pixels
+from XVRegistrationLib.scene.picks import keep_pick_at_pixel
 from XVRegistrationLib.scene.run_frusta import play_frusta
 from XVRegistrationLib.scene.runs import frame_nodes, item_of, place_frames, poses_of, run_of
+from XVRegistrationLib.scene.transforms import ijk_to_parent
 from XVRegistrationLib.scene.volumes import voxels
 from XVRegistrationLib.scene.xrays import complete_xray, nodes_of, pose_from_node, set_pose
 
@@ -48,9 +51,10 @@ def place(
     `stood` says so of each frame where the nodes do not: a pose (4, 4), camera -> RAS, mm, or None for one without.
 
     The geometry is that of its attributes, a principal point that is not there being the middle. `scale` replaces that
-    of the grey values. Raises InputError where something of the geometry is missing.
+    of the grey values. What the user has marked stays at its pixels. Raises InputError where something of the geometry is missing.
     """
     frames, shown = frame_nodes(node), item_of(node)
+    stored = [np.linalg.inv(ijk_to_parent(frame)) for frame in frames]
     if stood is None:
         stood = (poses_of(node) or [pose_from_node(node)]) if nodes_of(node) is not None else [None] * len(frames)
     first = [first_pose(f) if pose is None else (pose, "") for f, pose in zip(frames, stood, strict=True)]
@@ -67,6 +71,9 @@ def place(
     for frame, (pose, by) in zip(frames, first, strict=True):
         if by:
             _note(frame, pose, by)
+    motions = [ijk_to_parent(frame) @ to_pixel for frame, to_pixel in zip(frames, stored, strict=True)]
+    keep_marks_at_pixels(node, frames, motions)
+    keep_pick_at_pixel(node, motions)
     return nodes
 
 

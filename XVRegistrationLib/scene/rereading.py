@@ -9,6 +9,7 @@ from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.imaging.partial import seen_as
 from XVRegistrationLib.registration.review import Review
 from XVRegistrationLib.scene.attributes import (
+    PREFIX,
     read_known,
     read_missing,
     read_origins,
@@ -16,6 +17,7 @@ from XVRegistrationLib.scene.attributes import (
     write_known,
     write_notes,
 )
+from XVRegistrationLib.scene.hierarchy import remove_nodes
 from XVRegistrationLib.scene.placing import is_first_placed, missing_of, note_moved, place
 from XVRegistrationLib.scene.results import forget_registration
 from XVRegistrationLib.scene.reviews import read_review, write_review
@@ -33,7 +35,7 @@ from XVRegistrationLib.scene.runs import (
 )
 from XVRegistrationLib.scene.volumes import update_voxels, voxels
 from XVRegistrationLib.scene.xray_source import read_source, write_source
-from XVRegistrationLib.scene.xrays import name_of, nodes_of, pose_from_node, set_mask, set_window
+from XVRegistrationLib.scene.xrays import MARKED, name_of, nodes_of, pose_from_node, set_mask, set_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +82,7 @@ def read_again(node: Any, frames: Sequence[PartialXray], source: XraySource, fir
     forget_registration(node)
     write_review(node, Review(note=read_review(node).review.note))  # what was decided is of other pixels
     note_moved(node)
+    remove_nodes(scene, (node.GetNodeReference(PREFIX + part) for part in MARKED))  # on other pixels too
     _show(node, frames[0], before.scale)
     if len(frames) > 1:
         play_frames(node, frames, partner)

@@ -33,10 +33,16 @@ def to_world(transform_node: Any, what: str) -> NDArray[np.float64]:
 
 def ijk_to_world(volume_node: Any) -> NDArray[np.float64]:
     """Matrix (4, 4), mm, from voxel indices (i, j, k) to the world, with the volume's parent transforms applied."""
+    parent = to_world(volume_node.GetParentTransformNode(), f"The volume {volume_node.GetName()}")
+    return parent @ ijk_to_parent(volume_node)
+
+
+def ijk_to_parent(volume_node: Any) -> NDArray[np.float64]:
+    """Matrix (4, 4), mm, from voxel indices (i, j, k) to the space that the volume's transform takes to the world."""
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
-    parent = to_world(volume_node.GetParentTransformNode(), f"The volume {volume_node.GetName()}")
-    return parent @ slicer.util.arrayFromVTKMatrix(matrix)
+    found: NDArray[np.float64] = slicer.util.arrayFromVTKMatrix(matrix)
+    return found
 
 
 def show_image_upright(slice_node: Any, image_node: Any, size: tuple[int, int]) -> None:

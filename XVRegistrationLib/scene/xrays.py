@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
 PART = PREFIX + "Part"
 """Attribute of every node that belongs to an X-ray, apart from the image: what it is of it."""
-OVERLAYS = ("Labels", "Targets", "Ellipses", "Marks", "Pick", "Drr")
-"""References of the image to what is drawn on it, without the prefix."""
+MARKED = ("Marks", "Pick")
+"""References of the image to what the user has marked on it, without the prefix."""
+DRAWN = ("Labels", "Targets", "Ellipses", "Drr")
+"""The same for what is drawn on it for a pose and a geometry."""
+OVERLAYS = (*DRAWN, *MARKED)
 _FRUSTUM_REFERENCE = PREFIX + "Frustum"
 _MASK_REFERENCE = PREFIX + "Mask"
 _VOLUME_REFERENCE = PREFIX + "Volume"
@@ -107,7 +110,8 @@ def complete_xray(
 ) -> XrayNodes:
     """Place an X-ray, pending or not, at a pose (4, 4), camera -> RAS, mm, with a geometry; the image node stays the same.
 
-    What was drawn on it is removed: it belonged to another geometry. `scale` replaces that of the grey values.
+    What was drawn on it is removed: it belonged to another geometry. What the user has marked on it stays as it is, which
+    `placing.place` moves to its pixels. `scale` replaces that of the grey values.
     """
     matrix = check_rigid(pose)
     pixels = voxels(node)
@@ -115,7 +119,7 @@ def complete_xray(
         raise InputError(
             f"{node.GetName()} has {pixels.shape[::-1]} pixels, but the geometry is for {intrinsics.size}."
         )
-    remove_nodes(scene, (node.GetNodeReference(PREFIX + overlay) for overlay in OVERLAYS))
+    remove_nodes(scene, (node.GetNodeReference(PREFIX + overlay) for overlay in DRAWN))
     if scale is not None and scale != read_scale(node):
         set_window(node, pixels[0], scale)
     write_attributes(node, intrinsics, scale or read_scale(node), origins)

@@ -220,6 +220,26 @@ def test_ellipses_are_drawn_around_their_target_in_the_view_of_their_xray_alone(
         other.close()
 
 
+@pytest.mark.parametrize(("scale", "inside"), [(2.0, 0.5), (12.0, 0.8)], ids=["small", "large"])
+def test_an_ellipse_is_seen_beside_the_mark_of_its_target(scene, ct, scale, inside):
+    view = SliceView("XVXray", (480, 400))
+    try:
+        nodes, targets, marks = add_one(scene, ct, scale=scale)
+        targets.RemoveNthControlPoint(0)
+        targets.GetDisplayNode().SetSelectedColor(0, 1, 0)
+        set_targets(scene, nodes, targets)
+        marks.GetDisplayNode().SetPointLabelsVisibility(False)
+        show_in_view(view.node, view.logic.GetSliceCompositeNode(), nodes, 0.0)
+        view.connect_image()
+        drawn, ring = green(view), 4 * (rings(nodes)[0][0] + 0.5)
+        middle = ring.mean(axis=0)
+        on_ring, within = (np.floor(middle + share * (ring - middle)).astype(int) for share in (1.0, inside))
+        assert drawn[on_ring[:, 1], on_ring[:, 0]].mean() > 0.7
+        assert drawn[within[:, 1], within[:, 0]].mean() < 0.4
+    finally:
+        view.close()
+
+
 def green(view):
     image = view.image().astype(float)
     return (image[..., 1] - image[..., 0] > 60) & (image[..., 1] - image[..., 2] > 60)

@@ -77,6 +77,12 @@ def test_without_anything_the_panel_says_what_to_do(host, panel):
     for button in (ui.trainButton, ui.registerButton, ui.refineButton):
         assert not button.isEnabled()
         assert "CT" in button.toolTip
+    assert _said_in_view() == "Add an X-ray: section 3 of the module"
+
+
+def _said_in_view():
+    annotation = slicer.app.layoutManager().sliceWidget("XVXray").sliceView().cornerAnnotation()
+    return annotation.GetText(annotation.UpperEdge)
 
 
 def test_from_a_ct_to_labels_on_xrays_and_back_from_a_saved_scene(host, panel, with_patient, files, tmp_path):
@@ -89,6 +95,7 @@ def test_from_a_ct_to_labels_on_xrays_and_back_from_a_saved_scene(host, panel, w
     _add_files(host, ui, files)
     host.wait_until(lambda: not ui.registerButton.isEnabled())
     assert "geometry" in ui.registerButton.toolTip
+    assert not _said_in_view()
     for row in range(2):
         _complete(host, ui, row)
         host.wait_until(lambda row=row: not session.rows()[row].missing)

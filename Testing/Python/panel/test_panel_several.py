@@ -17,6 +17,7 @@ from XVRegistrationLib.scene.pairs import keep_calibrated_pose
 from XVRegistrationLib.scene.run_results import frame_results
 from XVRegistrationLib.scene.runs import item_of
 from XVRegistrationLib.scene.volumes import add_volume
+from XVRegistrationLib.scene.xrays import pose_from_node
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def _picture(host, name):
 
 
 def test_two_xrays_are_seen_side_by_side_and_registered_as_one(host, panel, files):
+    import qt
+
     ui, session = panel.ui, panel.logic.session
     layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     assert not ui.biplaneCheckBox.isEnabled()
@@ -64,6 +67,7 @@ def test_two_xrays_are_seen_side_by_side_and_registered_as_one(host, panel, file
     host.choose(ui.relationComboBox, "Calibration files")
     host.wait_until(ui.registerTogetherButton.isEnabled)
 
+    host.click(ui.keysButton)
     host.click(ui.biplaneCheckBox)
     host.wait_until(lambda: layout.GetViewArrangement() == BIPLANE_LAYOUT_ID)
     host.wait_until(lambda: not session.busy, TIMEOUT)
@@ -78,6 +82,14 @@ def test_two_xrays_are_seen_side_by_side_and_registered_as_one(host, panel, file
     assert ui.xrayTable.item(0, 2).text() == ui.xrayTable.item(1, 2).text()
     host.panel.ensureWidgetVisible(ui.nextFrameButton)
     _picture(host, "several-beside.png")
+
+    # A key moves the X-ray of the view that has the focus, also where that view came after keys were allowed.
+    for view, number in (("XVXray2", 1), ("XVXray", 0)):
+        stood = [pose_from_node(node) for node in nodes]
+        host.key(slicer.app.layoutManager().sliceWidget(view).sliceView(), qt.Qt.Key_Up)
+        same = [np.array_equal(pose_from_node(node), pose) for node, pose in zip(nodes, stood, strict=True)]
+        assert same == [number != 0, number != 1]
+    host.wait_until(lambda: "moved since" in ui.xrayTable.item(1, 2).text())
 
     host.click_cell(ui.xrayTable, 1, 1)
     host.wait_until(lambda: _shown("XVXray") == nodes[1].GetID())

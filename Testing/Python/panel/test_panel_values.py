@@ -12,7 +12,7 @@ from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import angiogram, bones, mr, patient
 from XVRegistrationLib.scene.volumes import add_segmentation, add_volume
 
-VESSELS, MR = "Vessels of an angiogram (rotational DSA, MRA)", "MR: densities from the segmentation"
+VESSELS, MR = "Vessels (rotational DSA, MRA)", "MR: densities from the segmentation"
 
 
 def _picture(host, name):
@@ -106,3 +106,19 @@ def test_an_mr_asks_for_its_segmentation_and_renders_by_it(host, panel, tmp_path
     host.process(0.2)
     assert not ui.valuesComboBox.isVisible()
     assert slicer.util.getNode("mr").GetAttribute("XVRegistration.Patient.volumeValues") == "structures"
+
+
+def test_titles_fit_into_their_fields_and_into_the_lists_that_open(host, panel):
+    ui = panel.ui
+    host.click(ui.valuesCollapsibleButton)
+    host.wait_until(ui.valuesComboBox.isVisible)
+    for combo in (ui.presetComboBox, ui.valuesComboBox, ui.comparisonComboBox):
+        metrics = combo.fontMetrics()
+        widest = max(metrics.horizontalAdvance(combo.itemText(i)) for i in range(combo.property("count")))
+        assert widest + metrics.height() <= combo.property("width")
+        # However narrow the field is: in a narrower panel, or with larger letters.
+        combo.setFixedWidth(80)
+        combo.showPopup()
+        host.process(0.1)
+        assert widest < combo.view().property("width")
+        combo.hidePopup()

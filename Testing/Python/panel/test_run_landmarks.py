@@ -1,4 +1,4 @@
-"""Landmarks of a run: each belongs to the frame that it was marked on, and no other frame knows of it; the session alone."""
+"""Landmarks stay at their pixels; of a run each belongs to the frame that it was marked on, and no other frame knows of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from Testing.Python.panel.patients import CAMERA
-from Testing.Python.panel.sessions import TIMEOUT, biplane_run, choose
+from Testing.Python.panel.sessions import TIMEOUT, biplane_run, choose, place
 from XVRegistrationLib.geometry.camera import pixel_to_camera, project
 from XVRegistrationLib.scene.bundle import load_mrb, save_mrb
 from XVRegistrationLib.scene.landmarks import landmarks_of, marks_of
+from XVRegistrationLib.scene.picks import pick_node, pick_of
 from XVRegistrationLib.scene.runs import item_of, poses_of, show_item
 from XVRegistrationLib.scene.xrays import all_xrays_in, nodes_of, pose_from_node, volume_node_of
 
@@ -57,6 +58,32 @@ def test_a_pose_comes_from_the_landmarks_of_the_frame_that_is_shown(session, run
     np.testing.assert_allclose(pose_from_node(node), before, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"mirrored": True}, {"sdd": 1300.0}, {"spacing": (4.0, 5.0)}], ids=lambda changed: next(iter(changed))
+)
+def test_what_was_marked_on_an_xray_stays_at_its_pixels_in_another_geometry(session, files, changed):
+    node = place(session, files[:1])[0]
+    session.mark_in_ct("a", (10.0, 20.0, 30.0))
+    session.mark_in_xray("a", (12.5, 30.0))
+    session.pick((40.0, 7.5))
+    marks, picked = marks_of(node), pick_node(node)
+    session.complete_geometry(node, **changed)
+    session.tick()
+    assert (marks_of(node), pick_node(node)) == (marks, picked)
+    assert session.landmarks()[0].point == pytest.approx((10.0, 20.0, 30.0))
+    assert session.landmarks()[0].pixel == pytest.approx((12.5, 30.0))
+    assert pick_of(node) == pytest.approx((40.0, 7.5))
+
+
+def test_marks_stay_at_their_pixels_on_every_frame_where_the_geometry_of_a_run_changes(session, run):
+    node, poses = run
+    session.complete_geometry(node, sdd=CAMERA.sdd + 200, mirrored=True)
+    for item in (0, 2):
+        session.show_frame(node, item)
+        pixels = [row.pixel for row in session.landmarks()]
+        np.testing.assert_allclose(pixels, project(LANDMARKS, poses[item], CAMERA), atol=1e-6)
+
+
 def test_what_was_marked_wrong_on_a_frame_is_said_of_that_one_alone(session, run):
     node, poses = run
     pixels = project(LANDMARKS, poses[0], CAMERA)
@@ -76,8 +103,7 @@ def test_a_click_belongs_to_the_frame_that_is_shown_then_and_only_its_marks_are_
     session.show_frame(node, 1)
     session.tick()
     assert _visible(node) == []
-    place = pixel_to_camera((20.0, 30.0), CAMERA)
-    marks.AddControlPoint(*place, "2")  # what a click in the view does
+    marks.AddControlPoint(*pixel_to_camera((20.0, 30.0), CAMERA), "2")  # what a click in the view does
     session.tick()
     show_item(node, 2)  # as Slicer's own controls do
     session.tick()

@@ -237,6 +237,25 @@ def test_every_comparison_shows_what_it_should_in_the_xrays_view(session, placed
         session.set_window("drr", 0.0, 1.0)
 
 
+def test_the_xray_beside_is_moved_too_and_its_steps_are_undone_once_it_is_the_current_one(session, placed):
+    node, beside = placed
+    with pytest.raises(InputError, match="Choose an X-ray"):
+        session.nudge("right", 1.0, beside=True)
+    session.parameters.biplane = True
+    session.wait(TIMEOUT)
+    drr = slicer.util.arrayFromVolume(drr_of(beside)).copy()
+    session.nudge("down", 5.0, beside=True)
+    session.nudge("turn", 2.0, beside=True)
+    session.wait(TIMEOUT)
+    assert error_of(node, 0) < 1e-9
+    assert not np.array_equal(slicer.util.arrayFromVolume(drr_of(beside)), drr)
+    session.show(beside)
+    session.wait(TIMEOUT)
+    session.undo_pose()
+    session.undo_pose()
+    assert error_of(beside, 1) < 1e-9
+
+
 def test_two_xrays_side_by_side_are_compared_in_the_same_way_each_with_its_own_drr(session, placed):
     scene, views = session.scene, []
     for attach in (session.attach_view, session.attach_second_view):
@@ -262,6 +281,15 @@ def test_two_xrays_side_by_side_are_compared_in_the_same_way_each_with_its_own_d
         session.tick()
         seen.add(tuple(view.GetForegroundOpacity() for view in views))
     assert seen == {(0.0, 0.0), (1.0, 1.0)}, "both at once"
+
+    # They change places: what is drawn of each stays, and the picture is made once.
+    session.compare("difference")
+    session.wait(TIMEOUT)
+    drrs = [drr_of(node).GetImageData().GetMTime() for node in placed]
+    session.show(placed[1])
+    session.wait(TIMEOUT)
+    assert [view.GetBackgroundVolumeID() for view in views] == [placed[1].GetID(), placed[0].GetID()]
+    assert [drr_of(node).GetImageData().GetMTime() for node in placed] == drrs
 
     # The one beside goes: so does its picture.
     session.compare("difference")

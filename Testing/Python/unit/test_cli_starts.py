@@ -286,6 +286,7 @@ MARKS = "r,a,s,column,row\n" + "\n".join(["1,2,3,4,5", "20,2,3,40,5", "1,50,3,40
         (["--relative", "{f}/pose.json"], 'pose.json has no field "relative"'),
         (["--relative", "{f}/one.json"], "one.json: Each X-ray needs the relation"),
         (["--relative", "{f}/bent.json"], "bent.json: The relation of X-ray 2 is not a rigid transform"),
+        (["--relative", "{f}/cameras.json", "--frame", "all"], "give --series in place of --frame all"),
         (["--start", "{f}/few.csv", "--series"], "few.csv is not a JSON file"),
         (["--start", "{f}/ragged.json", "--series"], "4x4 matrix of numbers"),
     ],

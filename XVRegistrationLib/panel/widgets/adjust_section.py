@@ -59,6 +59,7 @@ class AdjustSection:
                 if abs(float(spin.property("value")) - value) > 5e-3 or obstacle:
                     spin.setValue(value)
         allow(ui.keysButton, obstacle, explanation())
+        self._keys.find_views()
         allow(ui.undoPoseButton, session.can_undo_pose(), _("Move the C-arm back to where it was before."))
         allow(ui.redoPoseButton, session.can_redo_pose(), _("Take back what Undo did."))
         purpose = _("Move the C-arm back to where it was registered, or else put at first.")
@@ -91,9 +92,9 @@ class AdjustSection:
         for spin in self._spins.values():
             spin.setSingleStep(float(self.ui.stepSpinBox.property("value")))
 
-    def on_key(self, axis: str, steps: int) -> None:
+    def on_key(self, axis: str, steps: int, beside: bool) -> None:
         with answering(self._session.say, _("The C-arm could not be moved.")):
-            self._session.nudge(axis, steps * float(self.ui.stepSpinBox.property("value")))
+            self._session.nudge(axis, steps * float(self.ui.stepSpinBox.property("value")), beside=beside)
 
     def on_keys(self, checked: bool) -> None:
         if checked:

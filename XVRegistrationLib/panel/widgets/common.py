@@ -116,13 +116,19 @@ def header_height(table: Any) -> int:
 
 
 def fill_choices(combo: Any, choices: list[tuple[str, str]], current: str) -> None:
-    """Offer (title, value) pairs with the current value chosen; nothing happens if that is what is shown."""
+    """Offer (title, value) pairs with the current value chosen; nothing happens if that is what is shown.
+
+    The list that opens is as wide as its widest title, however narrow the field is.
+    """
     shown = [(combo.itemText(index), combo.itemData(index)) for index in range(combo_count(combo))]
     with quietly(combo):
         if shown != choices:
             combo.clear()
             for title, value in choices:
                 combo.addItem(title, value)
+            metrics = qt.QFontMetrics(combo.property("font"))
+            widest = max((metrics.horizontalAdvance(title) for title, _value in choices), default=0)
+            combo.view().setMinimumWidth(widest + 2 * metrics.height())  # with its margins and a scroll bar
         combo.setCurrentIndex(next((i for i, (_title, value) in enumerate(choices) if value == current), -1))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
+from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.scene.layout import BIPLANE_LAYOUT_ID, LAYOUT_ID, LAYOUTS, SECOND_VIEW, XRAY_VIEW, add_layouts
 from XVRegistrationLib.scene.xrays import nodes_of
 
@@ -78,6 +79,7 @@ class Views:
             _look_at([node for node in (placed[0].frustum, volume) if node is not None])
         self._placed = bool(placed)
         self._arrange()
+        self._say_in_view("" if rows else _("Add an X-ray: section 3 of the module"))
         self._show_in_3d(XRAY_VIEW, any(row.current for row in rows))
         self._show_in_3d(SECOND_VIEW, self._session.beside is not None)
 
@@ -107,6 +109,17 @@ class Views:
         self._layout = layout
         node.SetViewArrangement(layout)
         self.attach()
+
+    def _say_in_view(self, text: str) -> None:
+        """Write a text over the X-ray's view, at its upper edge: Slicer's own annotations are in the corners."""
+        manager = slicer.app.layoutManager()
+        widget = None if manager is None else manager.sliceWidget(XRAY_VIEW)
+        if widget is None:
+            return
+        annotation = widget.sliceView().cornerAnnotation()
+        if (annotation.GetText(annotation.UpperEdge) or "") != text:
+            annotation.SetText(annotation.UpperEdge, text)
+            widget.sliceView().scheduleRender()
 
     def _show_in_3d(self, name: str, shown: bool) -> None:
         """Show an X-ray's view in 3D, which is the X-ray on its detector plane, and not a blank plane where there is none."""

@@ -123,7 +123,7 @@ class PatientSection:
 def _choices() -> list[tuple[str, str]]:
     return [
         (_("CT in Hounsfield units"), CT),
-        (_("Vessels of an angiogram (rotational DSA, MRA)"), VESSELS),
+        (_("Vessels (rotational DSA, MRA)"), VESSELS),
         (_("MR: densities from the segmentation"), STRUCTURES),
         (_("Hounsfield units, whatever they look like"), HU),
         (_("Linear attenuation, 1/mm"), ATTENUATION),
