@@ -31,7 +31,7 @@ class AdjustSection:
             "turn": ui.turnSpinBox,
         }
         self._purposes = [str(spin.property("toolTip")) for spin in self._spins.values()]
-        self._keys = PoseKeys(ui.keysButton, self.on_key)
+        self._keys = PoseKeys(ui.keysButton, self.on_key, self.on_key_beside)
         for spin in self._spins.values():
             spin.valueChanged.connect(self.on_motion)
         ui.stepSpinBox.valueChanged.connect(self.on_step)
@@ -45,6 +45,7 @@ class AdjustSection:
 
     def show(self) -> None:
         session, ui = self._session, self.ui
+        self._keys.follow()
         obstacle = session.can_adjust()
         view = session.adjust_view()
         text = (
@@ -94,6 +95,9 @@ class AdjustSection:
     def on_key(self, axis: str, steps: int) -> None:
         with answering(self._session.say, _("The C-arm could not be moved.")):
             self._session.nudge(axis, steps * float(self.ui.stepSpinBox.property("value")))
+
+    def on_key_beside(self) -> None:
+        self._session.say(_("Keys move the X-ray of the first view; to move this one, choose it in the table."))
 
     def on_keys(self, checked: bool) -> None:
         if checked:

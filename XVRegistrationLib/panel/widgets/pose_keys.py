@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -9,7 +10,7 @@ import slicer
 
 from XVRegistrationLib.panel.i18n import tr as _
 from XVRegistrationLib.panel.widgets.common import add_shortcut
-from XVRegistrationLib.scene.layout import XRAY_VIEW
+from XVRegistrationLib.scene.layout import SECOND_VIEW, XRAY_VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,20 +45,30 @@ def explanation() -> str:
 class PoseKeys:
     """The shortcuts; there are some only while keys are allowed, so that else a slice view's own keys work."""
 
-    def __init__(self, button: Any, nudge: Callable[[str, int], None]) -> None:
-        """`nudge` is called with an axis and the number of steps, 1 or 10, or -1 or -10."""
+    def __init__(self, button: Any, nudge: Callable[[str, int], None], refuse: Callable[[], None]) -> None:
+        """`nudge` is called with an axis and the number of steps, 1 or 10, or -1 or -10; `refuse` for a key in the second view."""
         self._button = button
-        self._nudge = nudge
+        self._actions = {XRAY_VIEW: nudge, SECOND_VIEW: lambda axis, steps: refuse()}
         self._shortcuts: list[Any] = []
+        self._views: set[str] = set()
+        """Names of the views that have shortcuts."""
 
     def start(self) -> None:
         """Let the keys move from now on."""
         self.stop()
-        for widget in (self._button, _xray_view()):
-            if widget is not None:
-                for key, (axis, sign) in KEYS.items():
-                    self._add(widget, key, axis, sign)
-                    self._add(widget, f"Shift+{key}", axis, sign * FASTER)
+        self._bind(self._button, self._actions[XRAY_VIEW])
+        self.follow()
+
+    def follow(self) -> None:
+        """While the keys move: take in a view that there was not before, as the second X-ray's is made when it is first shown.
+
+        There the keys move nothing: Slicer's own meaning of the arrows, another slice, would take the X-ray out of sight.
+        """
+        for name, act in self._actions.items():
+            widget = _view(name)
+            if self._shortcuts and widget is not None and name not in self._views:
+                self._views.add(name)
+                self._bind(widget, act)
 
     def stop(self) -> None:
         """The keys do what they did before."""
@@ -65,13 +76,20 @@ class PoseKeys:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts = []
+        self._views = set()
 
-    def _add(self, widget: Any, key: str, axis: str, steps: int) -> None:
-        shortcut = add_shortcut(widget, key, lambda: self._nudge(axis, steps))
+    def _bind(self, widget: Any, act: Callable[[str, int], None]) -> None:
+        for key, (axis, sign) in KEYS.items():
+            self._add(widget, key, partial(act, axis, sign))
+            self._add(widget, f"Shift+{key}", partial(act, axis, sign * FASTER))
+
+    def _add(self, widget: Any, key: str, act: Callable[[], None]) -> None:
+        shortcut = add_shortcut(widget, key, act)
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
         self._shortcuts.append(shortcut)
 
 
-def _xray_view() -> Any:
+def _view(name: str) -> Any:
+    """The widget of a slice view; None where there is none."""
     manager = slicer.app.layoutManager()
-    return None if manager is None else manager.sliceWidget(XRAY_VIEW)
+    return None if manager is None else manager.sliceWidget(name)
