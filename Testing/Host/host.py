@@ -269,6 +269,8 @@ class Host:
 
     def _choose_index(self, combo_box: Any, index: int) -> None:
         self._reach(combo_box)
+        chosen: list[int] = []
+        combo_box.activated.connect(chosen.append)
         combo_box.showPopup()
         self.process(0.02)
         entries = combo_box.view()
@@ -276,11 +278,12 @@ class Host:
         entries.scrollTo(entry)
         # Qt ignores the release of the very click that opened the list: it waits for the double-click interval.
         self._mouse(entries.viewport(), entries.visualRect(entry).center())
-        if combo_box.currentIndex != index:
+        if not chosen:
             entries.setCurrentIndex(entry)
             QtTest.QTest.keyClick(entries, QtCore.Qt.Key.Key_Return)
             self.process(0.02)
         combo_box.hidePopup()
+        combo_box.activated.disconnect(chosen.append)
 
     def _mouse(self, widget: Any, at: Any) -> None:
         none = QtCore.Qt.KeyboardModifier.NoModifier

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from Testing.Host.host import Host
 
 
@@ -17,12 +20,20 @@ def move(view: Any, x: float, y: float, *, shift: bool = False) -> None:
 
 def drag(host: Host, view: Any, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
     """Drag in a view from one pixel to another, in the rhythm of a hand."""
+    with held(host, view, start, end, steps):
+        pass
+
+
+@contextlib.contextmanager
+def held(host: Host, view: Any, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> Iterator[None]:
+    """A drag in a view that has come to its end and whose button is released afterwards."""
     move(view, *start)
     _send(view, "MouseButtonPress", *start, True)
     for i in range(1, steps + 1):
         x, y = (a + (b - a) * i / steps for a, b in zip(start, end, strict=True))
         _send(view, "MouseMove", x, y, True)
         host.process(0.03)
+    yield
     _send(view, "MouseButtonRelease", *end, False)
 
 

@@ -52,9 +52,8 @@ class Readiness:
         p = self._context.parameters
         if not (p.useBank or p.useNetwork or p.useHeader or p.usePreset or p.useCurrent):
             return _("Choose at least one kind of start.")
-        if not (p.useBank or p.usePreset or p.useCurrent or (p.useNetwork and self._model.network)) and all(
-            self._xrays.header_pose(node) is None for node in chosen
-        ):
+        angles = p.useHeader and any(self._xrays.header_pose(node) is not None for node in chosen)
+        if not (p.useBank or p.usePreset or p.useCurrent or angles or (p.useNetwork and self._model.network)):
             return _("None of the chosen kinds of start is there; choose the bank as well.")
         return ""
 

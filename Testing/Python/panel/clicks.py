@@ -37,17 +37,43 @@ def handle_in(view: Any, pose: Any) -> tuple[float, float]:
 
 def click_on_pixel(host: Any, node: Any, pixel: Any) -> None:
     """A click of the mouse in the X-ray's view on a stored pixel."""
-    from PySide6 import QtCore, QtTest
-
     from XVRegistrationLib.scene.transforms import ijk_to_world
 
-    widget = slicer.app.layoutManager().sliceWidget("XVXray")
+    click_on_place(host, "XVXray", (ijk_to_world(node) @ [*pixel, 0.0, 1.0])[:3])
+
+
+def click_on_place(host: Any, name: str, place: Any) -> None:
+    """A click of the mouse in a slice view of this name where it shows a place (3,), RAS mm, of its plane."""
+    from PySide6 import QtCore, QtTest
+
+    widget = slicer.app.layoutManager().sliceWidget(name)
     view = widget.sliceView()
-    world = ijk_to_world(node) @ [*pixel, 0.0, 1.0]
     to_xy = np.linalg.inv(slicer.util.arrayFromVTKMatrix(widget.mrmlSliceNode().GetXYToRAS()))
-    x, y = (to_xy @ world)[:2]
+    x, y = (to_xy @ [*place, 1.0])[:2]
     at = QtCore.QPoint(round(x), round(view.height - 1 - y))
     QtTest.QTest.mouseMove(view, at)
     host.process(0.03)
     QtTest.QTest.mouseClick(view, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, at)
     host.process(0.05)
+
+
+def drag_slider(host: Any, slider: Any, share: float) -> None:
+    """Drag the handle of a horizontal slider from where it is to a share of its way, 0 to 1."""
+    from PySide6 import QtCore, QtTest, QtWidgets
+
+    option = QtWidgets.QStyleOptionSlider()
+    slider.initStyleOption(option)
+    style = QtWidgets.QStyle
+    groove, handle = (
+        slider.style().subControlRect(style.ComplexControl.CC_Slider, option, part, slider)
+        for part in (style.SubControl.SC_SliderGroove, style.SubControl.SC_SliderHandle)
+    )
+    start = handle.center()
+    end = QtCore.QPoint(round(groove.left() + share * groove.width()), start.y())
+    left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier
+    QtTest.QTest.mousePress(slider, left, none, start)
+    for step in (0.5, 1.0):
+        QtTest.QTest.mouseMove(slider, start + (end - start) * step)
+        host.process(0.03)
+    QtTest.QTest.mouseRelease(slider, left, none, end)
+    host.process(0.03)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from Testing.Python.panel.panels import MODULE
 from Testing.Python.panel.patients import patient, write_xray
+from Testing.Python.panel.standing import running_host
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.scene.standalone.app import start
@@ -17,7 +17,6 @@ from XVRegistrationLib.scene.standalone.app import start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import ModuleType
 
     from Testing.Host.host import Host
 
@@ -64,22 +63,8 @@ def session(scene: Any, one_session: Session) -> Iterator[Session]:
 @pytest.fixture
 def host() -> Iterator[Host]:
     """The host with an empty scene; an exception that a slot or observer raised fails the test."""
-    pytest.importorskip("PySide6", reason="the extra 'panel' is not installed")
-    from Testing.Host import start_host
-
-    library = _library()
-    running = start_host()
-    running.close_scene()
-    running.errors.clear()
-    running.errors.warnings.clear()
-    yield running
-    running.close_module()
-    running.close_scene()
-    # Reloading the module loads the library anew. Other tests go on with the classes that they have imported.
-    for name in _library():
-        del sys.modules[name]
-    sys.modules.update(library)
-    running.errors.check()
+    with running_host() as running:
+        yield running
 
 
 @pytest.fixture
@@ -87,11 +72,6 @@ def panel(host: Host, root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, open in the host, with everything that it keeps in a temporary folder."""
     monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
     return host.open_module(MODULE)
-
-
-def _library() -> dict[str, ModuleType]:
-    """The library's modules that are loaded."""
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "XVRegistrationLib"}
 
 
 @pytest.fixture

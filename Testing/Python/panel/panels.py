@@ -20,14 +20,14 @@ SECTIONS = ("values", "together", "targets", "structures", "landmarks", "log")
 
 
 def place_xrays(host: Host, panel: Any, files: Sequence[Path], sections: Sequence[str] = ()) -> None:
-    """Choose the patient, add X-rays where they were taken from, and open sections."""
+    """Choose the patient, add X-rays, of the first view and the second in turn, where they were taken from, and open sections."""
     session = panel.logic.session
     host.select_node(panel.ui.volumeSelector, add_volume(host.scene, patient()))
     session.add_files(files)
     host.wait_until(lambda: len(session.rows()) == len(files) and not session.busy, TIMEOUT)
     for number, row in enumerate(session.rows()):
         session.complete_geometry(row.node, sdd=CAMERA.sdd)
-        set_pose(nodes_of(row.node), pose_of(number))
+        set_pose(nodes_of(row.node), pose_of(number % 2))
     for name in sections:
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
     host.wait_until(lambda: session.model_view().ready and not session.busy, TIMEOUT)

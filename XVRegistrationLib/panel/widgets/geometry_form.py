@@ -57,6 +57,7 @@ class GeometryForm:
         with answering(self._session.say, _("The geometry could not be set.")):
             if row is not None and name:
                 self._session.complete_by_c_arm(row.node, name)
+        self.ui.cArmComboBox.setCurrentIndex(0)  # it asks for a choice again, also where nothing came of this one
 
     def on_calibration(self, checked: bool = False) -> None:
         row = self._row
