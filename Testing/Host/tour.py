@@ -40,6 +40,8 @@ class Tour:
         self.train()
         self.compare()
         self.correct()
+        self.beside()
+        self.report()
 
     def patient(self) -> None:
         """A CT, its segmentation and four targets are in the scene, and are chosen."""
@@ -129,6 +131,46 @@ class Tour:
         self.host.click(self.ui.undoPoseButton)
         self.host.choose(self.ui.comparisonComboBox, "Blend")
         self.host.click(self.ui.landmarksCollapsibleButton)
+
+    def beside(self) -> None:
+        """Two X-rays side by side: a point that is picked on one has its line on the other, and its ray in 3D."""
+        import numpy as np
+
+        from Testing.Host.clicks import click_on_pixel
+        from XVRegistrationLib.geometry.camera import project
+        from XVRegistrationLib.scene.attributes import read_intrinsics
+        from XVRegistrationLib.scene.xrays import pose_from_node
+
+        ui, (node, *_others) = self.ui, (row.node for row in self.session.rows())
+        self.host.click_cell(ui.xrayTable, 0, OUTCOME)
+        self.host.click(ui.biplaneCheckBox)
+        self.wait(lambda: self.session.beside is not None and not self.session.busy)
+        self.host.process(0.5)
+        place = self.session.parameters.targets.GetNthControlPointPositionWorld(1)
+        [pixel] = project(np.array([place]), pose_from_node(node), read_intrinsics(node))
+        self.host.click(ui.pickButton)
+        click_on_pixel(self.host, node, (pixel[0] + 40.0, pixel[1] - 60.0))
+        self.host.panel.ensureWidgetVisible(ui.addPickedButton)
+        self.picture("beside")
+        self.host.click(ui.clearPicksButton)
+        self.host.click(ui.biplaneCheckBox)
+        self.wait(lambda: not self.session.busy)
+
+    def report(self) -> None:
+        """Both decisions and a note; the report is written."""
+        ui = self.ui
+        with tempfile.TemporaryDirectory() as folder:
+            for number, decision in enumerate(("Accepted", "Rejected")):
+                self.host.click_cell(ui.xrayTable, number, OUTCOME)
+                self.wait(lambda: not self.session.busy)
+                self.host.choose(ui.reviewComboBox, decision)
+            self.host.enter_text(ui.noteLineEdit, "moved by hand for this picture")
+            self.host.click_cell(ui.xrayTable, 0, OUTCOME)
+            self.host.dialogs.answers.append(str(Path(folder) / "report.html"))
+            self.host.click(ui.reportButton)
+            self.wait(lambda: not self.session.busy)
+            self.host.panel.ensureWidgetVisible(ui.reportButton)
+            self.picture("report")
 
     def train(self) -> None:
         self.host.enter_text(self.ui.minutesSpinBox, _TRAINING)

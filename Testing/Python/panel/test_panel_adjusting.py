@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Python.panel.clicks import click_on_pixel, handle_in
+from Testing.Host.clicks import click_on_pixel, handle_in
 from Testing.Python.panel.panels import TIMEOUT, place_xrays
 from Testing.Python.panel.patients import CAMERA, pose_of
 from XVRegistrationLib.geometry.camera import project

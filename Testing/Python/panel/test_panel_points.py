@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Python.panel.clicks import click_on_pixel, click_on_place, drag_slider
+from Testing.Host.clicks import click_on_pixel, click_on_place, drag_slider
 from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import CAMERA, dsa_run, pose_of
 from Testing.Python.panel.standing import panel_with_xrays

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Python.panel.clicks import handle_in
+from Testing.Host.clicks import handle_in
 from Testing.Python.panel.panels import TIMEOUT
 from Testing.Python.panel.patients import pose_of
 from Testing.Python.panel.standing import panel_with_xrays

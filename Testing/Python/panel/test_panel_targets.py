@@ -7,7 +7,7 @@ import pytest
 import slicer
 import slicer.util
 
-from Testing.Python.panel.clicks import click_on_pixel, pixel_of
+from Testing.Host.clicks import click_on_pixel, pixel_of
 from Testing.Python.panel.panels import TIMEOUT, place_xrays
 from Testing.Python.panel.patients import CAMERA, bones, pose_of
 from Testing.Python.panel.sessions import middle_of, sights
