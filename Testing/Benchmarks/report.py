@@ -53,6 +53,7 @@ def measure(data: Path) -> dict[str, Any]:
     from Testing.Host.__main__ import load_folder
 
     host = start_host()
+    from XVRegistrationLib.panel.widgets.panel import OPEN_MS
     from XVRegistrationLib.panel.widgets.pdf import print_pdf
 
     session = host.open_module(panel.MODULE).logic.session
@@ -77,7 +78,7 @@ def measure(data: Path) -> dict[str, Any]:
         blocked.append(_timed(lambda: session.report(path, pdf=print_pdf)))
         while session.busy and time.perf_counter() - began < _PATIENCE:
             blocked.append(_timed(session.tick))
-            time.sleep(0.005)
+            time.sleep(OPEN_MS / 1000)
         seconds, busy = time.perf_counter() - began, _processor_seconds() - busy
         size = path.stat().st_size
         assert path.read_text("utf-8").count("data:image/jpeg") == 3 * COUNT, session.status

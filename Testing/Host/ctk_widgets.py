@@ -30,6 +30,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(widget_in(arguments))
         self._host_is_collapsed = False
+        self._host_is_forcing = False
         self.setText(next((a for a in arguments if isinstance(a, str)), ""))
         self.setCheckable(True)
         self.setChecked(True)
@@ -47,12 +48,26 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
                 # What was hidden by itself stays hidden when the section is opened again.
                 if collapsed:
                     child.setProperty("_host_hidden", not child.isVisibleTo(self))
-                    child.setVisible(False)
-                else:
-                    child.setVisible(not child.property("_host_hidden"))
+                    child.installEventFilter(self)
+                self._host_force(child, not collapsed and not child.property("_host_hidden"))
         self.setMaximumHeight(self._host_header + 8 if collapsed else _UNLIMITED)
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
+
+    def _host_force(self, child: QtWidgets.QWidget, visible: bool) -> None:
+        self._host_is_forcing = True
+        child.setVisible(visible)
+        # As if nobody had: else Qt would say nothing when it is hidden or shown once more.
+        child.setAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide, bool(child.property("_host_hidden")))
+        self._host_is_forcing = False
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        """What is shown in a collapsed section is only seen once that is opened."""
+        kinds = QtCore.QEvent.Type.ShowToParent, QtCore.QEvent.Type.HideToParent
+        if self._host_is_collapsed and not self._host_is_forcing and event.type() in kinds:
+            child.setProperty("_host_hidden", event.type() == kinds[1])
+            self._host_force(child, False)
+        return False
 
     collapsed = Property(
         bool, lambda self: self._host_is_collapsed, lambda self, on: self._host_collapse(on), notify=contentsCollapsed

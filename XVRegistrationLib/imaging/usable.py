@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 _LEAST_SHARE = 0.01  # of the image: fewer pixels at the highest value are noise, not saturation
 _MOST_SATURATED = 0.9  # of the image: more is an image without anything in it
 _LEAST_LEFT = 0.02
-_FOUND: WeakKeyDictionary[Xray | PartialXray, LeftOut] = WeakKeyDictionary()
+_REMEMBERED = 1 << 24  # pixels
+_FOUND: OrderedDict[bytes, LeftOut] = OrderedDict()
+"""What was found of the last X-rays, by what they hold: an image is registered, compared and reported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +49,25 @@ class LeftOut:
 def left_out(xray: Xray | PartialXray) -> LeftOut:
     """What is found not to count, and what the file says so of. Raises InputError for an X-ray without content.
 
-    It is found once for an X-ray, whose pixels nobody changes.
+    It is found once for the same pixels, unless many others have come since.
     """
-    found = _FOUND.get(xray)
-    if found is None:
-        found = _FOUND[xray] = _left_out(xray)
+    key = _content_of(xray)
+    found = _FOUND.pop(key, None) or _left_out(xray)
+    _FOUND[key] = found
+    while len(_FOUND) > 1 and sum(other.collimated.size for other in _FOUND.values()) > _REMEMBERED:
+        _FOUND.popitem(last=False)
     return found
+
+
+def _content_of(xray: Xray | PartialXray) -> bytes:
+    """A digest of all that `left_out` looks at."""
+    pixels = np.asarray(xray.pixels)
+    said = f"{pixels.shape} {pixels.dtype.str} {xray.scale} {_aspect(xray)} {xray.mask is None}"
+    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    digest.update(pixels.tobytes())
+    if xray.mask is not None:
+        digest.update(xray.mask.tobytes())
+    return digest.digest()
 
 
 def no_radiation(xray: Xray | PartialXray) -> float:

@@ -18,11 +18,12 @@ from XVRegistrationLib.evaluation.pictures import side_markers
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
+from XVRegistrationLib.imaging.dicom.segmentation_writer import import_ahead
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.joint_operations import register_together
-from XVRegistrationLib.jobs.report_operations import PlacedXray, draw_report, draw_run, export_xray, placed
+from XVRegistrationLib.jobs.report_operations import draw_report, draw_run, export_xray
 from XVRegistrationLib.jobs.xray_operations import read_xray, show_steps
 from XVRegistrationLib.networks.attention_on_xray import attends
 from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.jobs.engine_server import Request
+    from XVRegistrationLib.registration.result import Registration
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -61,8 +63,7 @@ class Patient:
     model_folder: Path | None = None
     labels: LabelGrid | None = None
     _pyramid: Pyramid | None = None
-    placed: PlacedXray | None = None
-    """The X-ray that a report asked for last: for its pictures, and then for its files."""
+    _projected: tuple[Any, dict[int, NDArray[np.bool_]]] = (None, {})
 
     @property
     def pyramid(self) -> Pyramid:
@@ -70,6 +71,19 @@ class Patient:
         if self._pyramid is None:
             self._pyramid = Pyramid(density_grid(self.volume))
         return self._pyramid
+
+    def projected(self, found: Registration, check: Callable[[], None]) -> dict[int, NDArray[np.bool_]]:
+        """Masks (H, W) of all structures where they fall on a registered X-ray, by value.
+
+        Those of the last X-ray are kept: a report asks for them for its pictures, and then for its files.
+        """
+        if self.labels is None:
+            return {}
+        key = self.labels, found.pose.tobytes(), found.intrinsics
+        if key != self._projected[0]:
+            masks = project_labels(self.labels, found.pose, found.intrinsics, pixels=LABEL_PIXELS, check=check)
+            self._projected = key, masks
+        return self._projected[1]
 
 
 class Operations:
@@ -207,6 +221,7 @@ class Operations:
         values = [int(v) for v in f["values"]]
         names = dict(zip(values, f.get("names") or map(str, values), strict=True))
         patient.labels = label_grid(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
+        import_ahead()  # what writes them as DICOM
         return {"values": list(patient.labels.values)}, {}
 
     def project_labels(self, request: Request) -> Answer:
@@ -234,16 +249,12 @@ class Operations:
 
     def draw_report(self, request: Request) -> Answer:
         """The pictures of a registered X-ray for a report: `report_operations.draw_report`."""
-        return draw_report(request, self._patient(request).pyramid, self._placed(request))
+        patient = self._patient(request)
+        return draw_report(request, patient.pyramid, patient.projected)
 
     def export_xray(self, request: Request) -> Answer:
         """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
-        return export_xray(request, self._placed(request))
-
-    def _placed(self, request: Request) -> PlacedXray:
-        patient = self._patient(request)
-        patient.placed = placed(request, patient.labels, LABEL_PIXELS, patient.placed)
-        return patient.placed
+        return export_xray(request, self._patient(request).projected)
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

@@ -159,6 +159,12 @@ class TestClassesOfSlicerAndCtk:
         assert not seen.isVisible()
         section.collapsed = False
         assert (seen.isVisible(), unseen.isVisible()) == (True, False)
+        section.collapsed = True
+        seen.setVisible(False)
+        unseen.setVisible(True)
+        assert (seen.isVisible(), unseen.isVisible()) == (False, False)
+        section.collapsed = False
+        assert (seen.isVisible(), unseen.isVisible()) == (False, True)
 
     def test_the_host_has_no_public_name_that_the_headers_lack(self):
         entries, wrong = api(), []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,12 @@ _OF_THE_SEGMENTATION = (
 def can_segment() -> bool:
     """Whether there is what writes DICOM segmentations: Slicer does not come with it, and all else can be written without it."""
     return importlib.util.find_spec("highdicom") is not None
+
+
+def import_ahead() -> None:
+    """Import in the background what writes DICOM segmentations, which takes a second, where there is any."""
+    if can_segment():
+        threading.Thread(target=importlib.import_module, args=("highdicom",), daemon=True).start()
 
 
 def write_dicom_segmentation(
