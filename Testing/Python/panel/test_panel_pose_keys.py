@@ -85,11 +85,14 @@ def test_each_key_moves_along_its_axis_in_the_view_and_on_the_button(xrays):
     host.click(ui.keysButton)
     host.enter_text(ui.stepSpinBox, "0.5")
     for key, (axis, sign) in KEYS.items():
-        for widget in (xrays.view(), ui.keysButton):
-            for pressed, steps in ((key, 1), (f"Shift {key}", 10)):
-                before = pose_from_node(node)
-                _press(xrays, widget, pressed)
-                _assert_moved(axis, sign * steps * 0.5, before, pose_from_node(node))
+        for widget, pressed, steps in (
+            (xrays.view(), key, 1),
+            (xrays.view(), f"Shift {key}", 10),
+            (ui.keysButton, key, 1),
+        ):
+            before = pose_from_node(node)
+            _press(xrays, widget, pressed)
+            _assert_moved(axis, sign * steps * 0.5, before, pose_from_node(node))
 
 
 def test_what_the_keys_moved_is_drawn_and_told_in_numbers(xrays):
