@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,27 +60,57 @@ def staging(folder: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
 def move_staged(staged: Path, folder: Path) -> None:
     """Move all files that lie in `staged`, also in folders in it, to the same places in `folder`, and replace what is there.
 
-    All or none: upon a failure each is put back to where it was. (A process that is killed meanwhile leaves what it had taken
-    aside in a hidden folder.) Raises InputError, before anything is moved, where a folder has the name of a file or a file that of
-    a folder, and where nothing can be written.
+    All or none: upon a failure each is put back to where it was, and no name is without a file meanwhile, as far as the disk knows
+    links. Raises InputError, before anything is moved, where a folder has the name of a file or a file that of a folder, and
+    where nothing can be written; should putting back fail too, it says where the earlier files are.
     """
     found = sorted(staged.rglob("*"), key=lambda path: (-len(path.parts), path))
     for source in found:
         final = folder / source.relative_to(staged)
         if final.exists() and final.is_dir() != source.is_dir():
             raise InputError(f"{final} is in the way; choose another name or folder.")
-    with staging(folder) as aside, writing_to(folder), ExitStack() as back:
-        for number, source in enumerate(path for path in found if path.is_file()):
-            final, old = folder / source.relative_to(staged), Path(aside) / str(number)
-            for parent in [path for path in reversed(final.parents) if not path.exists()]:
-                parent.mkdir()
-                back.callback(parent.rmdir)
-            if final.exists():
-                _replace(final, old)
-                back.callback(_replace, old, final)
-            _replace(source, final)
-            back.callback(_replace, final, source)
-        back.pop_all()  # nothing is left that may fail
+    with writing_to(folder):
+        aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        made: list[Path] = []
+        moved: list[tuple[Path, Path, Path]] = []
+        try:
+            for number, source in enumerate(path for path in found if path.is_file()):
+                final, old = folder / source.relative_to(staged), aside / str(number)
+                for parent in [path for path in reversed(final.parents) if not path.exists()]:
+                    parent.mkdir()
+                    made.append(parent)
+                if final.exists():
+                    _keep(final, old)
+                _replace(source, final)
+                moved.append((source, final, old))
+        except BaseException as e:
+            if not _put_back(moved, made):
+                raise InputError(f"{folder} cannot be written to ({e}); the earlier files are in {aside}.") from e
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep(file: Path, copy: Path) -> None:
+    """The same file once more: by a link, or where the disk knows none, by a copy."""
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copy2(file, copy)
+
+
+def _put_back(moved: list[tuple[Path, Path, Path]], made: list[Path]) -> bool:
+    """Undo moves from a first to a second place, of which the former content is at the third, and folders; whether all of it."""
+    try:
+        for source, final, old in reversed(moved):
+            _replace(final, source)
+            if old.exists():
+                _replace(old, final)
+        for parent in reversed(made):
+            parent.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -42,7 +42,7 @@ def run(data: Path, output: Path) -> None:
     )
     for title, rows in (
         (
-            "Gaps between beats of a 10 ms timer on the main thread, chest CT, ms; with what the host draws in software",
+            "Gaps between beats of a 10 ms timer on the main thread, chest CT, ms; without, and (drawn) with what the host draws",
             beats,
         ),
         ("Live DRRs at 256 px while the C-arm moves, drawing excluded; ms of a tick that takes one in", live),

@@ -24,7 +24,7 @@ _UNKNOWN = "–"
 _NOT_REGISTERED = "not registered"
 _CAPTION = (
     "How far what is seen moved since the first registered frame: mm, and degrees. Marks below: blue, round: converged; orange, "
-    "a diamond: check; red, a cross: failed. The upright line is the frame shown; frames without a pose, or rejected, are left out."
+    "a diamond: check; red, a cross: failed (bars in these colours where there is no room). The upright line is the frame shown; frames without a pose, or rejected, are left out."
 )
 
 

@@ -34,8 +34,10 @@ WIDTH, HEIGHT = 900, 300
 _LEFT, _TOP, _BOTTOM, _GAP = 50, 34, 56, 16  # px
 _TEXT, _GREY, _LIGHT = "#1b1f24", "#8c96a0", "#e6e9ec"
 _FONT_PIXELS = 15
-_MARK, _LEAST_MARK = 5.0, 3.0
-"""px from a mark's middle to its border, and where it still has a shape."""
+_MARK = 5.0
+"""px from a mark's middle to its border."""
+_LEAST_MARK = 3.0
+"""The same where a mark still has a shape."""
 _QUALITY = 92
 _LEAST = 0.5
 """mm or degrees that the height of a plot stands for at least: noise of some hundredths is no motion."""

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 _LEAST_SHARE = 0.01  # of the image: fewer pixels at the highest value are noise, not saturation
 _MOST_SATURATED = 0.9  # of the image: more is an image without anything in it
 _LEAST_LEFT = 0.02
-_REMEMBERED = 1 << 24  # pixels
+_REMEMBERED = 1 << 25  # pixels
 _FOUND: OrderedDict[bytes, LeftOut] = OrderedDict()
 """What was found of the last X-rays, by what they hold: an image is registered, compared and reported."""
+_OF: WeakKeyDictionary[Xray | PartialXray, LeftOut] = WeakKeyDictionary()
+"""The same by the X-ray itself, whose pixels nobody changes: a digest of a large image takes a tenth of a second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,12 @@ def left_out(xray: Xray | PartialXray) -> LeftOut:
 
     It is found once for the same pixels, unless many others have come since.
     """
+    found = _OF.get(xray)
+    if found is not None:
+        return found
     key = _content_of(xray)
     found = _FOUND.pop(key, None) or _left_out(xray)
-    _FOUND[key] = found
+    _FOUND[key] = _OF[xray] = found
     while len(_FOUND) > 1 and sum(other.collimated.size for other in _FOUND.values()) > _REMEMBERED:
         _FOUND.popitem(last=False)
     return found
@@ -62,7 +68,8 @@ def left_out(xray: Xray | PartialXray) -> LeftOut:
 def _content_of(xray: Xray | PartialXray) -> bytes:
     """A digest of all that `left_out` looks at."""
     pixels = np.asarray(xray.pixels)
-    said = f"{pixels.shape} {pixels.dtype.str} {xray.scale} {_aspect(xray)} {xray.mask is None}"
+    mask = None if xray.mask is None else xray.mask.dtype.str
+    said = f"{pixels.shape} {pixels.dtype.str} {xray.scale} {_aspect(xray)} {mask}"
     digest = hashlib.blake2b(said.encode(), digest_size=16)
     digest.update(pixels.tobytes())
     if xray.mask is not None:

@@ -18,7 +18,7 @@ from XVRegistrationLib.registration.search import prepare_xray
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.jobs.engine_operations import Patient
+    from XVRegistrationLib.jobs.engine_patient import Patient
     from XVRegistrationLib.jobs.engine_server import Request
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]

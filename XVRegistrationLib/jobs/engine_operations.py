@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ from XVRegistrationLib.evaluation.pictures import side_markers
 from XVRegistrationLib.geometry.camera import Intrinsics
 from XVRegistrationLib.geometry.rigid import check_rigid, transform_points
 from XVRegistrationLib.geometry.views import PoseRange
-from XVRegistrationLib.imaging.dicom.segmentation_writer import import_ahead
 from XVRegistrationLib.imaging.volume import LabelMap
 from XVRegistrationLib.jobs.compare_operations import fit_landmarks, show_attention, show_errors, xray_in
+from XVRegistrationLib.jobs.engine_patient import LABEL_PIXELS, Patient
 from XVRegistrationLib.jobs.handed_volume import handed_volume, voxels_in
 from XVRegistrationLib.jobs.joint_operations import register_together
 from XVRegistrationLib.jobs.report_operations import draw_report, draw_run, export_xray
@@ -30,9 +29,7 @@ from XVRegistrationLib.registration.card import CARD, DEFAULT_SOD
 from XVRegistrationLib.registration.hypotheses import SOURCES, with_shifted
 from XVRegistrationLib.registration.model import PatientModel, load_model, nominal_view, prepare_model, save_model
 from XVRegistrationLib.registration.register import register_xray
-from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.labels import LabelGrid, label_grid, project_labels
-from XVRegistrationLib.rendering.pyramid import Pyramid
 from XVRegistrationLib.rendering.render import render, sample_distance
 from XVRegistrationLib.training.suitability import suitability
 
@@ -41,49 +38,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.imaging.volume import Volume
     from XVRegistrationLib.jobs.engine_server import Request
-    from XVRegistrationLib.registration.result import Registration
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 VOLUMES = 1
 """How many patients the engine keeps: a chest CT and what is made of it take about 1 GB. Another one is handed over anew."""
-
-LABEL_PIXELS = 256
-"""Structures are projected at this resolution and interpolated: dozens of them then take less than a second."""
-
-
-@dataclass(eq=False)
-class Patient:
-    """A volume and what has been made of it so far."""
-
-    volume: Volume
-    model: PatientModel | None = None
-    model_folder: Path | None = None
-    labels: LabelGrid | None = None
-    _pyramid: Pyramid | None = None
-    _projected: tuple[Any, dict[int, NDArray[np.bool_]]] = (None, {})
-
-    @property
-    def pyramid(self) -> Pyramid:
-        """The density grid and its reductions, made when first asked for."""
-        if self._pyramid is None:
-            self._pyramid = Pyramid(density_grid(self.volume))
-        return self._pyramid
-
-    def projected(self, found: Registration, check: Callable[[], None]) -> dict[int, NDArray[np.bool_]]:
-        """Masks (H, W) of all structures where they fall on a registered X-ray, by value.
-
-        Those of the last X-ray are kept: a report asks for them for its pictures, and then for its files.
-        """
-        if self.labels is None:
-            return {}
-        key = self.labels, found.pose.tobytes(), found.intrinsics
-        if key != self._projected[0]:
-            masks = project_labels(self.labels, found.pose, found.intrinsics, pixels=LABEL_PIXELS, check=check)
-            self._projected = key, masks
-        return self._projected[1]
 
 
 class Operations:
@@ -221,7 +181,7 @@ class Operations:
         values = [int(v) for v in f["values"]]
         names = dict(zip(values, f.get("names") or map(str, values), strict=True))
         patient.labels = label_grid(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
-        import_ahead()  # what writes them as DICOM
+        patient.forget_projected()
         return {"values": list(patient.labels.values)}, {}
 
     def project_labels(self, request: Request) -> Answer:
@@ -254,7 +214,11 @@ class Operations:
 
     def export_xray(self, request: Request) -> Answer:
         """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
-        return export_xray(request, self._patient(request).projected)
+        patient = self._patient(request)
+        try:
+            return export_xray(request, patient.projected)
+        finally:
+            patient.forget_projected()
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

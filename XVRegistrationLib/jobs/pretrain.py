@@ -105,8 +105,8 @@ def pretrain(
 
     In the end the folder holds the model and, in `prepared`, the CTs as it saw them. `preparing` is told how many CTs are done
     of how many, `on_prepared` what has become of them; `structures` are the template's, for a Dice loss. Whatever ends it, a call
-    without a plan goes on; where there is a checkpoint, by time alone and no more by the plan's number of steps. Raises InputError
-    for what `start_pretraining` refuses, and for CTs that do not register to the template.
+    without a plan goes on; where the plan's number of steps has been made, by time alone. Raises InputError for what
+    `start_pretraining` refuses, and for CTs that do not register to the template.
     """
     root, team = Path(folder), team or Team()
     with team.together():
@@ -125,7 +125,8 @@ def pretrain(
         if before is not None and before.training["seconds"] >= settings.seconds:
             done = before.training["seconds"] / 60
             raise InputError(f"{folder} has been trained for {done:.1f} minutes already; ask for more minutes.")
-        if before is not None:  # as of a patient's training that goes on, minutes are its only budget
+        if before is not None and before.training["steps"] >= settings.most_steps > 0:
+            # As of a patient's training that goes on after its end, minutes are its only budget then.
             settings = dataclasses.replace(settings, most_steps=0)
     template, prepared = prepare_patients(root, plan, team, preparing)
     if on_prepared is not None and team.first:

@@ -10,6 +10,7 @@ import numpy as np
 from XVRegistrationLib.evaluation.report_pictures import rendered_drr, report_pictures
 from XVRegistrationLib.evaluation.run_curves import run_curves
 from XVRegistrationLib.files import writing_to
+from XVRegistrationLib.imaging.dicom.segmentation_writer import import_ahead
 from XVRegistrationLib.imaging.segmentation import Terminology
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.imaging.xray_labels import ProjectedLabel
@@ -17,7 +18,7 @@ from XVRegistrationLib.registration.export import Exported, write_export
 from XVRegistrationLib.registration.result import Registration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
     Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
-
-    Projected = Callable[[Registration, Callable[[], None]], dict[int, NDArray[np.bool_]]]
-    """Masks (H, W) of all structures on a registered X-ray, by value; calls the second now and then, which may end it."""
+    Projected = Callable[[Registration, Callable[[], None], Sequence[int] | None], dict[int, NDArray[np.bool_]]]
+    """Masks (H, W) of structures with these values, or of all, on a registered X-ray, by value; the second may end it."""
 
 PICTURES = ("xray", "overlay", "drr")
 """Arrays of the answer: JPEG files, uint8; `drr` may be empty."""
@@ -37,11 +37,14 @@ PICTURES = ("xray", "overlay", "drr")
 def draw_report(request: Request, pyramid: Pyramid, projected: Projected) -> Answer:
     """The pictures of the X-ray with `pixels`, of which those in `mask` count, at the pose of its `registration`.
 
-    `structures` are (value, name, colour) of those to be outlined; `targets` are names and points, RAS mm.
+    `structures` are (value, name, colour) of those to be outlined; `targets` are names and points, RAS mm. With `files`
+    `export_xray` of the same X-ray is asked for next.
     """
     f, (found, xray) = request.fields, _registered(request)
     known = {int(value): (str(name), tuple(color)) for value, name, color in f.get("structures", ())}
-    masks = projected(found, request.check) if known else {}
+    if f.get("files"):
+        import_ahead()
+    masks = projected(found, request.check, None if f.get("files") else list(known)) if known else {}
     outlines = [(*known[value], masks[value]) for value in known if value in masks]
     made = report_pictures(xray, found, rendered_drr(pyramid, found), outlines, _targets(request))
     arrays = {name: np.frombuffer(getattr(made, name), np.uint8) for name in PICTURES}
@@ -56,7 +59,7 @@ def export_xray(request: Request, projected: Projected) -> Answer:
     """
     f, (found, xray) = request.fields, _registered(request)
     known = {int(value): (str(name), tuple(color), str(entry)) for value, name, color, entry in f["structures"]}
-    masks = projected(found, request.check) if known else {}
+    masks = projected(found, request.check, None) if known else {}
     drawn = [(known[value], masks[value]) for value in known if value in masks and masks[value].any()]
     shown = tuple(ProjectedLabel(name, color, mask, Terminology.of_entry(said)) for (name, color, said), mask in drawn)
     dicom = None if f["dicom"] is None else Path(f["dicom"])

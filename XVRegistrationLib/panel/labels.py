@@ -65,7 +65,7 @@ class Labels:
 
     @property
     def busy(self) -> bool:
-        """Whether a segmentation was chosen that the engine has not got yet."""
+        """Whether a segmentation was chosen, or edited, that the engine has not got yet."""
         if not self._patient.ready:
             return False
         return self._making is not None or (self._wanted(), self._patient.key) != self._handed[:2]
@@ -145,9 +145,12 @@ class Labels:
                 return
             array, ijk_to_ras, names = made
             file = write_array(array, self._patient.folder)
-        except InputError as e:
+        except Exception as e:
             self._making = None
             self._handed = (node, key, _content(node))
+            if not isinstance(e, InputError):
+                raise
+            self._names = {}
             self._context.say(str(e))
             self.changed()
             return

@@ -205,6 +205,7 @@ class Reporting:
             scale=read_scale(node),
             structures=[found for found in self._viewing.structures() if self._structures.draws(found[1])],
             targets=[(name, list(map(float, point))) for name, point in targets],
+            files=task.files is not None,
         )
 
     def _drawn(self, task: ReportTask, number: int, message: Message) -> None:

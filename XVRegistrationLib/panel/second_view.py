@@ -40,6 +40,8 @@ class SecondView:
         """The current X-ray when this was looked at last."""
         self._state: tuple[Any, ...] = ()
         self._moved_at: float | None = None
+        self._behind = False
+        """Whether the pose has moved on since the last live DRR was asked for."""
         self.view.forget()
 
     @property
@@ -85,7 +87,7 @@ class SecondView:
         self._change_places(p)
         node = self.node
         if node is not self._node:
-            self._node, self._state, self._moved_at = node, (), None
+            self._node, self._state, self._moved_at, self._behind = node, (), None, False
             self._context.changed.emit("view")
         if node is not None:
             self._follow(node)
@@ -99,23 +101,25 @@ class SecondView:
             p.secondXray = before
 
     def _follow(self, node: Any) -> None:
-        """Draw what depends on its pose when it rests."""
+        """Draw what depends on its pose, and all of it when it rests."""
         nodes = nodes_of(node)
         if nodes is None or not self._patient.ready:
-            self._state, self._moved_at = (), None
+            self._state, self._moved_at, self._behind = (), None, False
             return
         try:
             pose = pose_from_node(nodes.pose).tobytes()
             state = (pose, item_of(node), self._patient.key, read_intrinsics(node))
         except InputError:  # under a transform that is not rigid
-            self._state, self._moved_at = (), None
+            self._state, self._moved_at, self._behind = (), None, False
             return
         if state != self._state:
             first = not self._state
             if not first:
-                self._viewing.draw_live(node)
-                self._context.changed.emit("xrays")
+                self._behind = True
+                self._viewing.note_move(nodes)
             self._state, self._moved_at = state, time.monotonic() - (_REST_SECONDS if first else 0.0)
+        if self._behind and self._viewing.draw_live(nodes):
+            self._behind = False
         if self._moved_at is not None and time.monotonic() - self._moved_at >= _REST_SECONDS:
-            self._moved_at = None
+            self._moved_at, self._behind = None, False
             self._viewing.refresh(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,10 +53,10 @@ class Viewing:
         self._node: Any = None
         self._pose: NDArray[np.float64] | None = None
         self._moved_at: float | None = None
-        self._drawn: dict[str, tuple[Any, ...]] = {}
+        self._fine: dict[str, tuple[Any, ...]] = {}
         """ID of an X-ray -> what its DRR was asked for, where that is a fine one."""
-        self._live = 0
-        """Live DRRs that are under way."""
+        self._live: Counter[str] = Counter()
+        """Live DRRs that are under way, by the ID of the X-ray."""
         self._behind = False
         """Whether the pose has moved on since the last live DRR was asked for."""
         self._drawn_for: tuple[Any, ...] = ()
@@ -119,13 +120,23 @@ class Viewing:
             self._draw_still(nodes)
             self._project_labels(node)
 
-    def draw_live(self, node: Any) -> bool:
+    def note_move(self, nodes: XrayNodes) -> None:
+        """An X-ray that the user moved is no longer where it was put first, nor are its labels where they belong."""
+        node = nodes.xray
+        self._outdated.add(node.GetID())
+        if self._xrays.is_first_placed(node) and not np.allclose(_pose(nodes), self._xrays.first_pose(node)[0]):
+            self._xrays.moved(node)
+        self._draw_targets(nodes)
+        self._context.changed.emit("xrays")
+
+    def draw_live(self, nodes: XrayNodes) -> bool:
         """Draw the DRR of an X-ray that is being moved, coarsely, and say whether; not where it is unwanted or lags behind."""
-        if not self._context.parameters.liveDrr or self._live >= _LIVE_REQUESTS:
+        name = nodes.xray.GetID()
+        if not self._context.parameters.liveDrr or self._live[name] >= _LIVE_REQUESTS:
             return False
-        self._live += 1
-        self._drawn.pop(node.GetID(), None)
-        self._ask_drr(node, _LIVE_PIXELS, channel="live", live=True)
+        self._live[name] += 1
+        self._fine.pop(name, None)
+        self._ask_drr(nodes, _LIVE_PIXELS, channel=f"live {name}", live=self._live)
         return True
 
     # The current X-ray
@@ -146,54 +157,50 @@ class Viewing:
             first = self._pose is None
             self._pose, self._drawn_for = pose, drawn_for
             self._moved_at, self._behind = time.monotonic(), not first
-            if not first:
-                self._note_move(nodes.xray, pose)
-            self._draw_targets(nodes)
+            if first:
+                self._draw_targets(nodes)
+            else:
+                self.note_move(nodes)
         if not self._patient.ready:
             return
-        if self._behind and self.draw_live(nodes.xray):
+        if self._behind and self.draw_live(nodes):
             self._behind = False
         if self._moved_at is not None and time.monotonic() - self._moved_at > _REST_SECONDS:
             self._moved_at, self._behind = None, False
             self._draw_still(nodes)
             self._project_labels(nodes.xray)
 
-    def _note_move(self, node: Any, pose: NDArray[np.float64]) -> None:
-        """An X-ray that the user moved is no longer where it was put first, nor are its labels where they belong."""
-        self._outdated.add(node.GetID())
-        if self._xrays.is_first_placed(node) and not np.allclose(pose, self._xrays.first_pose(node)[0]):
-            self._xrays.moved(node)
-        self._context.changed.emit("xrays")
-
     def _draw_still(self, nodes: XrayNodes) -> None:
         """Draw the DRR of an X-ray whose pose rests, unless it was drawn so: it was shown beside another one."""
         node = nodes.xray
         wanted = (self._patient.key, _pose(nodes).tobytes(), read_intrinsics(node))
-        if self._drawn.get(node.GetID()) == wanted and drr_of(node) is not None:
+        if self._fine.get(node.GetID()) == wanted and drr_of(node) is not None:
             return
-        self._drawn[node.GetID()] = wanted
-        self._ask_drr(node, _STILL_PIXELS, channel=f"still {node.GetID()}")
+        self._fine[node.GetID()] = wanted
+        self._ask_drr(nodes, _STILL_PIXELS, channel=f"still {node.GetID()}")
 
-    def _ask_drr(self, node: Any, pixels: int, *, channel: str, live: bool = False) -> None:
-        nodes = nodes_of(node)
-        if nodes is None:
-            return
-        key = self._patient.key
+    def _ask_drr(self, nodes: XrayNodes, pixels: int, *, channel: str, live: Counter[str] | None = None) -> None:
+        key, node = self._patient.key, nodes.xray
+        name = node.GetID()
+
+        def over() -> None:
+            if live is not None:
+                live[name] -= 1
 
         def drawn(message: Message) -> None:
-            self._live -= live
+            over()
             present = nodes_of(node) if alive(self._context.scene, node) else None
             if present is not None and key == self._patient.key:
                 set_drr(self._context.scene, present, message.arrays["image"])
-                if live:
+                if live is not None:
                     self._context.changed.emit("view")
             else:
-                self._drawn.pop(node.GetID(), None)
+                self._fine.pop(name, None)
 
         def not_drawn(text: str) -> None:
-            self._live -= live
+            over()
             if text:
-                self._drawn.pop(node.GetID(), None)
+                self._fine.pop(name, None)
                 self._context.say(text)
 
         self._context.ask(

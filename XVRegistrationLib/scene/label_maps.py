@@ -39,8 +39,8 @@ def label_map_of(segmentation_node: Any, volume_node: Any) -> Made:
 def label_map_in_steps(segmentation_node: Any, volume_node: Any) -> Iterator[Made | None]:
     """Label map (K, J, I) of a segmentation on a volume's grid, its matrix (4, 4) IJK to RAS, mm, and its labels.
 
-    A large one takes half a second; each step takes a small part of it, so that a window can live between them, and yields
-    None, the last one what was made. From the first step on the segmentation has label maps.
+    A large one takes half a second; each step takes a part of it, the resampling of one image at most, so that a window can
+    live between them, and yields None, the last one what was made. From the first step on the segmentation has label maps.
     Labels are 1, 2, ... in the order of the segments: value -> name and colour, only those with voxels on the grid. Where
     segments overlap, the smaller one is kept, so that a bone inside a body is not lost; the order does not matter.
     Raises InputError for a segmentation without voxels, or under a transform that is not linear.

@@ -131,7 +131,7 @@ def set_point(markups_node: Any, name: str, position: ArrayLike, xray_node: Any 
 def keep_marks_at_pixels(xray_node: Any, frames: Sequence[Any], motions: Sequence[NDArray[np.float64]]) -> None:
     """Move the marks on an X-ray as the pixels of its `frames` moved: each motion is (4, 4), camera -> camera, mm."""
     node, shown = marks_of(xray_node), _shown(xray_node)
-    of_frame = {f"{_FRAME}{frame_of(frame)}": motion for frame, motion in zip(frames, motions, strict=True)}
+    of_frame = {_word(frame, i): motion for i, (frame, motion) in enumerate(zip(frames, motions, strict=True))}
     for i in range(0 if node is None else node.GetNumberOfControlPoints()):
         motion = motions[0] if shown is None else of_frame.get(node.GetNthControlPointDescription(i))
         if motion is not None:
@@ -177,8 +177,13 @@ def _shown(xray_node: Any) -> str | None:
     """What the marks on the frame that a run shows are described by; None for a single image, whose marks need no word."""
     if run_of(xray_node) is None:
         return None
-    number = frame_of(xray_node)
-    return f"{_FRAME}{item_of(xray_node) if number is None else number}"
+    return _word(xray_node, item_of(xray_node))
+
+
+def _word(frame: Any, item: int) -> str:
+    """What marks on a frame, which is the run's item of this number, are described by."""
+    number = frame_of(frame)
+    return f"{_FRAME}{item if number is None else number}"
 
 
 def _sort_by_frame(node: Any, shown: str | None) -> None:

@@ -72,7 +72,7 @@ def read_again(node: Any, frames: Sequence[PartialXray], source: XraySource, fir
     """Replace what an X-ray shows, by its image node, by frames of its file that were read anew as `source` says.
 
     Name, place, what the user entered of the geometry and rectangles stay; registrations, which are of other pixels, go,
-    but the C-arm stays where it is. Frames that were neither registered nor moved get their `first_pose`. Raises
+    as do landmarks and what is picked on it, but the C-arm stays where it is. Frames that were neither registered nor moved get their `first_pose`. Raises
     InputError for frames of another size, and where the C-arm is under a transform that is not rigid.
     """
     if any(frame.pixels.shape != voxels(node).shape[1:] for frame in frames):

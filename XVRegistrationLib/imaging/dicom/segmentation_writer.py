@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +54,13 @@ def can_segment() -> bool:
 
 def import_ahead() -> None:
     """Import in the background what writes DICOM segmentations, which takes a second, where there is any."""
-    if can_segment():
-        threading.Thread(target=importlib.import_module, args=("highdicom",), daemon=True).start()
+    if can_segment() and "highdicom" not in sys.modules:
+        threading.Thread(target=_import_highdicom, daemon=True).start()
+
+
+def _import_highdicom() -> None:
+    with contextlib.suppress(Exception):  # said where it is needed
+        importlib.import_module("highdicom")
 
 
 def write_dicom_segmentation(

@@ -126,9 +126,9 @@ def fill_choices(combo: Any, choices: list[tuple[str, str]], current: str) -> No
             combo.clear()
             for title, value in choices:
                 combo.addItem(title, value)
-            metrics = qt.QFontMetrics(combo.property("font"))
-            widest = max((metrics.horizontalAdvance(title) for title, _value in choices), default=0)
-            combo.view().setMinimumWidth(widest + 2 * metrics.height())  # with its margins and a scroll bar
+        metrics = qt.QFontMetrics(combo.property("font"))
+        widest = max((metrics.horizontalAdvance(title) for title, _value in choices), default=0)
+        combo.view().setMinimumWidth(widest + 2 * metrics.height())  # with its margins and a scroll bar
         combo.setCurrentIndex(next((i for i, (_title, value) in enumerate(choices) if value == current), -1))
 
 

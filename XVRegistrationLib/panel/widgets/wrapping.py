@@ -66,6 +66,8 @@ class Wrapping:
         self._layouts = {name: self._panel.findChild(qt.QGridLayout, name) for name in self._rows}
         in_rows = [w for ways in self._rows.values() for row in ways[0] for w in row if w.inherits("QDoubleSpinBox")]
         self._spins = [*in_rows, ui.sddSpinBox, ui.columnSpacingSpinBox, ui.rowSpacingSpinBox]
+        self._laid_out: dict[int, tuple[Any, ...]] = {}
+        """Number of a text -> how it stood when it was looked at last."""
         self._stand: dict[str, Rows] = {}
         self._seen: tuple[Any, ...] = ()
         self._font = ""
@@ -73,9 +75,13 @@ class Wrapping:
     def tick(self) -> None:
         """Break and join rows, and lay out texts again, where the width, the font, the words or what can be seen are not as before."""
         self._break_rows()
-        for label in self._texts:
-            if label.isVisible() and label.property("height") < label.heightForWidth(label.property("width")):
-                label.updateGeometry()
+        for number, label in enumerate(self._texts):
+            size = label.property("size")
+            state = (label.property("text"), size.width(), size.height(), self._font, label.isVisible())
+            if state != self._laid_out.get(number):
+                self._laid_out[number] = state
+                if label.isVisible() and size.height() < label.heightForWidth(size.width()):
+                    label.updateGeometry()
 
     def _break_rows(self) -> None:
         font = self._panel.property("font").toString()
