@@ -45,14 +45,27 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setChecked(not collapsed)
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
-                # What was hidden by itself stays hidden when the section is opened again.
                 if collapsed:
-                    child.setProperty("_host_hidden", not child.isVisibleTo(self))
-                    child.installEventFilter(self)
-                self._host_force(child, not collapsed and not child.property("_host_hidden"))
+                    self._host_put_away(child)
+                else:
+                    self._host_force(child, not child.property("_host_hidden"))
         self.setMaximumHeight(self._host_header + 8 if collapsed else _UNLIMITED)
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
+
+    def _host_put_away(self, child: QtWidgets.QWidget) -> None:
+        """Hide a child; what was hidden by itself stays hidden when the section is opened again."""
+        by_itself = child.testAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
+        child.setProperty("_host_hidden", by_itself and child.isHidden())
+        child.installEventFilter(self)
+        self._host_force(child, False)
+
+    def childEvent(self, event: Any) -> None:
+        super().childEvent(event)
+        child = event.child()
+        is_new = isinstance(child, QtWidgets.QWidget) and child.property("_host_hidden") is None
+        if event.polished() and self._host_is_collapsed and is_new:
+            self._host_put_away(child)
 
     def _host_force(self, child: QtWidgets.QWidget, visible: bool) -> None:
         self._host_is_forcing = True

@@ -127,8 +127,7 @@ class Tour:
         self.wait(lambda: not self.session.busy)
         self.host.panel.ensureWidgetVisible(self.ui.fitLandmarksButton)
         self.picture("corrected")
-        self.host.click(self.ui.undoPoseButton)
-        self.host.click(self.ui.undoPoseButton)
+        self.host.click(self.ui.resetPoseButton)
         self.host.choose(self.ui.comparisonComboBox, "Blend")
         self.host.click(self.ui.landmarksCollapsibleButton)
 

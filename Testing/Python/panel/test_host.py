@@ -163,8 +163,12 @@ class TestClassesOfSlicerAndCtk:
         seen.setVisible(False)
         unseen.setVisible(True)
         assert (seen.isVisible(), unseen.isVisible()) == (False, False)
+        later = qt.QLabel("later")
+        layout.addWidget(later)
+        host.process(0.05)
+        assert not later.isVisible()
         section.collapsed = False
-        assert (seen.isVisible(), unseen.isVisible()) == (False, True)
+        assert (seen.isVisible(), unseen.isVisible(), later.isVisible()) == (False, True, True)
 
     def test_the_host_has_no_public_name_that_the_headers_lack(self):
         entries, wrong = api(), []
