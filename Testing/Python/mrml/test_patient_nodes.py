@@ -14,7 +14,7 @@ from XVRegistrationLib.geometry.rigid import rigid, rotation_from_vector
 from XVRegistrationLib.imaging.volume import Volume
 from XVRegistrationLib.imaging.xray import Xray
 from XVRegistrationLib.scene.handover import cleanup, write_array, write_volume
-from XVRegistrationLib.scene.label_maps import label_map_of
+from XVRegistrationLib.scene.label_maps import label_map_in_steps, label_map_of
 from XVRegistrationLib.scene.patients import recall, remember
 from XVRegistrationLib.scene.plots import remove_training_curve, set_training_curve, training_chart_of
 from XVRegistrationLib.scene.segments import Layer, add_layers, new_segmentation, segments_of
@@ -89,6 +89,34 @@ def test_of_overlapping_segments_the_smaller_one_is_kept_in_any_order(scene, ct,
         assert list(labels) == [1, 2]
         assert np.array_equal(array == values["bone"], bone)
         assert np.array_equal(array == values["body"], ~bone)
+
+
+def test_a_label_map_of_many_slabs_and_layers_is_the_one_made_at_once(scene, ct, label_map, monkeypatch):
+    node = add_volume(scene, ct)
+    segmentation = add_segmentation(scene, label_map, node)
+    k, j, i = np.indices(label_map.array.shape)
+    for name, mask in (
+        ("ball", (k - 12) ** 2 + (j - 18) ** 2 + (i - 22) ** 2 < 60),
+        ("front", j < 20),
+        ("foot", k < 9),
+    ):
+        add_layers(segmentation, [Layer(mask.astype(np.uint8), ct.ijk_to_ras, {1: (name, (1.0, 0.0, 0.0))})])
+    made, steps = [], []
+    for slab in (1 << 40, 1, 7 * ct.array[0].size):
+        monkeypatch.setattr("XVRegistrationLib.scene.label_maps._SLAB", slab)
+        *waits, whole = label_map_in_steps(segmentation, node)
+        assert set(waits) == {None}
+        steps.append(len(waits))
+        made.append(whole)
+    layers, depth = 4, len(ct.array)
+    assert steps == [layers + n * (layers + 1) for n in (1, depth, -(-depth // 7))]
+    (array, matrix, labels), *others = made
+    assert {name for name, _color in labels.values()} == {"spine", "rib_left_1", "ball", "front", "foot"}
+    assert set(np.unique(array)) == {0, *labels}
+    for other in others:
+        np.testing.assert_array_equal(other[0], array)
+        np.testing.assert_array_equal(other[1], matrix)
+        assert other[2] == labels
 
 
 def test_segments_outside_the_volume_and_empty_segmentations_have_no_labels(scene, ct, label_map):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from Testing.Host.host import Host
+    from Testing.Python.panel.standing import Standing
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,14 @@ def panel(host: Host, root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, open in the host, with everything that it keeps in a temporary folder."""
     monkeypatch.setenv("XVREGISTRATION_HOME", str(root))
     return host.open_module(MODULE)
+
+
+@pytest.fixture
+def xrays(opened: Standing) -> Iterator[Standing]:
+    """A file's `opened` panel, put back; an exception that a slot or observer raised fails the test."""
+    opened.put_back()
+    yield opened
+    opened.host.errors.check()
 
 
 @pytest.fixture

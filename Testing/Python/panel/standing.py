@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from Testing.Python.panel.panels import MODULE, TIMEOUT, place_xrays
 from Testing.Python.panel.patients import CAMERA, patient, pose_of
+from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.rendering.grid import density_grid
 from XVRegistrationLib.rendering.render import render
 from XVRegistrationLib.scene.comparison import drr_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from Testing.Host.host import Host
 
 _BLUR = 1.5  # px
+_BOXES = "biplane", "showLabels", "showOutlines", "showTargets", "linkCursors", "estimateGeometry"
+"""Parameters that a test changes, and leaves so where it fails."""
 _COARSE = 0.002
 """Of the largest line integral, by which a DRR, whose steps are long, differs in the mean from a fine one, both blurred.
 
@@ -80,7 +83,9 @@ class Standing:
         return [row.node for row in self.session.rows()]
 
     def put_back(self) -> None:
-        """All X-rays stand where they were taken from, and the first is shown, drawn to the end."""
+        """All X-rays stand where they were taken from, and the first is shown alone, drawn to the end, its boxes as at first."""
+        for name in _BOXES:
+            setattr(self.session.parameters, name, getattr(Parameters, name))
         for number, node in enumerate(self.nodes):
             set_pose(nodes_of(node), pose_of(number % 2))
         self.session.show(self.nodes[0])

@@ -32,13 +32,6 @@ def opened(root, files, tmp_path_factory):
         yield standing
 
 
-@pytest.fixture
-def xrays(opened):
-    opened.put_back()
-    yield opened
-    opened.host.errors.check()
-
-
 def _row(xrays, name):
     """Index of the table's row of this name."""
     return [row.name for row in xrays.session.rows()].index(name)

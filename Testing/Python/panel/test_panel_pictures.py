@@ -24,13 +24,6 @@ def opened(root, files, tmp_path_factory):
         yield standing
 
 
-@pytest.fixture
-def xrays(opened):
-    opened.put_back()
-    yield opened
-    opened.host.errors.check()
-
-
 def _blend(xrays, share):
     import qt
 

@@ -24,13 +24,6 @@ def opened(root, files):
         yield standing
 
 
-@pytest.fixture
-def xrays(opened):
-    opened.put_back()
-    yield opened
-    opened.host.errors.check()
-
-
 def test_a_landmark_is_where_the_ct_was_clicked(xrays):
     host, ui, volume = xrays.host, xrays.ui, xrays.session.parameters.volume
     if ui.landmarksCollapsibleButton.collapsed:

@@ -44,15 +44,13 @@ def opened(root, files):
 
 
 @pytest.fixture
-def xrays(opened):
-    """The panel with its X-rays where they were taken from, steps of 1, and keys that do not move."""
-    opened.put_back()
-    for button in (opened.ui.keysButton, opened.ui.handlesButton):
+def xrays(xrays):
+    """With steps of 1, and keys that do not move."""
+    for button in (xrays.ui.keysButton, xrays.ui.handlesButton):
         if button.isChecked():
-            opened.host.click(button)
-    opened.host.enter_text(opened.ui.stepSpinBox, "1")
-    yield opened
-    opened.host.errors.check()
+            xrays.host.click(button)
+    xrays.host.enter_text(xrays.ui.stepSpinBox, "1")
+    return xrays
 
 
 def _assert_moved(axis, amount, before, after):
