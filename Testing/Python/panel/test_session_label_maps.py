@@ -87,12 +87,11 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("ticks", [1, 40])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__[1:].replace("_", " "))
-def test_the_structures_in_the_end_are_those_of_the_present_segmentation(slow, change, ticks):
+def test_the_structures_in_the_end_are_those_of_the_present_segmentation(slow, change):
     labels = slow._viewing._labels
     node = slow.parameters.segmentation = add_segmentation(slow.scene, bones(3))
-    for _ in range(ticks):
+    for _ in range(40):  # some of the map has been made, and some not
         slow.tick()
     assert labels.busy
     assert not labels.known
