@@ -147,11 +147,13 @@ class Tour:
         self.host.process(0.5)
         place = self.session.parameters.targets.GetNthControlPointPositionWorld(1)
         [pixel] = project(np.array([place]), pose_from_node(node), read_intrinsics(node))
+        self.host.click(ui.targetsCollapsibleButton)
         self.host.click(ui.pickButton)
         click_on_pixel(self.host, node, (pixel[0] + 40.0, pixel[1] - 60.0))
         self.host.panel.ensureWidgetVisible(ui.addPickedButton)
         self.picture("beside")
         self.host.click(ui.clearPicksButton)
+        self.host.click(ui.targetsCollapsibleButton)
         self.host.click(ui.biplaneCheckBox)
         self.wait(lambda: not self.session.busy)
 
