@@ -71,9 +71,9 @@ class _Before:
 def read_again(node: Any, frames: Sequence[PartialXray], source: XraySource, first_pose: FirstPose) -> None:
     """Replace what an X-ray shows, by its image node, by frames of its file that were read anew as `source` says.
 
-    Name, place, what the user entered of the geometry and rectangles stay; registrations, which are of other pixels, go,
-    as do landmarks and what is picked on it, but the C-arm stays where it is. Frames that were neither registered nor moved get their `first_pose`. Raises
-    InputError for frames of another size, and where the C-arm is under a transform that is not rigid.
+    Name, place, what the user entered of the geometry and rectangles stay; registrations, landmarks and what is picked,
+    which are of other pixels, go, but the C-arm stays where it is. Frames that were neither registered nor moved get their
+    `first_pose`. Raises InputError for frames of another size, and where the C-arm is under a transform that is not rigid.
     """
     if any(frame.pixels.shape != voxels(node).shape[1:] for frame in frames):
         raise InputError(f"{name_of(node)} has other frames by now: their size is another; add the file again.")

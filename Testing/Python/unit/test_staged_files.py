@@ -29,6 +29,18 @@ def _content(folder: Path) -> dict[str, str | None]:
 NEW = {"page": "new", "a__replaced": "new", "a__more__added": "new", "b__added": "new"}
 
 
+def _assert_refused(folder: Path, why: str) -> None:
+    """The new files cannot be moved into the folder, and everything stays where it was, the staged files too."""
+    before = _content(folder)
+    with staging(folder) as staged:
+        _write(folder / staged, **NEW)
+        during = _content(folder)
+        with pytest.raises(InputError, match=why):
+            move_staged(folder / staged, folder)
+        assert _content(folder) == during
+    assert _content(folder) == before
+
+
 def test_all_staged_files_get_to_their_places_and_others_stay(tmp_path):
     _write(tmp_path, page="old", a__replaced="old", a__other="old")
     with staging(tmp_path) as staged:
@@ -43,21 +55,9 @@ def test_a_move_that_fails_midway_leaves_everything_as_it_was(tmp_path):
     _write(tmp_path, page="old", a__replaced="old", a__other="old")
     # The folder b cannot be made; those of a are moved before that is found.
     (tmp_path / "b").symlink_to(tmp_path / "nowhere")
-    before = _content(tmp_path)
-    with staging(tmp_path) as staged:
-        _write(tmp_path / staged, **NEW)
-        during = _content(tmp_path)
-        with pytest.raises(InputError, match="cannot be written to"):
-            move_staged(tmp_path / staged, tmp_path)
-        assert _content(tmp_path) == during
-    assert _content(tmp_path) == before
+    _assert_refused(tmp_path, "cannot be written to")
 
 
 def test_a_file_in_the_way_of_a_folder_is_found_before_anything_is_moved(tmp_path):
     _write(tmp_path, a__replaced="old", b="a file")
-    with staging(tmp_path) as staged:
-        _write(tmp_path / staged, **NEW)
-        during = _content(tmp_path)
-        with pytest.raises(InputError, match="b is in the way"):
-            move_staged(tmp_path / staged, tmp_path)
-        assert _content(tmp_path) == during
+    _assert_refused(tmp_path, "b is in the way")
