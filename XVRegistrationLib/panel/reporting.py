@@ -103,9 +103,8 @@ class Reporting:
         if files:
             task.files = self._files(task, [nodes[i] for i in shown], keep_identity)
         asks = [self._ask, self._ask_files] if task.files is not None and task.files.begin() else [self._ask]
-        waiting += (
-            (ask, i) for i in shown for ask in asks
-        )  # one X-ray's after another's: the engine keeps what both need
+        # All of one X-ray, then of the next: the engine keeps what pictures and files both need.
+        waiting += ((ask, i) for i in shown for ask in asks)
         waiting += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
         task.count, self._task = len(waiting), task
         self._context.say(_("Writing the report..."))
@@ -205,7 +204,7 @@ class Reporting:
             scale=read_scale(node),
             structures=[found for found in self._viewing.structures() if self._structures.draws(found[1])],
             targets=[(name, list(map(float, point))) for name, point in targets],
-            files=task.files is not None,
+            files=(self._ask_files, number) in task.waiting,
         )
 
     def _drawn(self, task: ReportTask, number: int, message: Message) -> None:
