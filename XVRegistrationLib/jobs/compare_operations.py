@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +16,8 @@ from XVRegistrationLib.registration.landmarks import pose_from_landmarks
 from XVRegistrationLib.registration.search import prepare_xray
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from XVRegistrationLib.jobs.engine_patient import Patient
-    from XVRegistrationLib.jobs.engine_server import Request
-
-    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+    from XVRegistrationLib.jobs.engine_server import Answer, Request
 
 
 def xray_in(request: Request) -> Xray:

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.jobs.engine_server import Request
-
-    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+    from XVRegistrationLib.jobs.engine_server import Answer, Request, Rest
 
 VOLUMES = 1
 """How many patients the engine keeps: a chest CT and what is made of it take about 1 GB. Another one is handed over anew."""
@@ -51,7 +49,7 @@ class Operations:
 
     def __init__(self) -> None:
         self._patients: collections.OrderedDict[str, Patient] = collections.OrderedDict()
-        self._by_name: dict[str, Callable[[Request], Answer]] = {
+        self._by_name: dict[str, Callable[[Request], Answer | Rest]] = {
             "describe_volume": self.describe_volume,
             "prepare": self.prepare,
             "load_model": self.load_model,
@@ -71,7 +69,7 @@ class Operations:
             "attention_map": lambda request: show_attention(self._patient(request), request),
         }
 
-    def run(self, request: Request) -> Answer:
+    def run(self, request: Request) -> Answer | Rest:
         """Do what is asked; InputError for what cannot be done."""
         operation = self._by_name.get(request.operation)
         if operation is None:
@@ -212,7 +210,7 @@ class Operations:
         patient = self._patient(request)
         return draw_report(request, patient.pyramid, patient.projected)
 
-    def export_xray(self, request: Request) -> Answer:
+    def export_xray(self, request: Request) -> Rest:
         """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
         patient = self._patient(request)
         try:

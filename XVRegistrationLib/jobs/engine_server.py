@@ -4,6 +4,7 @@ FOLDER is private to this process and its client; the address is written there. 
 key of the connection, and the end of standard input, which comes when the client's process ends in whatever way, ends
 this one. The main thread works through the requests in order; one thread takes messages in, so that a request can be
 cancelled or superseded at any time, and one sends them out, so that taking in never waits for the client to read.
+An operation may leave the rest of its work, such as writing files, to a thread beside: the next request does not wait for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import shutil
 import sys
 import threading
 import traceback
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Listener
@@ -27,12 +30,18 @@ from XVRegistrationLib.files import write_json
 from XVRegistrationLib.jobs.engine_protocol import ADDRESS_FILE, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
     from XVRegistrationLib.jobs.engine_operations import Operations
+
+    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+    """JSON values, and arrays."""
+    Rest = Callable[[], Answer]
+    """Work that an operation leaves to a thread beside, and that gives the answer. Torch and Warp stay with the main thread."""
 
 CANCELLED = "Cancelled."
 _LONGEST_SOCKET_PATH = 100  # bytes; the system's limit is 104 or 108
@@ -78,7 +87,9 @@ class Server:
         self._connection = connection
         self._changed = threading.Condition()
         self._pending: collections.deque[Request] = collections.deque()
-        self._running: Request | None = None
+        self._worked_on: set[Request] = set()
+        self._beside = ThreadPoolExecutor(1)
+        self._rest: Future[object] | None = None
         self._outgoing: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._operations: Operations | None = None
 
@@ -92,15 +103,29 @@ class Server:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending)
-                self._running = request = self._pending.popleft()
-            self._answer(request)
+                request = self._pending.popleft()
+                self._worked_on.add(request)
+            self._work_on(request)
 
-    def _answer(self, request: Request) -> None:
+    def _work_on(self, request: Request) -> None:
+        rest = self._answer(request, lambda: self._loaded().run(request))
+        if rest is not None:
+            # One at a time: more of them would hold the memory of several.
+            if self._rest is not None:
+                self._rest.result()
+            self._rest = self._beside.submit(self._answer, request, rest)
+
+    def _answer(self, request: Request, work: Callable[[], Answer | Rest]) -> Rest | None:
+        """Work, and send the answer; what the work leaves to be done beside is returned, and the answer with it."""
+        rest = None
         try:
             request.check()
-            fields, arrays = self._loaded().run(request)
+            answer = work()
             request.check()
-            self._send(request, "result", fields, arrays)
+            if callable(answer):
+                rest = answer
+            else:
+                self._send(request, "result", *answer)
         except Cancelled:
             self._send(request, "error", {"message": CANCELLED, "cancelled": True})
         except InputError as e:
@@ -113,8 +138,10 @@ class Server:
             traceback.print_exc()
             self._send(request, "error", {"message": f"The engine failed: {type(e).__name__}: {e}"})
         finally:
-            with self._changed:
-                self._running = None
+            if rest is None:
+                with self._changed:
+                    self._worked_on.discard(request)
+        return rest
 
     def _loaded(self) -> Operations:
         if self._operations is None:
@@ -155,8 +182,8 @@ class Server:
         self._pending.append(request)
 
     def _cancel(self, number: int) -> None:
-        if self._running is not None and self._running.number == number:
-            self._running.cancelled.set()
+        for request in [r for r in self._worked_on if r.number == number]:
+            request.cancelled.set()
         for request in [r for r in self._pending if r.number == number]:
             self._pending.remove(request)
             self._send(request, "error", {"message": CANCELLED, "cancelled": True})
@@ -192,6 +219,8 @@ def _listener(folder: Path, key: bytes) -> Listener:
 
 def main() -> None:
     """Listen, tell the client where, and serve it."""
+    # In every state of the filters, whichever thread puts one back: these warnings quote elements of files, such as names.
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom|XVRegistrationLib\.imaging\.dicom)\b")
     folder = Path(sys.argv[1])
     key = bytes.fromhex(sys.stdin.buffer.readline().decode())
     threading.Thread(target=_watch_input, args=(folder,), daemon=True).start()

@@ -14,10 +14,8 @@ from XVRegistrationLib.registration.several import register_views
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.jobs.engine_server import Request
+    from XVRegistrationLib.jobs.engine_server import Answer, Request
     from XVRegistrationLib.registration.model import PatientModel
-
-    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
 def register_together(model: PatientModel, request: Request) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from XVRegistrationLib.jobs.engine_server import Request
+    from XVRegistrationLib.jobs.engine_server import Answer, Request, Rest
     from XVRegistrationLib.registration.export_table import Target
     from XVRegistrationLib.rendering.pyramid import Pyramid
 
-    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
     Projected = Callable[[Registration, Callable[[], None], Sequence[int] | None], dict[int, NDArray[np.bool_]]]
     """Masks (H, W) of structures with these values, or of all, on a registered X-ray, by value; the second may end it."""
 
@@ -51,11 +50,12 @@ def draw_report(request: Request, pyramid: Pyramid, projected: Projected) -> Ans
     return {"legend": made.legend}, arrays
 
 
-def export_xray(request: Request, projected: Projected) -> Answer:
-    """Write the files of an X-ray for other programs into `folder`, as `write_export` does; return their names.
+def export_xray(request: Request, projected: Projected) -> Rest:
+    """Where the structures fall on an X-ray; the rest writes its files for other programs into `folder`, as `write_export` does.
 
     As for `draw_report`, and with: `structures` are all of (value, name, colour, entry of the terminology), `hidden` the names
     of those that the overlay does not show; `dicom` is the X-ray's DICOM file or null, `frame` its frame; `keep_identity`.
+    The answer has the names of the files.
     """
     f, (found, xray) = request.fields, _registered(request)
     known = {int(value): (str(name), tuple(color), str(entry)) for value, name, color, entry in f["structures"]}
@@ -64,9 +64,14 @@ def export_xray(request: Request, projected: Projected) -> Answer:
     shown = tuple(ProjectedLabel(name, color, mask, Terminology.of_entry(said)) for (name, color, said), mask in drawn)
     dicom = None if f["dicom"] is None else Path(f["dicom"])
     item = Exported(found, xray, shown, dicom, f["frame"], left_out=frozenset(f["hidden"]))
-    with writing_to(f["folder"]):
-        written = write_export(Path(f["folder"]), item, _targets(request), keep_identity=f["keep_identity"])
-    return {"files": [path.name for path in written]}, {}
+    folder, keep_identity = Path(f["folder"]), bool(f["keep_identity"])
+
+    def write() -> Answer:
+        with writing_to(folder):
+            written = write_export(folder, item, _targets(request), keep_identity=keep_identity)
+        return {"files": [path.name for path in written]}, {}
+
+    return write
 
 
 def draw_run(request: Request) -> Answer:

@@ -16,12 +16,8 @@ from XVRegistrationLib.imaging.xray_files import can_be_subtracted, read_run, re
 from XVRegistrationLib.jobs.xray_messages import IF_POSSIBLE, pack
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from XVRegistrationLib.imaging.dicom.subtraction import Subtract
-    from XVRegistrationLib.jobs.engine_server import Request
-
-    Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+    from XVRegistrationLib.jobs.engine_server import Answer, Request
 
 
 def read_xray(request: Request) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from XVRegistrationLib.panel import comparison_pictures as pictures
@@ -58,12 +57,12 @@ class Compared:
         """Whether a map is shown that is not up to date."""
         return self._maps.busy
 
-    def tick(self, node: Any, way: str) -> None:
-        """Let the view compare this X-ray, by its image node, in this way; None for no X-ray."""
+    def tick(self, node: Any, way: str, now: float) -> None:
+        """Let the view compare this X-ray, by its image node, in this way; None for no X-ray. `now` in seconds, for flicker."""
         nodes = None if node is None else nodes_of(node)
         over, opacity = None, None
         if nodes is not None and way == FLICKER:
-            opacity = float(int(time.monotonic() / _FLICKER_SECONDS) % 2)
+            opacity = float(int(now / _FLICKER_SECONDS) % 2)
         elif nodes is not None and way != BLEND:
             over, opacity = self._follow(nodes, way)
         if nodes is None or way not in _MAPS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,9 +96,10 @@ class Comparing:
     def tick(self) -> None:
         if self._context.parameters is None or self._context.scene.IsClosing():
             return
-        way = self.way
+        # Read once: where each view read the clock itself, two of them would now and then show opposite images.
+        way, now = self.way, time.monotonic()
         for part, compared in self._shown:
-            compared.tick(part.node, way)
+            compared.tick(part.node, way, now)
         self._watch_windows(self._viewing.node)
 
     # Windows

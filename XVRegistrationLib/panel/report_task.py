@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     PrintPdf = Callable[[PrintedPage, Path], Generator[float]]
     """Prints a page into a file step by step, and yields the share that is done; InputError where that is not possible."""
 
-Ask = Callable[["ReportTask", int], None]
-"""Asks the engine for something of one X-ray of a report."""
+Ask = Callable[["ReportTask", int], int | None]
+"""Asks the engine for something of one X-ray of a report: the number of the request, None where there is nothing to ask."""
 _PRINTING = 0.3
 """Share of the bar that the printing takes."""
 
@@ -46,7 +46,10 @@ class ReportTask:
     count: int = 0
     """How much is asked for in all."""
     said: str = ""
-    request: int = 0
+    asked: list[int] = field(default_factory=list)
+    """Requests to the engine."""
+    unanswered: int = 0
+    """How many of them have no answer yet."""
     printing: Generator[float] | None = None
     """What is left of the printing, once that has begun."""
     printed: float = 0.0
@@ -60,8 +63,8 @@ class ReportTask:
     @property
     def fraction(self) -> float:
         """Share that is done, 0 to 1."""
-        left = len(self.waiting) + (self.printing is None)
-        drawn = max(0.0, 1.0 - left / self.count) if self.count else 1.0
+        left = len(self.waiting) + self.unanswered
+        drawn = 1.0 - left / self.count if self.count else 1.0
         return drawn if self.pdf is None else (1.0 - _PRINTING) * drawn + _PRINTING * self.printed
 
     def close(self) -> None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.xrays import Xrays
 
+_ASKED_AT_A_TIME = 3
+"""The engine draws an X-ray while it writes the files of the one before, and must not wait for the next tick to go on."""
 _STEP_SECONDS = 0.02
 """After so long a step of the printing is the last one until the next tick."""
 
@@ -108,14 +110,16 @@ class Reporting:
         waiting += ((self._ask_run, i) for i, xray in enumerate(xrays) if xray.run is not None)
         task.count, self._task = len(waiting), task
         self._context.say(_("Writing the report..."))
-        self._go_on()
+        self._context.changed.emit("report")
+        self._go_on(task)
         self._context.changed.emit("xrays")
 
     def forget(self) -> None:
         """The scene closes: the report is given up, and an earlier file stays as it was."""
         task, self._task = self._task, None
         if task is not None:
-            self._context.cancel(task.request)
+            for request in task.asked:
+                self._context.cancel(request)
             task.close()
 
     @property
@@ -173,28 +177,37 @@ class Reporting:
         node = self._context.parameters.targets
         return targets_of(node if alive(self._context.scene, node) else None)
 
-    def _go_on(self) -> None:
-        """Ask for the next X-ray's pictures; without one, finish the report."""
-        task = self._task
-        self._context.changed.emit("report")
-        while task is not None and task.waiting:
+    def _go_on(self, task: ReportTask) -> None:
+        """Ask for the next ones of what is to be drawn and written; when all of it is answered, finish the report."""
+        while task is self._task and task.waiting and task.unanswered < _ASKED_AT_A_TIME:
             ask, number = task.waiting.popleft()
+            task.unanswered += 1
             try:
-                ask(task, number)
-                return
+                request = ask(task, number)
             except InputError as e:
                 self._say_missing(task, ask, number, str(e))
-        if task is not None:
+                request = None
+            if request is None:
+                task.unanswered -= 1
+            else:
+                task.asked.append(request)
+        if task is self._task and not task.unanswered and task.printing is None:
             self._finish(task)
 
-    def _ask(self, task: ReportTask, number: int) -> None:
+    def _answered(self, task: ReportTask) -> None:
+        """One of what was asked for is there, or never will be."""
+        task.unanswered -= 1
+        self._context.changed.emit("report")
+        self._go_on(task)
+
+    def _ask(self, task: ReportTask, number: int) -> int | None:
         node, xray = task.nodes[number], task.xrays[number]
         if not alive(self._context.scene, node):
             raise InputError(_("it was removed"))
         found = xray.registration
         assert found is not None  # by its group
         targets = task.report.targets if xray.usable and self._context.parameters.showTargets else ()
-        task.request = self._context.ask(
+        return self._context.ask(
             "draw_report",
             lambda message: self._drawn(task, number, message),
             on_error=lambda text: self._not_drawn(task, self._ask, number, text),
@@ -215,15 +228,14 @@ class Reporting:
         files = {name: message.arrays[name].tobytes() for name in ("xray", "overlay", "drr")}
         legend = tuple((str(what), str(color)) for what, color in message.fields["legend"])
         task.xrays[number] = replace(task.xrays[number], pictures=ReportPictures(**files, legend=legend))
-        self._go_on()
+        self._answered(task)
 
-    def _ask_run(self, task: ReportTask, number: int) -> None:
+    def _ask_run(self, task: ReportTask, number: int) -> int | None:
         run = task.xrays[number].run
         curves = None if run is None else curves_of(run)
         if curves is None:
-            self._go_on()
-            return
-        task.request = self._context.ask(
+            return None
+        return self._context.ask(
             "draw_run",
             lambda message: self._run_drawn(task, number, message),
             on_error=lambda text: self._not_drawn(task, self._ask_run, number, text),
@@ -241,26 +253,25 @@ class Reporting:
             return
         curves = message.arrays["curves"].tobytes()
         task.xrays[number] = replace(task.xrays[number], run=replace(run, curves=curves))
-        self._go_on()
+        self._answered(task)
 
-    def _ask_files(self, task: ReportTask, number: int) -> None:
+    def _ask_files(self, task: ReportTask, number: int) -> int | None:
         assert task.files is not None
         if not alive(self._context.scene, task.nodes[number]):
-            self._go_on()
-            return
+            return None
 
         def done() -> None:
             if task is self._task:
-                self._go_on()
+                self._answered(task)
             else:  # it was stopped meanwhile, and the engine may have written since
                 task.close()
 
-        task.request = task.files.ask(task.nodes[number], task.xrays[number], done)
+        return task.files.ask(task.nodes[number], task.xrays[number], done)
 
     def _not_drawn(self, task: ReportTask, ask: Ask, number: int, text: str) -> None:
         if task is self._task:
             self._say_missing(task, ask, number, text)
-            self._go_on()
+            self._answered(task)
 
     def _say_missing(self, task: ReportTask, ask: Ask, number: int, why: str) -> None:
         xray = task.xrays[number]

@@ -88,7 +88,8 @@ def write_dicom_segmentation(
     shape = (int(source.Rows), int(source.Columns))
     if any(label.mask.shape != shape for label in labels):
         raise InputError(f"The labels do not fit {xray}, which has {shape[1]} x {shape[0]} pixels.")
-    masks = np.stack([label.mask for label in labels], axis=-1)[None].astype(np.uint8)
+    # The last axis is the segments', but each mask stays in one piece: they are packed one by one.
+    masks = np.moveaxis(np.stack([label.mask.view(np.uint8) for label in labels]), 0, -1)[None]
     with quiet():  # highdicom's warnings quote the patient's name
         written = hd.seg.Segmentation(
             [source],
