@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LARGEST = 100_000_000  # bytes: what is read whole has some thousands
+_ASKING = threading.Lock()
+"""The umask is the whole process's, and can only be asked for by setting it."""
 
 
 @contextmanager
@@ -30,8 +33,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes files that only their owner may read; give what the umask would have given.
-        umask = os.umask(0)
-        os.umask(umask)
+        with _ASKING:
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         _replace(temporary, final)
     finally:

@@ -36,9 +36,11 @@ def handle_in(view: Any, pose: Any) -> tuple[float, float]:
 
 
 def click_on_pixel(host: Any, node: Any, pixel: Any) -> None:
-    """A click of the mouse in the X-ray's view on a stored pixel."""
+    """A click of the mouse in the X-ray's view on a stored pixel, once it shows this X-ray."""
     from XVRegistrationLib.scene.transforms import ijk_to_world
 
+    shown = slicer.app.layoutManager().sliceWidget("XVXray").mrmlSliceCompositeNode()
+    host.wait_until(lambda: shown.GetBackgroundVolumeID() == node.GetID())
     click_on_place(host, "XVXray", (ijk_to_world(node) @ [*pixel, 0.0, 1.0])[:3])
 
 

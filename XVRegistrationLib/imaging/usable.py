@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _FOUND: OrderedDict[bytes, LeftOut] = OrderedDict()
 """What was found of the last X-rays, by what they hold: an image is registered, compared and reported."""
 _OF: WeakKeyDictionary[Xray | PartialXray, LeftOut] = WeakKeyDictionary()
 """The same by the X-ray itself, whose pixels nobody changes: a digest of a large image takes a tenth of a second."""
+_REMEMBERING = threading.Lock()
+"""For both: the engine writes the files of one X-ray in a thread of its own while it draws another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +57,18 @@ def left_out(xray: Xray | PartialXray) -> LeftOut:
 
     It is found once for the same pixels, unless many others have come since.
     """
-    found = _OF.get(xray)
+    with _REMEMBERING:
+        found = _OF.get(xray)
     if found is not None:
         return found
     key = _content_of(xray)
-    found = _FOUND.pop(key, None) or _left_out(xray)
-    _FOUND[key] = _OF[xray] = found
-    while len(_FOUND) > 1 and sum(other.collimated.size for other in _FOUND.values()) > _REMEMBERED:
-        _FOUND.popitem(last=False)
+    with _REMEMBERING:
+        found = _FOUND.pop(key, None)
+    found = found or _left_out(xray)
+    with _REMEMBERING:
+        _FOUND[key] = _OF[xray] = found
+        while len(_FOUND) > 1 and sum(other.collimated.size for other in _FOUND.values()) > _REMEMBERED:
+            _FOUND.popitem(last=False)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the engine can be asked to do. Each operation gets a request and gives back JSON values and arrays.
+"""What the engine can be asked to do. Each operation gets a request and gives back JSON values and arrays, or the rest of its work.
 
 Lengths are in mm, angles in degrees, poses 4x4 camera -> RAS as nested lists, intrinsics as `Intrinsics.to_dict`.
 """
@@ -80,6 +80,10 @@ class Operations:
             if e.args and e.args[0] not in request.fields and e.args[0] not in request.arrays:
                 raise InputError(f"The request {request.operation!r} lacks {e}.") from e
             raise
+        finally:
+            if request.operation != "draw_report":  # what that keeps is for the files of the same X-ray
+                for patient in self._patients.values():
+                    patient.forget_projected()
 
     def describe_volume(self, request: Request) -> Answer:
         """Take in a volume as `handed_volume` does under the key `volume`; say what it is, and in which file its voxels are."""
@@ -179,7 +183,6 @@ class Operations:
         values = [int(v) for v in f["values"]]
         names = dict(zip(values, f.get("names") or map(str, values), strict=True))
         patient.labels = label_grid(LabelMap(voxels_in(f["labels_file"]), _matrix(f["ijk_to_ras"]), names), values)
-        patient.forget_projected()
         return {"values": list(patient.labels.values)}, {}
 
     def project_labels(self, request: Request) -> Answer:
@@ -212,11 +215,7 @@ class Operations:
 
     def export_xray(self, request: Request) -> Rest:
         """The files of a registered X-ray for other programs: `report_operations.export_xray`."""
-        patient = self._patient(request)
-        try:
-            return export_xray(request, patient.projected)
-        finally:
-            patient.forget_projected()
+        return export_xray(request, self._patient(request).projected)
 
     def _patient(self, request: Request) -> Patient:
         key = request.fields["volume"]

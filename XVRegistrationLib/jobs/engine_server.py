@@ -4,7 +4,8 @@ FOLDER is private to this process and its client; the address is written there. 
 key of the connection, and the end of standard input, which comes when the client's process ends in whatever way, ends
 this one. The main thread works through the requests in order; one thread takes messages in, so that a request can be
 cancelled or superseded at any time, and one sends them out, so that taking in never waits for the client to read.
-An operation may leave the rest of its work, such as writing files, to a thread beside: the next request does not wait for it.
+An operation may leave the rest of its work, such as writing files, to a thread beside, one rest after the other; requests that
+leave none do not wait for it.
 """
 
 from __future__ import annotations

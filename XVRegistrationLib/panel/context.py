@@ -33,6 +33,7 @@ class _Pending:
     on_result: Callable[[Message], object]
     on_error: Callable[[str], object]
     on_progress: Callable[[dict[str, Any]], object]
+    lasting: bool
 
 
 class Context:
@@ -76,12 +77,14 @@ class Context:
         on_error: Callable[[str], object] | None = None,
         on_progress: Callable[[dict[str, Any]], object] | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
+        lasting: bool = False,
         **fields: Any,
     ) -> int:
         """Send a request to the engine, which is started if need be; return its number.
 
         Later, during `poll`, `on_result` or `on_error` is called once. The latter gets the sentence, which otherwise
-        becomes the status; it is empty where a newer request made this one pointless.
+        becomes the status; it is empty where a newer request made this one pointless. With `lasting` one of them is called
+        also where the scene was closed meanwhile.
         """
         failed = on_error or self._say_error
         if self._engine is None:
@@ -94,7 +97,7 @@ class Context:
             self._engine.close()
             failed(str(e))
             return NOT_ASKED
-        self._pending[number] = _Pending(operation, on_result, failed, on_progress or (lambda fields: None))
+        self._pending[number] = _Pending(operation, on_result, failed, on_progress or (lambda fields: None), lasting)
         return number
 
     def cancel(self, request: int) -> None:
@@ -103,10 +106,10 @@ class Context:
             self._engine.cancel(request)
 
     def drop_requests(self) -> None:
-        """Cancel all requests; nobody is told of their answers."""
-        for request in list(self._pending):
+        """Cancel all requests; nobody is told of their answers, but of those that last."""
+        for request in self._pending:
             self.cancel(request)
-        self._pending.clear()
+        self._pending = {number: pending for number, pending in self._pending.items() if pending.lasting}
 
     def poll(self) -> None:
         """Hand the engine's messages to those who asked."""

@@ -89,6 +89,7 @@ class ReportFiles:
             written,
             on_error=failed,
             arrays=pixels_of(node),
+            lasting=True,  # what the engine is writing now is to be removed then
             volume=self.volume,
             registration=found.to_dict(),
             scale=read_scale(node),

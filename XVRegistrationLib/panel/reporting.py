@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.viewing import Viewing
     from XVRegistrationLib.panel.xrays import Xrays
 
-_ASKED_AT_A_TIME = 3
-"""The engine draws an X-ray while it writes the files of the one before, and must not wait for the next tick to go on."""
+_ASKED_AT_A_TIME = 2
+"""The engine draws an X-ray while it writes the files of the one before; more would keep a live DRR waiting."""
 _STEP_SECONDS = 0.02
 """After so long a step of the printing is the last one until the next tick."""
 

@@ -72,11 +72,11 @@ class Session(TargetSession):
 
     def choose_model(self, folder: str | Path) -> None:
         """Use this model for the present volume."""
-        self._model.choose(Path(folder))
+        self._model.choose(Path(folder).absolute())
 
     def delete_model(self, folder: str | Path) -> None:
         """Delete a model of the library from the disk; the one in use is replaced by a new bank."""
-        self._model.delete(Path(folder))
+        self._model.delete(Path(folder).absolute())
 
     # 4 Register
 
@@ -137,7 +137,7 @@ class Session(TargetSession):
         as it is.
         """
         return export_registered(
-            self._context, self._xrays, self._structures, Path(folder), nodes, keep_identity, bundle
+            self._context, self._xrays, self._structures, Path(folder).absolute(), nodes, keep_identity, bundle
         )
 
     # 7 Review and report
@@ -163,7 +163,7 @@ class Session(TargetSession):
         `pdf` prints a PDF beside it step by step (`panel.widgets.pdf.print_pdf`); with `files` the folder NAME-files beside it
         holds what `export` writes of its X-rays, without a scene. Until all of it is there nothing is written.
         """
-        self._reporting.report(Path(path), keep_identity, pdf, files)
+        self._reporting.report(Path(path).absolute(), keep_identity, pdf, files)
 
     def cancel_report(self) -> None:
         """Stop the report under way; what an earlier one left stays as it was."""

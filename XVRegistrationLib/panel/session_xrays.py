@@ -32,7 +32,7 @@ class XraySession(SessionLife):
         run names, or those (from 0) that it lists itself, which leaves the contrast medium; without it that is done where the
         volume is vessels and the file names some.
         """
-        self._adding.add_files([Path(p) for p in paths], frame, subtract)
+        self._adding.add_files([Path(p).absolute() for p in paths], frame, subtract)
 
     def add_nodes(self, nodes: Iterable[Any], frame: Frame | None = None) -> None:
         """Add copies of volume nodes of the scene; what came from DICOM is read anew from its file.
@@ -58,7 +58,7 @@ class XraySession(SessionLife):
 
         `file` says where it is, after its scene was loaded. Raises InputError where the file is not known or names no mask.
         """
-        self._images.read_again(node, frame, subtract, None if file is None else Path(file))
+        self._images.read_again(node, frame, subtract, None if file is None else Path(file).absolute())
 
     def file_of(self, node: Any) -> Path | None:
         """The file of an X-ray, where that is known and still there."""
@@ -134,7 +134,7 @@ class XraySession(SessionLife):
 
         A file with lens distortion is refused unless the images are said to be `undistorted` already.
         """
-        self._geometry.by_calibration(node, Path(file), undistorted, unit)
+        self._geometry.by_calibration(node, Path(file).absolute(), undistorted, unit)
 
     # Why a button is disabled: a sentence for its tooltip, "" if it is enabled
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from Testing.Python.panel.engines import StandingEngine
 from Testing.Python.panel.panels import MODULE
 from Testing.Python.panel.patients import patient, write_xray
 from Testing.Python.panel.standing import running_host
+from XVRegistrationLib.panel import context
 from XVRegistrationLib.panel.parameters import Parameters
 from XVRegistrationLib.panel.session import Session
 from XVRegistrationLib.scene.standalone.app import start
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
     from Testing.Host.host import Host
     from Testing.Python.panel.standing import Standing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines() -> Iterator[None]:
+    """Engines go on from one session to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "Engine", StandingEngine)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,7 @@ def test_rests_are_done_one_after_the_other_and_each_can_be_cancelled_or_fail(en
     second, second_begun, _ = ask_for_rest(engine, tmp_path, "second")
     third = engine.request("quick", said="third")
     wait_for(first_begun)
+    time.sleep(0.5)  # in which the second would have begun
     assert not second_begun.exists()
     engine.cancel(second)
     first_until.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ _MOST_PIXELS = 2**28
 _MOST_FRAMES = 10**5
 """Of a run: an hour at 30 frames a second."""
 
+_FILTERS = threading.RLock()
+"""For the filters of warnings, which belong to the whole process."""
+
 _RT_NAMES = {
     "DistanceSourceToDetector": "RTImageSID",
     "DistanceSourceToPatient": "RadiationMachineSAD",
@@ -58,7 +62,8 @@ def quiet() -> Iterator[None]:
 
     log.addFilter(none)
     try:
-        with warnings.catch_warnings():
+        # One thread at a time: each puts back the filters that it found, which must not be those of another.
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
