@@ -45,6 +45,7 @@ class Model:
         self._reset()
 
     def _reset(self) -> None:
+        self._token += 1  # an answer that is on its way is no longer wanted, whether it can be cancelled or not
         self._wanted: tuple[Any, ...] = ()
         self._folder: Path | None = None
         self._card: dict[str, Any] = {}

@@ -282,6 +282,18 @@ def test_an_xray_that_was_moved_while_another_was_shown_stays_when_the_preset_ch
     assert not np.allclose(pose_from_node(first), before)
 
 
+def test_a_model_that_is_ready_when_its_volume_has_gone_is_not_used(session, monkeypatch):
+    session.parameters.volume = add_volume(session.scene, patient())
+    while session.model_view().state != "preparing":
+        session.tick()
+    monkeypatch.setattr(session._context, "cancel", lambda request: None)  # too late: the answer is on its way
+    session.parameters.volume = None
+    session.wait(TIMEOUT)
+    assert not session._context.busy
+    assert not session.model_view().ready
+    assert "model is ready" not in session.status
+
+
 def test_a_model_whose_card_cannot_be_read_is_a_problem_and_not_ready(session, monkeypatch):
     def unreadable(folder):
         raise InputError("The card is damaged.")
