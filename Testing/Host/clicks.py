@@ -53,8 +53,10 @@ def click_on_place(host: Any, name: str, place: Any) -> None:
     to_xy = np.linalg.inv(slicer.util.arrayFromVTKMatrix(widget.mrmlSliceNode().GetXYToRAS()))
     x, y = (to_xy @ [*place, 1.0])[:2]
     at = QtCore.QPoint(round(x), round(view.height - 1 - y))
-    QtTest.QTest.mouseMove(view, at)
-    host.process(0.03)
+    # From beside it: a mouse that is there already, from an earlier click, would not be seen to move, and places nothing.
+    for beside in (QtCore.QPoint(3, 3), QtCore.QPoint(0, 0)):
+        QtTest.QTest.mouseMove(view, at + beside)
+        host.process(0.03)
     QtTest.QTest.mouseClick(view, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, at)
     host.process(0.05)
 
