@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from XVRegistrationLib.scene.volumes import add_volume
 from XVRegistrationLib.scene.xrays import nodes_of, pose_from_node, set_pose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
     from XVRegistrationLib.panel.views import XrayRow
 
 TIMEOUT = 300.0
+
+
+def tick_until(session: Session, reached: Callable[[], object]) -> None:
+    """Tick until something is so, which need not be the end of what is under way."""
+    end = time.monotonic() + TIMEOUT
+    while not reached():
+        assert time.monotonic() < end, session.log
+        session.tick()
 
 
 def choose(session: Session, volume: Volume | None = None, **parameters: Any) -> None:

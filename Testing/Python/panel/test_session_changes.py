@@ -12,7 +12,7 @@ import slicer.util
 import vtk
 
 from Testing.Python.panel.patients import CAMERA, bones, patient
-from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
+from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of, tick_until
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.geometry.angles import header_pose
 from XVRegistrationLib.geometry.calibrations import calibration_of, write_calibration
@@ -284,8 +284,7 @@ def test_an_xray_that_was_moved_while_another_was_shown_stays_when_the_preset_ch
 
 def test_a_model_that_is_ready_when_its_volume_has_gone_is_not_used(session, monkeypatch):
     session.parameters.volume = add_volume(session.scene, patient())
-    while session.model_view().state != "preparing":
-        session.tick()
+    tick_until(session, lambda: session.model_view().state == "preparing")
     monkeypatch.setattr(session._context, "cancel", lambda request: None)  # too late: the answer is on its way
     session.parameters.volume = None
     session.wait(TIMEOUT)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from Testing.Python.dicom_files import NAMES, grey, named, write
 from Testing.Python.panel.patients import bones, line_integrals, patient, write_xray
-from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of
+from Testing.Python.panel.sessions import TIMEOUT, add, choose, row_of, tick_until
 from XVRegistrationLib.errors import InputError
 from XVRegistrationLib.evaluation.reported_run import curves_of
 from XVRegistrationLib.panel import reporting
@@ -211,8 +211,7 @@ def test_pictures_show_what_the_panel_draws_and_data_stay_complete(session, regi
 
 def test_a_scene_that_closes_meanwhile_leaves_nothing_of_its_report(session, registered, tmp_path):
     session.report(tmp_path / "report.html", keep_identity=True)
-    while not list(tmp_path.glob(".part-*/report-files/.part-*/*")):
-        session.tick()
+    tick_until(session, lambda: list(tmp_path.glob(".part-*/report-files/.part-*/*")))
     session.scene.Clear(0)
     session.wait(TIMEOUT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.dcm", "three.nii.gz", "two.nii.gz"]
